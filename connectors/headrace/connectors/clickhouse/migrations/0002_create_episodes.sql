@@ -1,0 +1,37 @@
+-- One row per episode and version; version = 2·n_spans + closed, highest wins. An open row is
+-- written before the take that first saw the episode is acknowledged.
+CREATE TABLE IF NOT EXISTS episodes (
+    project LowCardinality(String),
+    rollout_id String,
+    attempt String,
+    version UInt64,
+    state LowCardinality(String) COMMENT 'open or closed',
+    subject Nullable(String),
+    partition UInt32,
+    group_id String,
+    group_size UInt32,
+    policy LowCardinality(String),
+    split LowCardinality(String),
+    deadline Int64,
+    close_by Int64 COMMENT 'log time, milliseconds, at which an open episode is to be closed',
+    n_spans UInt32,
+    digest Int64,
+    closed_by LowCardinality(String),
+    status LowCardinality(String),
+    complete Bool,
+    missing_batches UInt32,
+    log_first Int64,
+    log_last Int64,
+    task_input String CODEC(ZSTD(3)),
+    expected String,
+    result String CODEC(ZSTD(3)),
+    calls UInt32,
+    tools UInt32,
+    rewards UInt32,
+    prompt_tokens UInt64,
+    completion_tokens UInt64,
+    version_min Int32 COMMENT 'oldest policy version among its calls; -1: none',
+    version_max Int32,
+    signals Map(LowCardinality(String), Int64)
+) ENGINE = ReplacingMergeTree(version)
+ORDER BY (project, rollout_id, attempt);

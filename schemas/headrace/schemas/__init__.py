@@ -1,0 +1,113 @@
+"""The wire of headrace: Avro schemas, their codec, ids and the registry client.
+
+`avro/*.avsc` are the truth; `records` mirrors them as dataclasses, `span_writer` and
+`span_reader` build and read the columnar batches of spans. Imports no other part of headrace.
+"""
+
+from headrace.schemas.codec import SCHEMA_FILES, Codec, encode_body, frame, schema_text, unframe
+from headrace.schemas.errors import (
+    InvalidId,
+    MalformedRecord,
+    RegistryUnavailable,
+    SchemaError,
+    UnknownSchemaId,
+)
+from headrace.schemas.ids import (
+    call_id,
+    check_id,
+    episode_id,
+    murmur2,
+    new_span_id,
+    new_ulid,
+    partition_of,
+    response_id,
+    sample_id,
+)
+from headrace.schemas.records import (
+    Credits,
+    CreditsBatch,
+    Episode,
+    EpisodeBatch,
+    EpisodeCall,
+    EpisodeReward,
+    EpisodeTool,
+    Member,
+    Offset,
+    Outcome,
+    PolicyRecord,
+    PolicyVersion,
+    Sample,
+    SampleCredit,
+    Task,
+    Traffic,
+    from_avro,
+    to_avro,
+)
+from headrace.schemas.registry import COMPATIBILITY, Registry, subject_of
+from headrace.schemas.span_reader import (
+    CallColumns,
+    RewardColumns,
+    SpanColumns,
+    Texts,
+    read_span_batch,
+)
+from headrace.schemas.span_writer import build_span_batch
+from headrace.schemas.spans import KIND, KINDS, NO_SPAN, STATUSES, Call, Reward, Span, Start
+
+__all__ = [
+    "COMPATIBILITY",
+    "KIND",
+    "KINDS",
+    "NO_SPAN",
+    "SCHEMA_FILES",
+    "STATUSES",
+    "Call",
+    "CallColumns",
+    "Codec",
+    "Credits",
+    "CreditsBatch",
+    "Episode",
+    "EpisodeBatch",
+    "EpisodeCall",
+    "EpisodeReward",
+    "EpisodeTool",
+    "InvalidId",
+    "MalformedRecord",
+    "Member",
+    "Offset",
+    "Outcome",
+    "PolicyRecord",
+    "PolicyVersion",
+    "Registry",
+    "RegistryUnavailable",
+    "Reward",
+    "RewardColumns",
+    "Sample",
+    "SampleCredit",
+    "SchemaError",
+    "Span",
+    "SpanColumns",
+    "Start",
+    "Task",
+    "Texts",
+    "Traffic",
+    "UnknownSchemaId",
+    "build_span_batch",
+    "call_id",
+    "check_id",
+    "encode_body",
+    "episode_id",
+    "frame",
+    "from_avro",
+    "murmur2",
+    "new_span_id",
+    "new_ulid",
+    "partition_of",
+    "read_span_batch",
+    "response_id",
+    "sample_id",
+    "schema_text",
+    "subject_of",
+    "to_avro",
+    "unframe",
+]

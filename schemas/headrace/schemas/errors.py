@@ -1,0 +1,28 @@
+"""Errors of the wire.
+
+SchemaError
+├── InvalidId              an id that does not match the id pattern
+├── MalformedRecord        bytes that are no record of ours: they go to the dead-letter topic
+├── UnknownSchemaId        the registry does not know the id (yet)
+└── RegistryUnavailable    the registry does not answer: wait and try again
+"""
+
+
+class SchemaError(Exception):
+    """Root of the errors of `headrace.schemas`."""
+
+
+class InvalidId(SchemaError, ValueError):
+    """An id that does not match `[A-Za-z0-9._:-]{1,128}`."""
+
+
+class MalformedRecord(SchemaError, ValueError):
+    """Bytes that cannot be a record of the topic they came from."""
+
+
+class UnknownSchemaId(SchemaError):
+    """The registry has no schema under this id."""
+
+
+class RegistryUnavailable(SchemaError):
+    """The schema registry cannot be reached."""
