@@ -1,0 +1,1 @@
+"""What runs headrace: embedded parts, topics, supervision, settings and the command line."""

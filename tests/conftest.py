@@ -1,0 +1,83 @@
+"""What every test sees: no network beyond this machine, and one set of real parts per run."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from headrace.infra.embedded import Stack
+
+HERE = Path(__file__).parent
+REAL_PARTS = ("integration", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the folder they lie in, so that `-m "not integration"` cannot miss one."""
+    for item in items:
+        folder = _folder(item.path)
+        if folder in REAL_PARTS:
+            item.add_marker(folder)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a unit test that connects beyond this machine."""
+    if _folder(request.path) in REAL_PARTS:
+        return
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+    getaddrinfo = socket.getaddrinfo
+
+    def checked_connect(self: socket.socket, address: Any) -> None:
+        _refuse_remote(self.family, address)
+        connect(self, address)
+
+    def checked_connect_ex(self: socket.socket, address: Any) -> int:
+        _refuse_remote(self.family, address)
+        return connect_ex(self, address)
+
+    def checked_getaddrinfo(host: Any, *rest: Any, **options: Any) -> Any:
+        _refuse_remote(socket.AF_INET, (host,))
+        return getaddrinfo(host, *rest, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", checked_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", checked_connect_ex)
+    monkeypatch.setattr(socket, "getaddrinfo", checked_getaddrinfo)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Real Kafka with its topics, registry and ClickHouse, started once per run on free ports."""
+    from headrace.infra.embedded import running_stack
+
+    def tell(part: str, state: str, message: str) -> None:
+        logging.getLogger("tests.stack").info("%s %s: %s", part, state, message)
+
+    with running_stack(tmp_path_factory.mktemp("stack"), on_event=tell) as running:
+        yield running
+
+
+def _folder(path: Path) -> str:
+    return path.relative_to(HERE).parts[0]
+
+
+def _refuse_remote(family: int, address: Any) -> None:
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    host = address[0]
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in (None, "", "localhost"):
+        return
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        pytest.fail(f"a unit test connects to {host}; only loopback is allowed", pytrace=True)

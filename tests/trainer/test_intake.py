@@ -1,0 +1,243 @@
+"""The intake: joining credits with samples, and accounting for every rollout."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
+from headrace.trainer.errors import TrainerError
+from headrace.trainer.intake import Intake, IntakeConfig, Position
+
+NOW = 1_000
+
+
+def intake(rollouts: int = 2, staleness: int = 1) -> Intake:
+    return Intake(IntakeConfig(policy="p", rollouts_per_step=rollouts, max_staleness=staleness))
+
+
+def sample(group: str, rollout: int, version: int = 0, policy: str = "p") -> Sample:
+    return Sample(
+        sample_id=f"{group}-{rollout}/a/s/0",
+        rollout_id=f"{group}-{rollout}",
+        attempt="a",
+        group_id=group,
+        policy=policy,
+        prompt_ids=np.arange(3, dtype="<u4").tobytes(),
+        sampled_ids=np.arange(2, dtype="<u4").tobytes(),
+        logprobs=np.zeros(2, "<f4").tobytes(),
+        run_versions=[version],
+        run_lengths=[2],
+    )
+
+
+def credits(group: str, size: int = 2, outcome: str = "train", version: int = 10) -> Credits:
+    rollouts = [f"{group}-{i}" for i in range(size)]
+    return Credits(
+        group_id=group,
+        group_size=size,
+        policy="p",
+        rule="r@1",
+        credit="grpo@1",
+        version=version,
+        outcome=outcome,
+        members=[
+            Member(rollout_id=r, attempt="a", episode_version=5, status="used", reward=float(i))
+            for i, r in enumerate(rollouts)
+        ],
+        samples=[
+            SampleCredit(sample_id=f"{r}/a/s/0", rollout_id=r, attempt="a", advantage=1.0)
+            for r in rollouts
+        ],
+    )
+
+
+def at(topic: str, offset: int, partition: int = 0) -> Position:
+    return Position(topic, partition, offset)
+
+
+def feed(core: Intake, group: str, version: int = 0, size: int = 2) -> list[Outcome]:
+    for i in range(size):
+        core.add_sample(sample(group, i, version), at("s", i))
+    return core.add_credits(credits(group, size), at("c", 0), NOW)
+
+
+def test_a_group_trains_once_and_whole_whatever_comes_first() -> None:
+    core = intake()
+    core.add_credits(credits("g"), at("c", 7), NOW)
+    core.add_sample(sample("g", 0), at("s", 3))
+    assert core.next_batch() == []
+
+    core.add_sample(sample("g", 1), at("s", 4))
+    (group,) = core.next_batch()
+    outcomes = core.trained([group], 0, NOW)
+
+    assert set(group.samples) == {"g-0/a/s/0", "g-1/a/s/0"}
+    assert [(o.outcome, o.step, o.advantage, o.tokens) for o in outcomes] == [
+        ("trained", 1, 1.0, 2)
+    ] * 2
+    assert core.next_batch() == []
+
+
+def test_repeated_records_change_nothing() -> None:
+    core = intake()
+    feed(core, "g")
+    feed(core, "g")
+    core.trained(core.next_batch(), 0, NOW)
+
+    assert feed(core, "g") == []
+    assert core.next_batch() == []
+    assert (core.waiting_groups, core.held_samples) == (0, 0)
+
+
+def test_a_step_waits_for_enough_rollouts_and_takes_the_oldest_groups() -> None:
+    core = intake(rollouts=4)
+    for offset, group in enumerate(("late", "middle", "early")):
+        for i in range(2):
+            core.add_sample(sample(group, i), at("s", offset))
+        core.add_credits(credits(group), at("c", 9 - offset), NOW)
+        if offset == 0:
+            assert core.next_batch() == []
+
+    assert [g.credits.group_id for g in core.next_batch()] == ["early", "middle"]
+
+
+def test_the_highest_credit_version_is_trained() -> None:
+    core = intake()
+    feed(core, "g")
+    core.add_credits(replace(credits("g", version=20), mean=0.7), at("c", 5), NOW)
+    core.add_credits(credits("g", version=15), at("c", 6), NOW)
+
+    (group,) = core.next_batch()
+    assert (group.credits.version, group.credits.mean) == (20, 0.7)
+
+
+def test_a_revision_after_training_is_recorded_and_not_trained() -> None:
+    core = intake()
+    feed(core, "g")
+    core.trained(core.next_batch(), 0, NOW)
+
+    outcomes = core.add_credits(credits("g", version=11), at("c", 5), NOW)
+
+    assert {(o.outcome, o.reason) for o in outcomes} == {("revised", "revised_after_training")}
+    assert core.next_batch() == []
+    assert core.add_credits(credits("g", version=11), at("c", 5), NOW) == []
+
+
+@pytest.mark.parametrize("reason", ["zero_advantage", "eval", "group_incomplete", "reward_absent"])
+def test_a_group_that_is_not_for_training_frees_its_rollouts_at_once(reason: str) -> None:
+    core = intake()
+    outcomes = core.add_credits(
+        replace(credits("g", outcome=reason), missing_rollouts=["g-9"]), at("c", 0), NOW
+    )
+
+    assert Counter((o.rollout_id, o.outcome, o.reason) for o in outcomes) == {
+        ("g-0", "dropped", reason): 1,
+        ("g-1", "dropped", reason): 1,
+        ("g-9", "dropped", "never_started"): 1,
+    }
+
+
+def test_a_group_whose_agents_all_crashed_before_a_call_still_ends() -> None:
+    core = intake()
+    crashed = replace(credits("g", outcome="zero_advantage"), samples=[])
+
+    outcomes = core.add_credits(crashed, at("c", 0), NOW)
+
+    assert [(o.rollout_id, o.sample_id, o.reason) for o in outcomes] == [
+        ("g-0", "", "zero_advantage"),
+        ("g-1", "", "zero_advantage"),
+    ]
+
+
+def test_a_group_older_than_the_staleness_bound_is_dropped_whole() -> None:
+    core = intake(staleness=1)
+    feed(core, "old", version=0)
+    feed(core, "young", version=1)
+
+    assert core.settle(1, {}, NOW) == []
+    outcomes = core.settle(2, {}, NOW)
+
+    assert {(o.group_id, o.reason) for o in outcomes} == {("old", "stale")}
+    assert [g.credits.group_id for g in core.next_batch()] == ["young"]
+
+
+def test_a_sample_that_cannot_come_any_more_drops_its_group() -> None:
+    core = intake()
+    core.add_sample(sample("g", 0), at("s", 0))
+    core.add_credits(credits("g"), at("c", 0), NOW)
+    assert core.unbounded() == [("g", 0)]
+
+    core.bound("g", 8)
+    assert core.settle(0, {0: 7}, NOW) == []
+    assert {o.reason for o in core.settle(0, {0: 8}, NOW)} == {"sample_missing"}
+
+
+def test_untrainable_calls_are_dropped_with_their_reason_beside_trained_ones() -> None:
+    core = intake(rollouts=1)
+    mixed = credits("g")
+    mixed = replace(
+        mixed,
+        samples=[mixed.samples[0], replace(mixed.samples[1], trainable=False, reason="greedy")],
+    )
+    core.add_sample(sample("g", 0), at("s", 0))
+    core.add_credits(mixed, at("c", 0), NOW)
+
+    outcomes = core.trained(core.next_batch(), 0, NOW)
+    assert [(o.outcome, o.reason) for o in outcomes] == [("trained", ""), ("dropped", "greedy")]
+
+
+def test_other_policies_pass_by() -> None:
+    core = intake()
+    core.add_sample(sample("g", 0, policy="other"), at("s", 0))
+    assert core.add_credits(replace(credits("g"), policy="other"), at("c", 0), NOW) == []
+    assert (core.waiting_groups, core.held_samples) == (0, 0)
+
+
+def test_the_lowest_needed_offsets_are_those_of_undecided_records() -> None:
+    core = intake()
+    core.add_sample(sample("g", 0), Position("s", 1, 5))
+    core.add_sample(sample("h", 0), Position("s", 1, 3))
+    core.add_credits(credits("g"), Position("c", 1, 9), NOW)
+    assert core.lowest_needed() == {("s", 1): 3, ("c", 1): 9}
+
+    core.add_credits(credits("h", outcome="eval"), Position("c", 1, 10), NOW)
+    assert core.lowest_needed() == {("s", 1): 5, ("c", 1): 9}
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    with pytest.raises(TrainerError, match="rollouts_per_step"):
+        IntakeConfig(policy="p", rollouts_per_step=0)
+    with pytest.raises(TrainerError, match="max_staleness"):
+        IntakeConfig(policy="p", max_staleness=-1)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_every_rollout_ends_exactly_once_in_any_order_with_repeats(data: st.DataObject) -> None:
+    outcomes_of = st.sampled_from(["train", "train", "train", "zero_advantage", "eval"])
+    groups = {f"g{i}": data.draw(outcomes_of) for i in range(data.draw(st.integers(1, 5)))}
+    events: list[tuple[str, int]] = [(g, i) for g in groups for i in (-1, 0, 1)]
+    order = data.draw(st.permutations(events + events[: data.draw(st.integers(0, 4))]))
+    core = intake(rollouts=data.draw(st.integers(1, 4)))
+    ended: list[Outcome] = []
+    version = 0
+    for offset, (group, i) in enumerate(order):
+        if i >= 0:
+            core.add_sample(sample(group, i, version), at("s", offset))
+        else:
+            ended += core.add_credits(credits(group, outcome=groups[group]), at("c", offset), NOW)
+        ended += core.settle(version, {}, NOW)
+        if batch := core.next_batch():
+            assert all(version - group.oldest_version <= 1 for group in batch)
+            ended += core.trained(batch, version, NOW)
+            version += 1
+
+    counts = Counter(o.sample_id for o in ended)
+    assert all(n == 1 for n in counts.values())
+    open_groups = {p.group_id for p in ended} ^ set(groups)
+    assert len(ended) == 2 * (len(groups) - len(open_groups))
+    assert core.waiting_groups == len(open_groups)
