@@ -1,21 +1,47 @@
 # One verb each. `make demo` and `make test` set up what they need by themselves.
 VENV ?= .venv
-PY ?= $(shell command -v python3.11 || command -v python3.12)
+PY ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+# Never the current folder on the module path: ./kernels would shadow a package of that name.
+export PYTHONSAFEPATH := 1
 
-.PHONY: setup demo test check unit fmt lock clean
+.PHONY: demo test setup check unit fmt lock help
 
-setup: $(STAMP) ## a virtual environment with the pinned packages
+demo: setup ## the whole loop: a real agent makes a real model better
+	$(BIN)/headrace demo
 
-$(VENV)/bin/uv:
+test: setup ## all tests; the real parts are started once
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+setup: $(STAMP) ## a virtual environment with the pinned packages; quick when up to date
+
+check: setup ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup ## the tests that need no server
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not integration and not e2e"
+
+fmt: setup ## format, and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(UV) ## compile requirements.txt anew
+	$(UV) pip compile pyproject.toml --extra all --group dev -p 3.11 --no-header --no-annotate \
+		--no-emit-index-url -o requirements.txt
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
+
+$(UV):
+	@$(PY) tools/preflight.py --disk-under .
 	$(PY) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -q 'uv>=0.13,<0.14'
+	$(BIN)/python -m pip install -q 'uv>=0.13,<0.14'
 
-$(STAMP): $(VENV)/bin/uv requirements.txt pyproject.toml
+$(STAMP): $(UV) requirements.txt pyproject.toml
 	VIRTUAL_ENV=$(abspath $(VENV)) $(UV) pip install -q --no-deps -r requirements.txt -e .
-	touch $@
-
-lock: $(VENV)/bin/uv ## compile requirements.txt anew
-	$(UV) pip compile pyproject.toml --extra all --group dev -p 3.11 --no-header --no-annotate --no-emit-index-url -o requirements.txt
+	@touch $@

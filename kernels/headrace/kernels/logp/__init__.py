@@ -1,0 +1,5 @@
+"""Log-probability, log-sum-exp and entropy of sampled tokens from hidden states and LM head."""
+
+from headrace.kernels.logp.interface import LogProbs, linear_logp
+
+__all__ = ["LogProbs", "linear_logp"]

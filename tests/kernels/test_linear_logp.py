@@ -1,0 +1,48 @@
+"""`linear_logp` against the float64 reference."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from headrace.kernels import linear_logp
+from headrace.kernels.logp.reference import linear_logp_reference
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("chunk_rows", [None, 1, 7])
+@pytest.mark.parametrize("shift", [0.0, 80.0, -80.0])
+def test_log_probabilities_lse_and_entropy_match_float64(
+    dtype: torch.dtype, chunk_rows: int | None, shift: float
+) -> None:
+    g = torch.Generator().manual_seed(1)
+    hidden = torch.randn(20, 8, generator=g)
+    hidden[:, 0] = 1.0
+    weight = torch.randn(61, 8, generator=g)
+    weight[:, 0] = shift  # moves every logit alike
+    hidden, weight = hidden.to(dtype), weight.to(dtype)
+    targets = torch.randint(61, (20,), generator=g)
+    temperature = torch.linspace(0.5, 1.5, 20)
+    out = linear_logp(hidden, weight, targets, temperature=temperature, chunk_rows=chunk_rows)
+    expected = linear_logp_reference(hidden, weight, targets, temperature)
+    # One unit in the last place of a logit of 160 is 1.5e-5 in fp32.
+    for name in ("logp", "lse", "entropy"):
+        torch.testing.assert_close(
+            getattr(out, name).double(), getattr(expected, name), rtol=1e-6, atol=5e-5
+        )
+    assert not out.logp.requires_grad
+
+
+def test_a_certain_token_keeps_its_small_log_probability() -> None:
+    hidden, weight = torch.ones(1, 1), torch.tensor([[12.0], [0.0]])
+    out = linear_logp(hidden, weight, torch.tensor([0]))
+    assert out.logp.item() == pytest.approx(-6.1442e-6, rel=0.05)
+
+
+def test_the_package_imports_torch_alone() -> None:
+    code = (
+        "import sys, headrace.kernels; "
+        "assert not {'triton', 'transformers', 'confluent_kafka'} & set(sys.modules), 'too much'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
