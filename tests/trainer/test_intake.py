@@ -10,13 +10,24 @@ from hypothesis import strategies as st
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
 from headrace.trainer.errors import TrainerError
-from headrace.trainer.intake import Intake, IntakeConfig, Position
+from headrace.trainer.intake import Intake, IntakeConfig, Position, TrainableGroup
 
 NOW = 1_000
 
 
-def intake(rollouts: int = 2, staleness: int = 1) -> Intake:
-    return Intake(IntakeConfig(policy="p", rollouts_per_step=rollouts, max_staleness=staleness))
+def intake(rollouts: int = 2, staleness: int = 1, held_bytes: int = 1 << 30) -> Intake:
+    return Intake(
+        IntakeConfig(
+            policy="p",
+            rollouts_per_step=rollouts,
+            max_staleness=staleness,
+            max_held_bytes=held_bytes,
+        )
+    )
+
+
+def ids(batch: list[TrainableGroup]) -> list[str]:
+    return [group.credits.group_id for group in batch]
 
 
 def sample(group: str, rollout: int, version: int = 0, policy: str = "p") -> Sample:
@@ -55,8 +66,8 @@ def credits(group: str, size: int = 2, outcome: str = "train", version: int = 10
     )
 
 
-def at(topic: str, offset: int, partition: int = 0) -> Position:
-    return Position(topic, partition, offset)
+def at(topic: str, offset: int, partition: int = 0, log_time: int = 0) -> Position:
+    return Position(topic, partition, offset, log_time)
 
 
 def feed(core: Intake, group: str, version: int = 0, size: int = 2) -> list[Outcome]:
@@ -73,7 +84,7 @@ def test_a_group_trains_once_and_whole_whatever_comes_first() -> None:
 
     core.add_sample(sample("g", 1), at("s", 4))
     (group,) = core.next_batch()
-    outcomes = core.trained([group], 0, NOW)
+    outcomes = core.trained([group], NOW)
 
     assert set(group.samples) == {"g-0/a/s/0", "g-1/a/s/0"}
     assert [(o.outcome, o.step, o.advantage, o.tokens) for o in outcomes] == [
@@ -86,7 +97,7 @@ def test_repeated_records_change_nothing() -> None:
     core = intake()
     feed(core, "g")
     feed(core, "g")
-    core.trained(core.next_batch(), 0, NOW)
+    core.trained(core.next_batch(), NOW)
 
     assert feed(core, "g") == []
     assert core.next_batch() == []
@@ -102,7 +113,89 @@ def test_a_step_waits_for_enough_rollouts_and_takes_the_oldest_groups() -> None:
         if offset == 0:
             assert core.next_batch() == []
 
-    assert [g.credits.group_id for g in core.next_batch()] == ["early", "middle"]
+    assert ids(core.next_batch()) == ["early", "middle"]
+
+
+def test_the_oldest_group_is_the_one_the_broker_took_first_in_any_partition() -> None:
+    core = intake(rollouts=4)
+    for partition, group in enumerate(("late", "middle", "early")):
+        for i in range(2):
+            core.add_sample(sample(group, i), at("s", 0, partition))
+        core.add_credits(credits(group), at("c", 0, partition, log_time=9 - partition), NOW)
+
+    assert ids(core.next_batch()) == ["early", "middle"]
+
+
+def test_a_step_never_mixes_rules() -> None:
+    core = intake(rollouts=4)
+    for offset, (group, rule) in enumerate([("a", "r@1"), ("b", "r@2"), ("c", "r@2")]):
+        for i in range(2):
+            core.add_sample(sample(group, i), at("s", offset))
+        core.add_credits(replace(credits(group), rule=rule), at("c", offset), NOW)
+
+    assert ids(core.next_batch()) == ["b", "c"]
+
+
+def test_rollouts_that_bring_nothing_fill_a_step_as_well_so_that_it_cannot_stall() -> None:
+    core = intake(rollouts=4)
+    core.add_sample(sample("g", 0), at("s", 0))
+    only_one = credits("g")
+    dead = replace(only_one.members[1], status="incomplete", reward=None)
+    core.add_credits(
+        replace(
+            only_one,
+            members=[only_one.members[0], dead],
+            samples=only_one.samples[:1],
+            missing_rollouts=["g-2", "g-3"],
+        ),
+        at("c", 0),
+        NOW,
+    )
+
+    (group,) = core.next_batch()
+    assert (group.rollouts, group.episodes) == (4, 1)
+    outcomes = core.trained([group], NOW)
+    assert [(o.rollout_id, o.reason) for o in outcomes] == [
+        ("g-0", ""),
+        ("g-1", "incomplete"),
+        ("g-2", "never_started"),
+        ("g-3", "never_started"),
+    ]
+
+
+def test_one_group_id_in_two_projects_is_two_groups() -> None:
+    core = intake()
+    for project in ("x", "y"):
+        for i in range(2):
+            core.add_sample(replace(sample("g", i), project=project), at("s", i))
+        core.add_credits(replace(credits("g"), project=project), at("c", 0), NOW)
+
+    core.trained(core.next_batch(), NOW)
+    assert [g.credits.project for g in core.next_batch()] == ["y"]
+
+
+def test_a_rollout_with_a_crashed_and_a_good_attempt_ends_by_its_samples_alone() -> None:
+    core = intake(rollouts=1)
+    feed_once = credits("g", size=1)
+    crashed = Member(rollout_id="g-0", attempt="b", status="superseded")
+    core.add_sample(sample("g", 0), at("s", 0))
+    core.add_credits(replace(feed_once, members=[*feed_once.members, crashed]), at("c", 0), NOW)
+
+    outcomes = core.trained(core.next_batch(), NOW)
+    assert [(o.attempt, o.sample_id, o.outcome) for o in outcomes] == [
+        ("a", "g-0/a/s/0", "trained")
+    ]
+
+
+def test_after_the_last_version_groups_are_accounted_and_nothing_is_held() -> None:
+    core = intake(rollouts=9)
+    feed(core, "g")
+    core.add_sample(sample("h", 0), at("s", 5))
+
+    outcomes = core.drop_all("max_versions", NOW)
+
+    assert {(o.group_id, o.reason) for o in outcomes} == {("g", "max_versions")}
+    assert (core.waiting_groups, core.held_samples, core.held_bytes) == (0, 0, 0)
 
 
 def test_the_highest_credit_version_is_trained() -> None:
@@ -118,7 +211,7 @@ def test_the_highest_credit_version_is_trained() -> None:
 def test_a_revision_after_training_is_recorded_and_not_trained() -> None:
     core = intake()
     feed(core, "g")
-    core.trained(core.next_batch(), 0, NOW)
+    core.trained(core.next_batch(), NOW)
 
     outcomes = core.add_credits(credits("g", version=11), at("c", 5), NOW)
 
@@ -158,22 +251,62 @@ def test_a_group_older_than_the_staleness_bound_is_dropped_whole() -> None:
     feed(core, "old", version=0)
     feed(core, "young", version=1)
 
-    assert core.settle(1, {}, NOW) == []
-    outcomes = core.settle(2, {}, NOW)
+    core.version = 1
+    assert core.settle({}, NOW) == []
+    core.version = 2
+    outcomes = core.settle({}, NOW)
 
     assert {(o.group_id, o.reason) for o in outcomes} == {("old", "stale")}
-    assert [g.credits.group_id for g in core.next_batch()] == ["young"]
+    assert ids(core.next_batch()) == ["young"]
+
+
+def test_stale_samples_leave_memory_before_their_credits_come() -> None:
+    core = intake(staleness=1)
+    core.add_sample(sample("g", 0, version=0), at("s", 3))
+    core.add_sample(sample("g", 1, version=0), at("s", 4))
+    core.version = 2
+    assert core.settle({}, NOW) == []
+    assert (core.held_samples, core.held_bytes, core.lowest_needed()) == (0, 0, {})
+
+    core.add_sample(sample("g", 1, version=0), at("s", 9))  # a repetition does not bring it back
+    assert core.add_credits(credits("g"), at("c", 0), NOW) == []
+    assert {o.reason for o in core.settle({}, NOW)} == {"stale"}
+
+
+def test_a_stale_sample_that_is_not_trained_anyway_does_not_drop_its_group() -> None:
+    core = intake(staleness=1)
+    core.version = 2
+    core.add_sample(sample("g", 0, version=0), at("s", 0))
+    core.add_sample(sample("g", 1, version=2), at("s", 1))
+    core.settle({}, NOW)
+    mixed = credits("g")
+    superseded = replace(mixed.samples[0], trainable=False, reason="superseded")
+    core.add_credits(replace(mixed, samples=[superseded, mixed.samples[1]]), at("c", 0), NOW)
+
+    assert core.settle({}, NOW) == []
+    assert ids(core.next_batch()) == ["g"]
+
+
+def test_samples_beyond_the_memory_bound_are_let_go_oldest_first_and_accounted() -> None:
+    core = intake(held_bytes=5_000)
+    for group in ("a", "b", "c"):
+        feed(core, group)
+    outcomes = core.settle({}, NOW)
+
+    assert {(o.group_id, o.reason) for o in outcomes} == {("a", "memory")}
+    assert core.held_bytes <= 5_000
+    assert ids(core.next_batch()) == ["b"]
 
 
 def test_a_sample_that_cannot_come_any_more_drops_its_group() -> None:
     core = intake()
     core.add_sample(sample("g", 0), at("s", 0))
     core.add_credits(credits("g"), at("c", 0), NOW)
-    assert core.unbounded() == [("g", 0)]
+    assert core.unbounded() == [(("default", "g"), 0)]
 
-    core.bound("g", 8)
-    assert core.settle(0, {0: 7}, NOW) == []
-    assert {o.reason for o in core.settle(0, {0: 8}, NOW)} == {"sample_missing"}
+    core.bound(("default", "g"), 8)
+    assert core.settle({0: 7}, NOW) == []
+    assert {o.reason for o in core.settle({0: 8}, NOW)} == {"sample_missing"}
 
 
 def test_untrainable_calls_are_dropped_with_their_reason_beside_trained_ones() -> None:
@@ -186,7 +319,7 @@ def test_untrainable_calls_are_dropped_with_their_reason_beside_trained_ones() -
     core.add_sample(sample("g", 0), at("s", 0))
     core.add_credits(mixed, at("c", 0), NOW)
 
-    outcomes = core.trained(core.next_batch(), 0, NOW)
+    outcomes = core.trained(core.next_batch(), NOW)
     assert [(o.outcome, o.reason) for o in outcomes] == [("trained", ""), ("dropped", "greedy")]
 
 
@@ -213,6 +346,10 @@ def test_settings_that_cannot_work_are_refused() -> None:
         IntakeConfig(policy="p", rollouts_per_step=0)
     with pytest.raises(TrainerError, match="max_staleness"):
         IntakeConfig(policy="p", max_staleness=-1)
+    with pytest.raises(TrainerError, match="max_held_bytes"):
+        IntakeConfig(policy="p", max_held_bytes=0)
+    with pytest.raises(TrainerError, match="policy"):
+        IntakeConfig(policy="")
 
 
 @settings(max_examples=80, deadline=None)
@@ -224,17 +361,16 @@ def test_every_rollout_ends_exactly_once_in_any_order_with_repeats(data: st.Data
     order = data.draw(st.permutations(events + events[: data.draw(st.integers(0, 4))]))
     core = intake(rollouts=data.draw(st.integers(1, 4)))
     ended: list[Outcome] = []
-    version = 0
     for offset, (group, i) in enumerate(order):
         if i >= 0:
-            core.add_sample(sample(group, i, version), at("s", offset))
+            core.add_sample(sample(group, i, core.version), at("s", offset))
         else:
             ended += core.add_credits(credits(group, outcome=groups[group]), at("c", offset), NOW)
-        ended += core.settle(version, {}, NOW)
+        ended += core.settle({}, NOW)
         if batch := core.next_batch():
-            assert all(version - group.oldest_version <= 1 for group in batch)
-            ended += core.trained(batch, version, NOW)
-            version += 1
+            versions = [v for g in batch for s in g.samples.values() for v in s.run_versions]
+            assert core.version - min(versions) <= 1
+            ended += core.trained(batch, NOW)
 
     counts = Counter(o.sample_id for o in ended)
     assert all(n == 1 for n in counts.values())

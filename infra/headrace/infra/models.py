@@ -9,6 +9,7 @@ import importlib.util
 import json
 import logging
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -78,12 +79,13 @@ def tiny_llama(directory: Path, *, seed: int = 0, vocabulary: int = 288) -> Path
     if vocabulary < 256 + len(SPECIAL_TOKENS):
         raise ValueError(f"vocabulary is {vocabulary}: give at least {256 + len(SPECIAL_TOKENS)}")
     directory.mkdir(parents=True, exist_ok=True)
-    tokenizer = _byte_level_tokenizer(vocabulary)
-    tokenizer.save_pretrained(directory)
-
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # theirs
+    tokenizer = _byte_level_tokenizer(vocabulary)
+    tokenizer.save_pretrained(directory)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
@@ -240,3 +242,7 @@ def _byte_level_tokenizer(vocabulary: int) -> Any:
         clean_up_tokenization_spaces=False,
         model_max_length=2048,
     )
+
+
+if __name__ == "__main__":  # in a process of its own, which gives its memory back
+    bundled_model(Path(sys.argv[1]))

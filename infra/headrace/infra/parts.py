@@ -1,6 +1,8 @@
 """The parts of a running headrace, made from the settings."""
 
 import json
+import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -19,8 +21,8 @@ from headrace.infra.embedded import (
     registry,
 )
 from headrace.infra.embedded.artifacts import Progress, cache_dir
-from headrace.infra.errors import SettingsError
-from headrace.infra.models import bundled_model
+from headrace.infra.errors import SettingsError, SetupError
+from headrace.infra.models import BUNDLED_MODEL, MANIFEST
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import Part
 from headrace.schemas import Registry
@@ -45,7 +47,13 @@ def clickhouse_config(settings: Settings) -> ClickHouseConfig:
 def model_directory(settings: Settings) -> Path:
     """Directory of the policy's base model; the bundled one is converted at its first use."""
     if settings.policy.model == BUNDLED:
-        return bundled_model(cache_dir())
+        directory = cache_dir() / BUNDLED_MODEL
+        if not (directory / MANIFEST).exists():  # torch and a gigabyte, not in this process
+            command = [sys.executable, "-m", "headrace.infra.models", str(cache_dir())]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SetupError(f"the bundled model could not be converted: {done.stderr[-800:]}")
+        return directory
     path = Path(settings.policy.model).expanduser().resolve()
     if not (path / "config.json").exists():
         raise SettingsError(
@@ -71,7 +79,7 @@ def build_parts(
     environment = {
         **settings.environment(),
         "HEADRACE_RUN_DIRECTORY": str(directory / "run"),
-        "HEADRACE_SPOOL_DIRECTORY": str(directory / "spool"),
+        "HEADRACE_SPOOL_DIRECTORY": str(directory / "spool" / "gateway"),
         "HEADRACE_CHECKPOINT_DIRECTORY": str(directory / "checkpoints"),
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
@@ -80,8 +88,8 @@ def build_parts(
         Part(
             name=stage,
             command=[sys.executable, "-m", "headrace.streams", stage],
-            ready=partial(_has_fresh_heartbeat, directory / "run" / f"{stage}.json"),
-            env=environment,
+            ready=partial(_has_fresh_heartbeat, directory / "run" / f"{stage}-0.json"),
+            env=with_own_code(environment),
             depends=_present(here, "kafka", "registry", "clickhouse"),
             planned_exits=frozenset({REVOKED}),
             log=logs / f"{stage}.log",
@@ -103,6 +111,7 @@ def build_parts(
         depends=_present(here, "kafka", "registry") + (("trainer",) if trainer else ()),
         prepare=lambda: _discard(model()),
         ready_timeout_s=240.0,
+        stop_grace_s=40.0,  # it answers what is in flight first, 30 seconds at most
         log=logs / "gateway.log",
     )
     training = Part(
@@ -122,6 +131,12 @@ def build_parts(
         log=logs / "trainer.log",
     )
     return (*embedded, *stages, *((training,) if trainer else ()), gateway)
+
+
+def with_own_code(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that imports the user's own modules from where we started."""
+    path = os.environ.get("PYTHONPATH")
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (path, str(Path.cwd()))))}
 
 
 def prepare_external(settings: Settings) -> None:
@@ -180,7 +195,7 @@ def _set_up_registry(url: str) -> None:
 def _migrate(settings: Settings) -> None:
     client = ClickHouse(clickhouse_config(settings))
     try:
-        migrate.apply(client, migrate.DIRECTORY)
+        migrate.apply(client)
     finally:
         client.close()
 

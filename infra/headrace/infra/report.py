@@ -1,10 +1,19 @@
-"""What the verbs share: one line a part, progress bars on downloads."""
+"""What commands show of the parts: one line each, and what is being waited for."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
+)
+from rich.status import Status
 
 from headrace.infra.embedded.artifacts import Progress as OnProgress
 from headrace.infra.supervise import State
@@ -16,28 +25,65 @@ STYLES = {
     State.STOPPED: "dim",
     State.STOPPING: "dim",
 }
-QUIET = {State.PREPARING, State.STOPPING}
+SHOWN = {State.READY, State.CRASHED, State.FAILED}
+PLAIN_SECONDS = 10.0  # without a terminal, how often a wait is told anew
 
 
 class PartLines:
-    """Prints one line for every change of a part's state."""
+    """Prints a line when a part is ready or has failed, and keeps saying what is waited for.
 
-    def __init__(self, console: Console, endpoints: dict[str, str | None]) -> None:
+    On a terminal the wait is one moving line; elsewhere it is told every ten seconds. Used as a
+    context manager.
+    """
+
+    def __init__(self, console: Console, endpoints: Mapping[str, str | None]) -> None:
         self._console = console
         self._endpoints = endpoints
-        self._last: dict[str, tuple[State, str]] = {}
+        self._states: dict[str, tuple[State, str]] = {}
+        self._status: Status | None = console.status("") if console.is_terminal else None
+        self._started = self._told = time.monotonic()
+
+    def __enter__(self) -> "PartLines":
+        """Begin to show the wait."""
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the wait away; later changes are still printed."""
+        if self._status is not None:
+            self._status.stop()
 
     def __call__(self, part: str, state: State, message: str) -> None:
-        """Show the new state, unless it says nothing new."""
-        if self._last.get(part) == (state, message) or state in QUIET:
-            return
-        self._last[part] = (state, message)
+        """Take in a part's state."""
+        before = self._states.get(part, (None, ""))[0]
+        self._states[part] = (state, message)
+        if state in SHOWN and state is not before:
+            self._print(part, state, message)
+        self._tell_wait()
+
+    def _print(self, part: str, state: State, message: str) -> None:
         text = (self._endpoints.get(part) or "") if state is State.READY else message
         self._console.print(
-            f"  {part:<11}[{STYLES.get(state, 'yellow')}]{state.value:<9}[/] {text}",
+            f"  {part:<11}[{STYLES[state]}]{state.value:<8}[/] {text}",
             highlight=False,
             soft_wrap=True,
         )
+
+    def _tell_wait(self) -> None:
+        waits = [
+            f"{part} ({'preparing' if state is State.PREPARING else message})"
+            for part, (state, message) in self._states.items()
+            if state in (State.PREPARING, State.STARTING)
+        ]
+        if not waits:
+            return
+        text = f"waiting for {', '.join(waits)}"
+        if self._status is not None:
+            self._status.update(text)
+        elif time.monotonic() - self._told > PLAIN_SECONDS:
+            self._told = time.monotonic()
+            self._console.print(f"  {text}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -51,11 +97,11 @@ def download_bars(console: Console) -> Iterator[OnProgress]:
         console=console,
         transient=True,
     ) as bars:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
         def on_progress(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+            bars.update(tasks[what], completed=done, total=total)
 
         yield on_progress

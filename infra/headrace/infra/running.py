@@ -12,7 +12,7 @@ from headrace.infra.embedded.artifacts import (
     missing,
 )
 from headrace.infra.embedded.ports import ensure_free
-from headrace.infra.parts import build_parts, prepare_external
+from headrace.infra.parts import build_parts, model_directory, prepare_external
 from headrace.infra.report import PartLines, download_bars
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import Supervisor
@@ -31,8 +31,12 @@ def running(settings: Settings, *, console: Console, trainer: bool = True) -> It
     parts = build_parts(settings, trainer=trainer)
     lines = PartLines(console, {part.name: part.endpoint for part in parts})
     supervisor = Supervisor(parts, lines, run_dir=settings.directory)
-    with supervisor:
+    with lines:
+        supervisor.start()
+    try:
         yield supervisor
+    finally:
+        supervisor.stop()
 
 
 def check_ports(settings: Settings) -> None:
@@ -58,12 +62,14 @@ def check_ports(settings: Settings) -> None:
 
 
 def fetch(settings: Settings, console: Console) -> None:
-    """Download what the embedded parts still lack, with a bar each."""
+    """Convert the bundled model and download what the embedded parts lack, with a bar each."""
     wanted = []
     if not settings.kafka.bootstrap:
         wanted.append("kafka")
     if not settings.registry.url:
         wanted.append("registry")
+    with console.status("converting the bundled model, once, about half a minute"):
+        model_directory(settings)
     lacking = [name for name in missing() if name in wanted]
     if not lacking:
         return

@@ -97,29 +97,33 @@ class GatewaySettings:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class StreamsSettings:
-    """The stream processors."""
+class AssembleSettings:
+    """The stage that makes episodes of spans. Times are log time, milliseconds."""
 
-    idle_seconds: float = 600.0
-    """An episode without an end span closes after this long without a span, in log time."""
-    grace_seconds: float = 30.0
-    """A group is decided this long after its last deadline, complete or not."""
-    wait_seconds: float = 3600.0
-    """A group without deadlines is decided this long after its first episode."""
+    idle_ms: int = 120_000
+    """An episode without an end span closes after this long without a span."""
+    max_age_ms: int = 3_600_000
+    """… or this long after its first span."""
+    memory_bytes: int = 256 * 1024 * 1024
+    """Spans kept in memory; older episodes are read back from ClickHouse when they are touched."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class CreditSettings:
-    """Rewards and credit."""
+    """Rewards and credit. Times are log time, milliseconds."""
 
-    rule: str = ""
-    """Reward rule, `module:function`, or `reward-span:NAME`; empty: rewards that spans carry."""
+    rule: str = "reward-span:reward"
+    """Reward rule: `module:function`, `reward-span:NAME`, or `span:a=1.0,b=0.5`."""
     baseline: str = "grpo"
     """Group baseline: grpo, dr_grpo, rloo, leave_one_out or none."""
     call: str = "uniform"
     """Trajectory to calls: uniform, or discounted:GAMMA."""
     train_agents: str = ""
     """Agents that are trained, separated by commas; empty: all."""
+    grace_ms: int = 30_000
+    """A group is decided this long after its last deadline, complete or not."""
+    max_wait_ms: int = 600_000
+    """A group without deadlines is decided this long after its first episode."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -154,7 +158,7 @@ class Settings:
     clickhouse: ClickHouseSettings = field(default_factory=ClickHouseSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
-    streams: StreamsSettings = field(default_factory=StreamsSettings)
+    assemble: AssembleSettings = field(default_factory=AssembleSettings)
     credit: CreditSettings = field(default_factory=CreditSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
 

@@ -72,6 +72,10 @@ class Registry:
         parsed: dict[str, Any] = json.loads(schema.schema_str or "{}")
         return parsed
 
+    def close(self) -> None:
+        """Close the connections to the registry."""
+        self._client.close()
+
     def wait_until_up(self, timeout: float, interval: float = 0.2) -> None:
         """Return when the registry answers; raises RegistryUnavailable after `timeout` seconds."""
         end = time.monotonic() + timeout

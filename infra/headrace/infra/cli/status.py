@@ -64,16 +64,17 @@ def _print(parts: list[dict[str, Any]], directory: Path) -> None:
     table = Table("part", "state", "endpoint", "restarts", "says", box=None, pad_edge=False)
     for part in parts:
         style = STYLES.get(State(part["state"]), "yellow")
-        work = ", ".join(
-            f"{key} {value}"
-            for key, value in part["work"].items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and key != "time"
-        )
+        work = part["work"]
+        counters = {
+            **{key: work[key] for key in ("doing", "version") if key in work},
+            **work.get("counters", {}),
+        }
+        says = work.get("waiting") or ", ".join(f"{k} {v}" for k, v in counters.items())
         table.add_row(
             part["name"],
             f"[{style}]{part['state']}[/]",
             part["endpoint"] or "",
             str(part["restarts"]),
-            work or part["message"],
+            says or part["message"],
         )
     console.print(table)

@@ -38,6 +38,9 @@ ORDER BY logged_at LIMIT 1
 SPANS = "SELECT count() AS spans FROM spans"
 
 
-def ask(client: ClickHouse, query: str, **parameters: Any) -> list[Mapping[str, Any]]:
+Row = Mapping[str, Any]
+
+
+def ask(client: ClickHouse, query: str, **parameters: Any) -> list[Row]:
     """Rows of one of the queries above."""
     return list(client.query(query, parameters))

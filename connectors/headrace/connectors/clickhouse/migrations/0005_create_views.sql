@@ -42,11 +42,12 @@ FROM (SELECT *, arrayJoin(samples) AS s FROM groups FINAL);
 
 CREATE VIEW IF NOT EXISTS reward_by_policy AS
 SELECT
-    project, policy, split, version, count() AS episodes, avg(reward) AS reward,
-    stddevSamp(reward) AS deviation, avg(reward) - 1.96 * stddevSamp(reward) / sqrt(count()) AS low,
-    avg(reward) + 1.96 * stddevSamp(reward) / sqrt(count()) AS high
+    project, policy, split, version, count() AS episodes, avg(value) AS reward,
+    stddevSamp(value) AS deviation,
+    avg(value) - 1.96 * stddevSamp(value) / sqrt(count()) AS low,
+    avg(value) + 1.96 * stddevSamp(value) / sqrt(count()) AS high
 FROM (
-    SELECT project, policy, split, m.version_min AS version, m.reward AS reward
+    SELECT project, policy, split, m.version_min AS version, m.reward AS value
     FROM (SELECT project, policy, split, arrayJoin(members) AS m FROM groups FINAL)
     WHERE m.reward IS NOT NULL AND m.version_min >= 0
 )
@@ -63,6 +64,6 @@ SELECT
     multiIf(o.outcome = 'dropped', o.reason, '') AS reason, count() AS samples
 FROM (SELECT project, policy, split, sample_id, rollout_id FROM samples) AS s
 LEFT JOIN (
-    SELECT project, sample_id, outcome, reason FROM outcomes FINAL WHERE sample_id != ''
+    SELECT project, sample_id, outcome, reason FROM outcomes FINAL WHERE sample_id != '' AND outcome IN ('trained', 'dropped')
 ) AS o ON o.project = s.project AND o.sample_id = s.sample_id
 GROUP BY project, policy, split, state, reason;

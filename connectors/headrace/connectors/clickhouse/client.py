@@ -1,0 +1,250 @@
+"""A thin client over clickhouse-connect: rows, Arrow in and out, and two kinds of error."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError as DriverError
+from clickhouse_connect.driver.exceptions import OperationalError
+from urllib3.exceptions import HTTPError
+
+from headrace.connectors.clickhouse.arrow_types import plain
+from headrace.connectors.clickhouse.errors import ClickHouseRejected, ClickHouseUnavailable
+
+T = TypeVar("T")
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_CODE = re.compile(r"\bCode:\s*(\d+)")
+_GATEWAY_STATUS = re.compile(r"HTTP status 50[234]\b")
+# The server's state, not the statement: slots, time, network, memory, disk, too many parts,
+# cancelled by a shutdown, overloaded, Keeper.
+_TRANSIENT = frozenset({159, 202, 209, 210, 236, 241, 242, 243, 252, 279, 319, 394, 745, 999})
+# One Arrow batch is one block is one part, so that a take is stored whole or not at all.
+_UNSPLIT = 1 << 40
+_ONE_BLOCK = {
+    "max_insert_block_size": _UNSPLIT,
+    "min_insert_block_size_rows": _UNSPLIT,
+    "min_insert_block_size_bytes": _UNSPLIT,
+    "async_insert": 0,
+}
+_DESCRIBED_LIMIT = 256
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class ClickHouseConfig:
+    """Where ClickHouse is; a real server, a cluster's balancer, or the embedded server."""
+
+    url: str = "http://127.0.0.1:8123"
+    user: str = "default"
+    password: str = field(default="", repr=False)
+    database: str = "headrace"
+    connect_timeout: int = 30
+    """Seconds to connect, and for the server to take the whole of a request's body."""
+    timeout: int = 300
+    """Seconds to wait for an answer."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"url={_safe(self.url)!r}: use http://host:8123 or https://host:8443")
+        if parts.username or parts.password:
+            raise ValueError(
+                f"url={_safe(self.url)!r}: give user and password in their own settings, not in "
+                "the URL, where logs would show them"
+            )
+        if not _IDENTIFIER.fullmatch(self.database):
+            raise ValueError(f"database={self.database!r}: use letters, digits and underscores")
+        for name in ("connect_timeout", "timeout"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: use at least 1 second")
+
+
+class ClickHouse:
+    """One database of one server.
+
+    Nothing is sent before the first call, so it can be made while the server is away. Safe to share
+    between threads: calls hold no state in common (no session) and each takes a connection of a
+    pool. Not to be used across a fork.
+
+    Every call raises ClickHouseUnavailable (send the same again) or ClickHouseRejected.
+    """
+
+    def __init__(self, config: ClickHouseConfig) -> None:
+        self.config = config
+        self._lock = threading.Lock()
+        self._driver: Client | None = None
+        self._described: dict[str, dict[str, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"ClickHouse({self.config!r})"
+
+    def query(
+        self, sql: str, parameters: Mapping[str, object] | None = None
+    ) -> list[dict[str, object]]:
+        """The rows of a query. Parameters are bound by the server: `{name:Type}` in the text."""
+        with _translated(sql):
+            result = self._connected().query(sql, parameters=_bindable(parameters))
+            return [dict(row) for row in result.named_results()]
+
+    def query_arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The result as columns, in the plain Arrow types that `insert_arrow` was given.
+
+        String and LowCardinality come as string, Enum as string, DateTime and DateTime64 as
+        timestamp in UTC, arrays as list of these; every field is nullable. The server sends
+        LowCardinality decoded; Enum and DateTime are told from numbers by one DESCRIBE of the
+        query, remembered by its text, so pass values as parameters.
+        """
+        with _translated(sql):
+            table = self._connected().query_arrow(
+                sql,
+                parameters=_bindable(parameters),
+                settings={
+                    "output_format_arrow_low_cardinality_as_dictionary": 0,
+                    "output_format_arrow_compression_method": (
+                        "none" if self._is_local() else "lz4_frame"
+                    ),
+                },
+            )
+        return plain(table, lambda: self._types(sql, parameters))
+
+    def insert_arrow(self, table: str, data: pa.Table | pa.RecordBatch) -> int:
+        """Inserts `data` as one block, by column name, and returns the rows that were written.
+
+        One block is one part in each partition it touches, so all of it is stored or none. Returns
+        once the server has it; without fsync unless the server is set to.
+        """
+        if data.num_rows == 0:
+            return 0
+        whole = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
+        with _translated(f"INSERT INTO {table}"):
+            summary = self._connected().insert_arrow(
+                table, whole.combine_chunks(), settings=dict(_ONE_BLOCK)
+            )
+            return int(summary.written_rows)
+
+    def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> object:
+        """Runs a statement for its effect, or for the single value that it returns."""
+        with _translated(sql):
+            return self._connected().command(sql, parameters=_bindable(parameters))
+
+    def ensure_database(self) -> None:
+        """Creates the configured database if it is absent."""
+        sql = f"CREATE DATABASE IF NOT EXISTS {self.config.database}"
+        with _translated(sql):
+            driver = self._connect("default")
+            try:
+                driver.command(sql)
+            finally:
+                driver.close()
+
+    def close(self) -> None:
+        """Closes the pool. The next call would open another."""
+        with self._lock:
+            driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close()
+
+    def _connected(self) -> Client:
+        with self._lock:
+            if self._driver is None:
+                self._driver = self._connect(self.config.database)
+            return self._driver
+
+    def _connect(self, database: str) -> Client:
+        parts = urlsplit(self.config.url)
+        secure = parts.scheme == "https"
+        return clickhouse_connect.get_client(
+            interface=parts.scheme,
+            host=parts.hostname,
+            port=parts.port or (8443 if secure else 8123),
+            proxy_path=parts.path,
+            username=self.config.user,
+            password=self.config.password,
+            database=database,
+            compress=not self._is_local(),
+            connect_timeout=self.config.connect_timeout,
+            send_receive_timeout=self.config.timeout,
+            query_retries=0,
+            settings={"async_insert": 0},
+            autogenerate_session_id=False,
+            dedicated_pool=True,
+            client_name="headrace",
+        )
+
+    def _is_local(self) -> bool:
+        return urlsplit(self.config.url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    def _types(self, sql: str, parameters: Mapping[str, object] | None) -> dict[str, str]:
+        known = self._described.get(sql)
+        if known is None:
+            rows = self.query(f"DESCRIBE TABLE ({sql.rstrip().rstrip(';')}\n)", parameters)
+            known = {str(row["name"]): str(row["type"]) for row in rows}
+            if len(self._described) >= _DESCRIBED_LIMIT:
+                self._described.clear()
+            self._described[sql] = known
+        return known
+
+
+def retrying(
+    fn: Callable[[], T],
+    *,
+    on_wait: Callable[[ClickHouseUnavailable], None],
+    stop: threading.Event,
+    delay: float = 0.25,
+) -> T:
+    """Calls `fn` in place until ClickHouse is available, and returns its result.
+
+    Args:
+        fn: sends the same bytes each time.
+        on_wait: told each failure, before the wait; report that the caller is paused.
+        stop: set it to give up.
+        delay: seconds between two calls.
+
+    Raises:
+        ClickHouseUnavailable: the last failure, once `stop` is set.
+        ClickHouseRejected: at once; repeating would not help.
+    """
+    while True:
+        try:
+            return fn()
+        except ClickHouseUnavailable as error:
+            on_wait(error)
+            if stop.wait(delay):
+                raise
+
+
+@contextmanager
+def _translated(sql: str) -> Iterator[None]:
+    """Turns the driver's and the network's errors into ours."""
+    try:
+        yield
+    except DriverError as error:
+        code = getattr(error, "code", None) or _code_in(str(error))
+        message = f"{error} in: {sql[:200]}"
+        lost = isinstance(error, OperationalError) and code is None
+        if lost or code in _TRANSIENT or _GATEWAY_STATUS.search(str(error)):
+            raise ClickHouseUnavailable(message, code) from error
+        raise ClickHouseRejected(message, code) from error
+    except (HTTPError, OSError) as error:
+        raise ClickHouseUnavailable(f"{error} in: {sql[:200]}") from error
+
+
+def _code_in(message: str) -> int | None:
+    found = _CODE.search(message)
+    return int(found[1]) if found else None
+
+
+def _bindable(parameters: Mapping[str, object] | None) -> dict[str, object] | None:
+    return dict(parameters) if parameters else None
+
+
+def _safe(url: str) -> str:
+    """The URL without its credentials."""
+    return re.sub(r"//[^/@]*@", "//***@", url)

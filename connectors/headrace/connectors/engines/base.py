@@ -1,0 +1,152 @@
+"""The contract of an inference engine. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from headrace.connectors.engines.errors import InvalidRequest
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class SamplingParameters:
+    """How the next token is drawn: logits / temperature, then top-k, then top-p.
+
+    Raises:
+        InvalidRequest: a value is out of range; the message names the field.
+    """
+
+    temperature: float = 1.0
+    """0 takes the most probable token."""
+    top_p: float = 1.0
+    """Draw from the smallest set of tokens that holds this probability; 1 keeps all."""
+    top_k: int = 0
+    """Draw from the k most probable tokens; 0 keeps all."""
+    seed: int | None = None
+    """Equal seeds draw equal tokens, in any batch; None draws a fresh seed."""
+    max_tokens: int = 16
+    """Most tokens to sample, the stop token included."""
+    stop: tuple[str, ...] = ()
+    """Generation ends when one of these appears in the text."""
+    include_stop: bool = False
+    """Whether the text keeps the stop string that ended it."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise InvalidRequest(f"temperature is {self.temperature}: give a number from 0 up")
+        if not 0 < self.top_p <= 1:
+            raise InvalidRequest(f"top_p is {self.top_p}: give a number above 0 and up to 1")
+        if self.top_k < 0:
+            raise InvalidRequest(f"top_k is {self.top_k}: give 0 (all tokens) or more")
+        if self.max_tokens < 1:
+            raise InvalidRequest(f"max_tokens is {self.max_tokens}: give at least 1")
+        if "" in self.stop:
+            raise InvalidRequest("stop holds an empty string: leave it out")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class GenerationRequest:
+    """One completion to sample."""
+
+    prompt_ids: tuple[int, ...]
+    sampling: SamplingParameters
+    version: int | None = None
+    """None follows the current version, also while it runs; a number pins that version."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Generation:
+    """One sampled completion.
+
+    Example:
+        Generation(token_ids=(44, 2), logprobs=(-0.7, -0.1), versions=(3, 4), text="7",
+                   finish_reason="stop", stop=None, stop_token_included=True)
+    """
+
+    token_ids: tuple[int, ...]
+    """Everything that was sampled, the end token and the stop string's tokens included."""
+    logprobs: tuple[float, ...]
+    """float32 log-probability of each token under the distribution it was drawn from:
+    softmax(logits / temperature) after top-k and top-p. At temperature 0, where that is a point,
+    softmax(logits)."""
+    versions: tuple[int, ...]
+    """The policy version that sampled each token."""
+    text: str
+    """The completion without special tokens, cut before the stop string unless it is kept."""
+    finish_reason: Literal["stop", "length"]
+    stop: str | None
+    """The stop string that ended it; None for an end token or the length."""
+    stop_token_included: bool
+    """Whether token_ids end with tokens that the text does not show (end token, stop string)."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class EngineStats:
+    """Counts since the engine started; `running` and `waiting` are of this moment."""
+
+    running: int
+    waiting: int
+    requests_total: int
+    failures_total: int
+    tokens_total: int
+    """Sampled tokens."""
+    prompt_tokens_total: int
+    shared_prompt_tokens_total: int
+    """Prompt tokens that were not computed, because another request's were reused."""
+    swaps_total: int
+    """Changes of the current version."""
+
+
+class Engine(Protocol):
+    """An inference engine that serves one policy, in up to a few of its versions."""
+
+    @property
+    def model_name(self) -> str:
+        """What the served model is called."""
+
+    @property
+    def current(self) -> int:
+        """The version that unpinned requests are sampled from."""
+
+    def versions(self) -> tuple[int, ...]:
+        """The versions whose weights are in memory, ascending."""
+
+    def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
+        """Token ids of a conversation by the model's chat template, ready for the answer.
+
+        Raises:
+            InvalidRequest: the template refuses these messages.
+        """
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Sample a completion. Cancelling the awaiting task takes the request out of the batch.
+
+        Raises:
+            InvalidRequest: the prompt is empty, too long, or holds ids outside the vocabulary.
+            UnknownVersion: the pinned version was never loaded.
+            GenerationFailed: the model failed on it.
+            EngineClosed: the engine was closed.
+        """
+
+    async def load(self, version: int, directory: Path) -> None:
+        """Read `model.safetensors` of a directory and make it the current version.
+
+        The change falls between two decode steps: no request is dropped, unpinned ones go on with
+        the new weights, pinned ones keep theirs.
+
+        Raises:
+            InvalidWeights: the file is missing or does not fit the model; nothing changed.
+        """
+
+    async def activate(self, version: int) -> None:
+        """Make a version that was loaded before the current one, reloading it if need be.
+
+        Raises:
+            UnknownVersion: it was never loaded.
+            InvalidWeights: it was evicted and its directory can no longer be read.
+        """
+
+    def stats(self) -> EngineStats:
+        """Counters for metrics and tests."""
+
+    async def close(self) -> None:
+        """Stop; requests that run or wait raise EngineClosed. Closing twice does nothing."""

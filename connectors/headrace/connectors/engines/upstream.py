@@ -1,0 +1,69 @@
+"""Any OpenAI-compatible server as a source of completions: telemetry only, no tokens kept.
+
+Not an Engine: nothing of its distribution is known, so none of its calls is trainable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from headrace.connectors.engines.errors import EngineError
+
+
+class UpstreamUnavailable(EngineError):
+    """The upstream did not answer; the message names it and the cause."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class UpstreamConfig:
+    """Where the upstream is."""
+
+    url: str
+    """Base URL with /v1, as in https://api.example.com/v1."""
+    api_key: str = field(default="", repr=False)
+    timeout_seconds: float = 600.0
+    """For a whole answer, as the OpenAI clients wait."""
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"upstream url is {self.url!r}: give http://… or https://…")
+        if self.timeout_seconds <= 0:
+            raise ValueError(f"timeout_seconds is {self.timeout_seconds}: give more than 0")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class UpstreamAnswer:
+    """What the upstream said, error statuses included."""
+
+    status: int
+    body: bytes
+
+
+class Upstream:
+    """A client of one OpenAI-compatible server."""
+
+    def __init__(self, config: UpstreamConfig) -> None:
+        key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
+        self._url = f"{config.url.rstrip('/')}/chat/completions"
+        self._client = httpx2.AsyncClient(headers=key, timeout=config.timeout_seconds)
+
+    async def chat(self, body: Mapping[str, Any]) -> UpstreamAnswer:
+        """Forward a chat completion request, not streamed.
+
+        Raises:
+            UpstreamUnavailable: no connection, or no whole answer in time.
+        """
+        try:
+            response = await self._client.post(self._url, json=dict(body))
+        except httpx2.HTTPError as error:
+            raise UpstreamUnavailable(
+                f"no answer from the upstream at {self._url}: {error or type(error).__name__}; "
+                "check gateway.upstream_url and that the server runs"
+            ) from error
+        return UpstreamAnswer(status=response.status_code, body=response.content)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()

@@ -1,0 +1,45 @@
+"""Who may ask: bearer keys, compared in constant time."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from headrace.connectors.gateway.answers import error_response
+from headrace.connectors.gateway.errors import NotAuthorised
+
+OPEN_PATHS = frozenset({"/healthz"})
+
+
+class RequireKey:
+    """ASGI middleware: every path but the health check needs one of the keys, if there are any."""
+
+    def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
+        self._app = app
+        # Digests have one length, so the comparison tells nothing of a key's.
+        self._digests = [_digest(key) for key in keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_allowed(scope):
+            await self._app(scope, receive, send)
+            return
+        refusal = NotAuthorised(
+            "a valid API key is needed: send it as `Authorization: Bearer KEY` "
+            "(the OpenAI clients' api_key)"
+        )
+        await error_response(refusal)(scope, receive, send)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        if not self._digests:
+            return True
+        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        given = _digest(key.strip())
+        # Every key is compared, whichever matches.
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        return scheme.lower() == "bearer" and any(matches)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

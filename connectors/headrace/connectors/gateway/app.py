@@ -1,0 +1,41 @@
+"""The gateway as an ASGI application."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from headrace.connectors.gateway.access import RequireKey
+from headrace.connectors.gateway.answers import on_api_error, on_bug, on_http_error
+from headrace.connectors.gateway.chat import chat_completions
+from headrace.connectors.gateway.correlation import PREFIXES
+from headrace.connectors.gateway.errors import ApiError
+from headrace.connectors.gateway.health import healthz, metrics
+from headrace.connectors.gateway.metrics import Measured
+from headrace.connectors.gateway.models import get_model, list_models
+from headrace.connectors.gateway.state import GatewayState
+
+
+def create_app(state: GatewayState) -> Starlette:
+    """The application of one gateway; who makes it also starts and closes the parts of `state`."""
+    routes = [Route("/healthz", healthz), Route("/metrics", metrics)]
+    for prefix in PREFIXES:
+        routes += [
+            Route(f"{prefix}/v1/chat/completions", chat_completions, methods=["POST"]),
+            Route(f"{prefix}/v1/models", list_models),
+            Route(f"{prefix}/v1/models/{{model:path}}", get_model),
+        ]
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(Measured, metrics=state.metrics),
+            Middleware(RequireKey, keys=state.config.api_keys),
+        ],
+        exception_handlers={
+            ApiError: on_api_error,
+            HTTPException: on_http_error,
+            Exception: on_bug,
+        },
+    )
+    app.state.gateway = state
+    return app

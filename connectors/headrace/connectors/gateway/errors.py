@@ -1,0 +1,146 @@
+"""What the gateway raises; an ApiError reaches the client in OpenAI's error format.
+
+GatewayError
+  ConfigurationError (also ValueError)  the gateway cannot start as it is configured
+  ApiError                              an answer other than 200
+    BadRequest           400            the request is malformed or asks for what is not served
+    NotAuthorised        401            no key, or a wrong one
+    ModelNotFound        404            no such model, policy or version
+    BodyTooLarge         413
+    NotJson              415            the body is not sent as JSON
+    Overloaded           429            too many requests in flight
+    NotReady             503            no policy version is served yet
+    NotDurable           503            neither Kafka nor the spool took the call
+    CallFailed                          the call reached its backend and leaves a span
+      PromptRefused      400            the engine cannot take this prompt
+      ClientGone         499            the client left before its answer
+      BackendFailed      502            the engine or the upstream failed
+"""
+
+from typing import Any
+
+
+class GatewayError(Exception):
+    """Root of what the gateway raises."""
+
+
+class ConfigurationError(GatewayError, ValueError):
+    """The gateway cannot start as it is configured; the message names the field and the fix."""
+
+
+class ApiError(GatewayError):
+    """An answer other than 200."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+    retry_after: int | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.code
+
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON, as OpenAI's clients expect it."""
+        error = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": error}
+
+
+class BadRequest(ApiError):
+    """The request is malformed, or it asks for something that is not served."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class NotAuthorised(ApiError):
+    """No key, or a wrong one."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class ModelNotFound(ApiError):
+    """No such model, policy or version."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
+class BodyTooLarge(ApiError):
+    """The body is larger than the setting allows."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "body_too_large"
+
+
+class NotJson(ApiError):
+    """The body is not sent as JSON."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class Overloaded(ApiError):
+    """Too many requests are in flight."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "overloaded"
+    retry_after = 1
+
+
+class NotReady(ApiError):
+    """No policy version is served yet; the message says what is awaited."""
+
+    status = 503
+    code = "not_ready"
+    retry_after = 2
+
+
+class NotDurable(ApiError):
+    """Neither Kafka nor the spool took the call, so its answer may not go out."""
+
+    status = 503
+    code = "telemetry_not_durable"
+    retry_after = 2
+
+
+class CallFailed(ApiError):
+    """The call reached its backend and brought no completion; it leaves a span."""
+
+    status = 500
+    code = "call_failed"
+
+
+class PromptRefused(CallFailed):
+    """The engine cannot take this prompt."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "context_length_exceeded"
+
+
+class ClientGone(CallFailed):
+    """The client left before its answer."""
+
+    status = 499
+    code = "client_gone"
+
+
+class BackendFailed(CallFailed):
+    """The engine or the upstream failed."""
+
+    status = 502
+    code = "backend_failed"

@@ -1,0 +1,159 @@
+"""The gateway's numbers, for Prometheus."""
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.connectors.gateway.calls import Completion
+from headrace.connectors.gateway.serving import PolicyServing
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+_CHAT = "/v1/chat/completions"
+
+
+class Metrics:
+    """Counters of one gateway, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "headrace_gateway_requests",
+            "Chat completion requests by HTTP status.",
+            ["status"],
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "headrace_gateway_request_seconds",
+            "Time from a request to the end of its answer.",
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._calls = Counter(
+            "headrace_gateway_calls",
+            "Calls by policy and, if not trainable, the reason.",
+            ["policy", "untrainable_reason"],
+            registry=self._registry,
+        )
+        self._tokens = Counter(
+            "headrace_gateway_tokens",
+            "Tokens of answered calls.",
+            ["policy", "kind"],
+            registry=self._registry,
+        )
+        self._durable = Counter(
+            "headrace_gateway_durable_calls",
+            "Calls by what had them before their answer went out: delivered (Kafka) or spooled.",
+            ["where"],
+            registry=self._registry,
+        )
+        self._undurable = Counter(
+            "headrace_gateway_undurable_calls",
+            "Calls that neither Kafka nor the spool took; their clients got 503.",
+            registry=self._registry,
+        )
+        self.in_flight = Gauge(
+            "headrace_gateway_in_flight", "Requests being answered.", registry=self._registry
+        )
+
+    def watch(self, collector: Collector) -> None:
+        """Add numbers that are read when somebody asks for them."""
+        self._registry.register(collector)
+
+    def request(self, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(str(status)).inc()
+        self._seconds.observe(seconds)
+
+    def completed(self, completion: Completion) -> None:
+        """Count a call that a backend answered."""
+        policy = completion.call.policy
+        self._calls.labels(policy, completion.call.untrainable_reason).inc()
+        self._tokens.labels(policy, "prompt").inc(completion.prompt_tokens)
+        self._tokens.labels(policy, "sampled").inc(completion.completion_tokens)
+
+    def failed(self, reason: str) -> None:
+        """Count a call that its backend did not answer."""
+        self._calls.labels("", reason).inc()
+
+    def durable(self, where: str) -> None:
+        """Count a call that was made durable, and where."""
+        self._durable.labels(where).inc()
+
+    def undurable(self) -> None:
+        """Count a call that could not be made durable."""
+        self._undurable.inc()
+
+    def text(self) -> bytes:
+        """All numbers in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class ServingCollector(Collector):
+    """The engine's and the policy's numbers of the moment."""
+
+    def __init__(self, serving: PolicyServing) -> None:
+        self._serving = serving
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._serving.engine.stats()
+        served = self._serving.served
+        yield _gauge("headrace_engine_running", "Requests being decoded.", stats.running)
+        yield _gauge("headrace_engine_waiting", "Requests waiting for a place.", stats.waiting)
+        yield _counter("headrace_engine_tokens", "Sampled tokens.", stats.tokens_total)
+        yield _counter("headrace_engine_prompt_tokens", "Prompt tokens.", stats.prompt_tokens_total)
+        yield _counter(
+            "headrace_engine_shared_prompt_tokens",
+            "Prompt tokens that did not have to be computed.",
+            stats.shared_prompt_tokens_total,
+        )
+        yield _counter("headrace_engine_failures", "Failed requests.", stats.failures_total)
+        yield _counter("headrace_engine_swaps", "Changes of the version.", stats.swaps_total)
+        yield _counter(
+            "headrace_gateway_policy_load_failures",
+            "Weights that could not be loaded.",
+            self._serving.load_failures,
+        )
+        version = GaugeMetricFamily(
+            "headrace_policy_version", "Version that is served; -1: none.", labels=["policy"]
+        )
+        version.add_metric([self._serving.policy], -1 if served is None else served)
+        yield version
+
+
+class Measured:
+    """ASGI middleware: counts chat completion requests, their statuses and their time."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].endswith(_CHAT):
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def watching(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watching)
+        finally:
+            self._metrics.request(status, time.perf_counter() - started)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)

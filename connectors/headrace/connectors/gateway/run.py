@@ -1,0 +1,164 @@
+"""The gateway as a process: its parts started, served and closed in order."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from types import FrameType
+
+import uvicorn
+
+from headrace.connectors.engines import Engine
+from headrace.connectors.engines.upstream import Upstream, UpstreamConfig
+from headrace.connectors.gateway.app import create_app
+from headrace.connectors.gateway.config import GatewayConfig
+from headrace.connectors.gateway.errors import ConfigurationError
+from headrace.connectors.gateway.forwarded import ForwardedChat
+from headrace.connectors.gateway.policy_log import TOPIC, PolicyLog
+from headrace.connectors.gateway.sampled import SampledChat
+from headrace.connectors.gateway.serving import PolicyServing
+from headrace.connectors.gateway.state import GatewayState
+from headrace.connectors.kafka import KafkaConfig
+from headrace.connectors.sdk import SdkConfig, Telemetry
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(config: GatewayConfig) -> None:
+    """Run a gateway until SIGTERM or SIGINT; requests in flight are answered first.
+
+    Raises:
+        ConfigurationError: the port is taken.
+        EngineError: the model cannot be served.
+    """
+    with listen(config) as listener:
+        async with running(config) as state:
+            server = _Server(
+                uvicorn.Config(
+                    create_app(state),
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    lifespan="off",
+                    timeout_keep_alive=75,
+                    timeout_graceful_shutdown=config.drain_seconds,
+                )
+            )
+            await server.serve(sockets=[listener])
+
+
+@asynccontextmanager
+async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
+    """The parts of a gateway, without its server; they are closed when the block ends."""
+    async with AsyncExitStack() as stack:
+        telemetry = Telemetry(
+            SdkConfig(
+                bootstrap=config.bootstrap,
+                registry_url=config.registry_url,
+                spool_directory=config.spool_directory,
+            )
+        )
+        stack.push_async_callback(asyncio.to_thread, telemetry.close)
+        serving, sampled, forwarded = None, None, None
+        if config.model_directory is not None:
+            engine = await asyncio.to_thread(_engine, config)
+            stack.push_async_callback(engine.close)
+            serving = PolicyServing(
+                config.policy,
+                engine,
+                source=f"{TOPIC} on {config.bootstrap}",
+                serve_base=config.serve_base,
+                retry_seconds=config.retry_seconds,
+            )
+            sampled = SampledChat(serving, config)
+            await stack.enter_async_context(_following(config, serving))
+        if config.upstream_url:
+            upstream = Upstream(
+                UpstreamConfig(url=config.upstream_url, api_key=config.upstream_api_key)
+            )
+            stack.push_async_callback(upstream.close)
+            forwarded = ForwardedChat(upstream)
+        yield GatewayState(config, telemetry, serving=serving, sampled=sampled, forwarded=forwarded)
+
+
+def listen(config: GatewayConfig) -> socket.socket:
+    """A bound socket, taken before the model is loaded, so that a taken port shows at once.
+
+    Raises:
+        ConfigurationError: the address cannot be had; the message names the setting.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"the gateway cannot listen on {config.host}:{config.port}: {error.strerror}; change "
+            "gateway.port (HEADRACE_GATEWAY_PORT) or gateway.host"
+        ) from error
+    return listener
+
+
+@asynccontextmanager
+async def _following(config: GatewayConfig, serving: PolicyServing) -> AsyncIterator[None]:
+    log = PolicyLog(
+        KafkaConfig(bootstrap=config.bootstrap, client_id="headrace-gateway"),
+        config.registry_url,
+        on_start=serving.start,
+        on_records=serving.take,
+        loop=asyncio.get_running_loop(),
+    )
+    following = asyncio.create_task(_follow(log, serving))
+    following.add_done_callback(_end_on_bug)
+    try:
+        yield
+    finally:
+        log.stop()
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+
+async def _follow(log: PolicyLog, serving: PolicyServing) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(log.run))
+        group.create_task(serving.run())
+
+
+def _end_on_bug(following: "asyncio.Task[None]") -> None:
+    # A gateway that no longer follows its policy would look well and serve old weights: end in
+    # order (`_following` raises the error), and let the supervisor start another.
+    if not following.cancelled() and (error := following.exception()) is not None:
+        logger.critical("policy versions can no longer be followed", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _engine(config: GatewayConfig) -> Engine:
+    # Imported here: torch takes seconds, and a gateway of an upstream alone does without.
+    from headrace.connectors.engines.transformers import (
+        TransformersEngine,
+        TransformersEngineConfig,
+    )
+
+    assert config.model_directory is not None
+    return TransformersEngine(
+        TransformersEngineConfig(
+            model_directory=config.model_directory,
+            dtype=config.dtype,
+            threads=config.threads,
+            max_batch=config.max_batch,
+        )
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn sends itself the signal again once it has stopped, which would end the process
+    before the telemetry is closed."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True

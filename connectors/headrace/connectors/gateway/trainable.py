@@ -1,0 +1,50 @@
+"""Which calls may be trained. Pure.
+
+The policy gradient needs the probability with which each token was really drawn. That is the
+engine's softmax(logits / T) only if nothing cut or bent the distribution: with T = 0.6 and
+top-p 0.95 the plain log-probabilities look harmless, and the true sequence ratio is 2e-6.
+"""
+
+import math
+from collections.abc import Sequence
+
+from headrace.connectors.engines import SamplingParameters
+
+NO_TOKENS = "no_tokens"
+NO_POLICY = "no_policy"
+EMPTY_COMPLETION = "empty_completion"
+NO_LOGPROBS = "no_logprobs"
+GREEDY = "greedy"
+OFF_SUPPORT = "off_support"
+CALL_FAILED = "call_failed"
+
+
+def untrainable_reason(
+    sampling: SamplingParameters,
+    *,
+    token_ids: Sequence[int],
+    logprobs: Sequence[float],
+    versions: Sequence[int],
+    policy: str,
+) -> str:
+    """Why a completion of our engine is not trainable; empty if it is.
+
+    Args:
+        sampling: the parameters it was really drawn with.
+        token_ids: what was sampled, the end token included.
+        logprobs: of each token, under the distribution it was drawn from.
+        versions: the policy version that drew each token.
+        policy: whose versions these are; empty if the weights belong to no version.
+    """
+    if not policy or any(version < 0 for version in versions):
+        return NO_POLICY
+    if not token_ids:
+        return EMPTY_COMPLETION
+    whole = len(logprobs) == len(token_ids) == len(versions)
+    if not whole or not all(math.isfinite(value) for value in logprobs):
+        return NO_LOGPROBS
+    if sampling.temperature == 0:
+        return GREEDY
+    if sampling.top_p < 1 or sampling.top_k > 0:
+        return OFF_SUPPORT
+    return ""

@@ -1,0 +1,68 @@
+"""The dead-letter topics: untouched bytes, keyed by where they came from."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headrace.connectors.kafka.config import KafkaConfig
+from headrace.connectors.kafka.writer import Outgoing, Writer
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class DeadLetter:
+    """A record that a stage could not take, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    reason: str
+    """A short word for counting, as in `malformed`."""
+    message: str = ""
+    """What was wrong, for a person."""
+    stage: str = ""
+    """Who refused it."""
+
+
+class DeadLetters:
+    """Writes dead letters to `<topic>.dlq` and waits until the brokers have them."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._writer = Writer(config)
+
+    def send(self, letters: Sequence[DeadLetter], timeout: float | None = None) -> None:
+        """Write letters and return when they are durable.
+
+        Raises:
+            KafkaUnavailable: they were not acknowledged; send them again.
+        """
+        if letters:
+            self._writer.send([_record(letter) for letter in letters], timeout)
+
+    async def asend(self, letters: Sequence[DeadLetter]) -> None:
+        """`send` off the event loop."""
+        await asyncio.to_thread(self.send, letters)
+
+    def close(self) -> None:
+        """Let the producer go."""
+        self._writer.close()
+
+
+def _record(letter: DeadLetter) -> Outgoing:
+    facts = {
+        "topic": letter.topic,
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "reason": letter.reason,
+        "message": letter.message,
+        "stage": letter.stage,
+    }
+    return Outgoing(
+        topic=f"{letter.topic}.dlq",
+        key=f"{letter.topic}/{letter.partition}/{letter.offset}",
+        value=letter.value,
+        headers=tuple(
+            (f"headrace.error.{name}", text.encode(errors="replace"))
+            for name, text in facts.items()
+        ),
+    )

@@ -1,0 +1,29 @@
+"""The agent's SDK: spans, rewards and end markers to Kafka, never in the agent's way.
+
+Imports no torch, no Faust and no pyarrow.
+"""
+
+from headrace.connectors.sdk.attempt import Attempt, ToolResult, current_attempt, send_reward
+from headrace.connectors.sdk.config import SdkConfig
+from headrace.connectors.sdk.errors import Closed, NotDurable, SpoolError, TelemetryError
+from headrace.connectors.sdk.stats import Stats
+from headrace.connectors.sdk.telemetry import Durability, Telemetry
+from headrace.connectors.sdk.transport import Away, KafkaTransport, Transport
+
+__all__ = [
+    "Attempt",
+    "Away",
+    "Closed",
+    "Durability",
+    "KafkaTransport",
+    "NotDurable",
+    "SdkConfig",
+    "SpoolError",
+    "Stats",
+    "Telemetry",
+    "TelemetryError",
+    "ToolResult",
+    "Transport",
+    "current_attempt",
+    "send_reward",
+]

@@ -1,0 +1,128 @@
+"""The test of the claim: held-out questions, asked of the first and of the last version."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.infra.demo import queries
+from headrace.infra.demo.paired import PairedTest, paired
+from headrace.infra.demo.workplace import POLICY
+from headrace.infra.errors import InfraError
+from headrace.infra.tasks import TaskSource
+
+TEST_SECONDS = 420.0
+POLL_SECONDS = 1.0
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Transcript:
+    """One question, and what the two versions answered."""
+
+    question: str
+    expected: str
+    before: str
+    after: str
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class HeldOut:
+    """The outcome of the test."""
+
+    first: int
+    last: int
+    paired: PairedTest
+    transcripts: tuple[Transcript, ...]
+
+
+def evaluate(
+    source: TaskSource, client: ClickHouse, questions: int, last: int, console: Console
+) -> HeldOut:
+    """Run the held-out questions pinned to version 0 and to `last`; same seeds, never trained.
+
+    Raises InfraError if the answers do not come within some minutes.
+    """
+    from examples.calculator.tasks import heldout
+
+    items = heldout(questions)
+    for version in (0, last):
+        source.send_eval(items, version)
+    rows = _await_answers(client, 2 * len(items), console)
+    answers = {
+        version: {str(row["input"]): row for row in rows if row["version"] == version}
+        for version in (0, last)
+    }
+    order = sorted(answers[0])
+    before = [_right(answers[0][key]) for key in order]
+    after = [_right(answers[last][key]) for key in order]
+    shown = _interesting(order, before, after)
+    return HeldOut(
+        first=0,
+        last=last,
+        paired=paired(before, after),
+        transcripts=tuple(
+            _transcript(client, answers[0][key], answers[last][key]) for key in shown
+        ),
+    )
+
+
+def _await_answers(client: ClickHouse, wanted: int, console: Console) -> list[Mapping[str, Any]]:
+    end = time.monotonic() + TEST_SECONDS
+    with Progress(
+        TextColumn("  held-out questions"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=wanted)
+        while True:
+            rows = queries.ask(client, queries.EVALUATED, policy=POLICY)
+            bar.update(task, completed=len(rows))
+            if len(rows) >= wanted:
+                return rows
+            if time.monotonic() > end:
+                raise InfraError(
+                    f"{len(rows)} of {wanted} held-out answers came within {TEST_SECONDS:.0f} s: "
+                    "`headrace status` tells which part is behind"
+                )
+            time.sleep(POLL_SECONDS)
+
+
+def _right(row: Mapping[str, Any]) -> bool:
+    # No reward means that no call was executed: the answer is not right.
+    return bool(row["reward"] is not None and row["reward"] > 0)
+
+
+def _interesting(
+    order: Sequence[str], before: Sequence[bool], after: Sequence[bool], count: int = 3
+) -> list[str]:
+    """Questions that changed first: what was learnt, then what was lost."""
+    rank = {(False, True): 0, (True, False): 1, (False, False): 2, (True, True): 3}
+    pairs = sorted(zip(order, before, after, strict=True), key=lambda t: (rank[t[1], t[2]], t[0]))
+    return [key for key, _, _ in pairs[:count]]
+
+
+def _transcript(
+    client: ClickHouse, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Transcript:
+    task = json.loads(before["input"])
+    return Transcript(
+        question=str(task["question"]),
+        expected=str(before["expected"]),
+        before=_said(client, before),
+        after=_said(client, after),
+    )
+
+
+def _said(client: ClickHouse, row: Mapping[str, Any]) -> str:
+    rows = queries.ask(
+        client, queries.TRANSCRIPT, rollout_id=row["rollout_id"], attempt=row["attempt"]
+    )
+    return str(rows[0]["output"]) if rows else "(no call)"

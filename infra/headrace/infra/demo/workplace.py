@@ -1,0 +1,60 @@
+"""The demo's data directory and settings: its own, made afresh at each run."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace.infra import background
+from headrace.infra.errors import SettingsError
+from headrace.infra.settings import Settings, load
+
+MARKER = "demo.toml"
+POLICY = "calculator"
+OVERRIDES: Mapping[str, Mapping[str, Any]] = {
+    "policy": {"name": POLICY},
+    "credit": {"rule": "examples.calculator.rewards:calculator"},
+}
+
+
+def prepare(
+    settings: Settings, overrides: Mapping[str, Mapping[str, Any]]
+) -> tuple[Settings, Path]:
+    """Empty the data directory of an earlier demo and write this one's settings file.
+
+    Stops an earlier demo that still runs. Raises SettingsError where the directory holds data
+    that no demo made.
+    """
+    directory = settings.directory
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / MARKER).exists():
+            raise SettingsError(
+                f"{directory} holds data that no demo made, and a demo begins with an empty log: "
+                "set HEADRACE_DATA_DIRECTORY to another folder"
+            )
+        background.stop(directory)
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / MARKER
+    merged = {section: dict(values) for section, values in OVERRIDES.items()}
+    for section, values in overrides.items():
+        merged.setdefault(section, {}).update(values)
+    file.write_text(_toml(settings, merged))
+    return load(file), file
+
+
+def _toml(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = ["# Written by `headrace demo`."]
+    for section in dataclasses.fields(settings):
+        lines.append(f"\n[{section.name}]")
+        part = getattr(settings, section.name)
+        for key in dataclasses.fields(part):
+            if key.metadata.get("secret"):
+                continue  # secrets come from the environment only
+            value = overrides.get(section.name, {}).get(key.name, getattr(part, key.name))
+            if section.name == "data" and key.name == "directory":
+                value = str(settings.directory)
+            lines.append(f"{key.name} = {json.dumps(value)}")
+    return "\n".join(lines) + "\n"

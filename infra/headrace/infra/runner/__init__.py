@@ -1,0 +1,7 @@
+"""Running agents: takes tasks from Kafka, runs each in a worker process, reports its episode."""
+
+from headrace.infra.runner.attempts import RunnerStats
+from headrace.infra.runner.config import RunnerConfig
+from headrace.infra.runner.run import Runner
+
+__all__ = ["Runner", "RunnerConfig", "RunnerStats"]

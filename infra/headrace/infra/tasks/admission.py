@@ -1,0 +1,67 @@
+"""How many rollouts may run: so many that none is born stale. No Kafka, no clock."""
+
+from collections.abc import Iterable
+
+
+class Admission:
+    """Counts the rollouts of one policy and says how many groups may start.
+
+    Admits (η + version + 1)·B - accepted - running rollouts (AReaL's rule: what would be trained
+    more than η versions after it was sampled is not started), and never more than (η + 1)·B at
+    once: steps that trained fewer than B must not let a longer queue build up. A rollout runs
+    from its admission to its first terminal outcome; it is accepted once a sample of it was
+    trained. Before version 0 nothing is admitted.
+
+    Events may come in any order and more than once.
+    """
+
+    def __init__(self, *, rollouts_per_step: int, max_staleness: int, group_size: int) -> None:
+        self._step = rollouts_per_step
+        self._staleness = max_staleness
+        self._group = group_size
+        self._version = -1
+        self._running: set[str] = set()
+        self._over: dict[str, bool] = {}
+        self._accepted = 0
+
+    @property
+    def version(self) -> int:
+        """The newest version seen; -1: none."""
+        return self._version
+
+    @property
+    def running(self) -> int:
+        """Rollouts without an outcome."""
+        return len(self._running)
+
+    @property
+    def accepted(self) -> int:
+        """Rollouts that were trained."""
+        return self._accepted
+
+    def published(self, version: int) -> None:
+        """A policy version was published."""
+        self._version = max(self._version, version)
+
+    def admitted(self, rollouts: Iterable[str]) -> None:
+        """Rollouts were started, by this source or by one before it."""
+        self._running.update(each for each in rollouts if each not in self._over)
+
+    def outcome(self, rollout_id: str, *, trained: bool) -> None:
+        """A sample of a rollout, or a rollout that made none, was trained or dropped."""
+        self._running.discard(rollout_id)
+        before = self._over.get(rollout_id, False)
+        self._over[rollout_id] = before or trained
+        self._accepted += trained and not before
+
+    def capacity(self) -> int:
+        """Rollouts that may start now, at least 0."""
+        if self._version < 0:
+            return 0
+        by_version = (self._staleness + self._version + 1) * self._step - self.accepted
+        at_once = (self._staleness + 1) * self._step
+        return max(0, min(by_version, at_once) - self.running)
+
+    def groups(self) -> int:
+        """Whole groups that may start now."""
+        return self.capacity() // self._group

@@ -1,0 +1,48 @@
+"""Runners of this data directory: their configuration, and one beside another command."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from headrace.infra.runner import RunnerConfig
+from headrace.infra.settings import Settings
+from headrace.infra.supervise.process import ChildProcess
+
+STOP_SECONDS = 20.0
+
+
+def runner_config(
+    settings: Settings,
+    *,
+    processes: int = 2,
+    concurrency: int = 48,
+    agent: str | None = None,
+    name: str = "0",
+) -> RunnerConfig:
+    """The runner's configuration under these settings; `name` tells runners of one host apart."""
+    keys = [key.strip() for key in settings.gateway.keys.split(",") if key.strip()]
+    return RunnerConfig(
+        bootstrap=settings.bootstrap,
+        registry_url=settings.registry_url,
+        gateway_url=settings.gateway_url,
+        api_key=keys[0] if keys else "headrace",
+        agent=agent,
+        processes=processes,
+        concurrency=concurrency,
+        spool_directory=settings.directory / "spool" / f"work-{name}",
+    )
+
+
+@contextmanager
+def work_process(settings_file: Path, log: Path) -> Iterator[None]:
+    """`headrace work` in a process of its own while the block runs."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "headrace.infra.cli", "work"]
+    command += ["--settings", str(settings_file)]
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = ChildProcess(command, environment, log)
+    try:
+        yield
+    finally:
+        process.stop(STOP_SECONDS)

@@ -1,0 +1,232 @@
+"""Snapshots to records: the Episode, its Samples and its row of the table `episodes`. Pure.
+
+What is built is a function of the set of spans alone, not of the order or the takes in which they
+came, so one version never has two contents.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.schemas import Episode, EpisodeCall, EpisodeTool, Sample
+from headrace.schemas.spans import Array
+from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
+from headrace.streams.assemble.core import Folded, Snapshot
+from headrace.streams.assemble.facts import Facts, read_facts
+from headrace.streams.assemble.holes import missing_batches
+from headrace.streams.assemble.keys import flags, parts_of
+from headrace.streams.assemble.rewards import read_rewards, reward_signals
+
+_TOOL_COLUMNS = [
+    "span_id", "parent_id", "agent", "name", "status", "input", "output", "started_at", "ended_at",
+]  # fmt: skip
+
+EPISODES_SCHEMA = pa.schema(
+    {
+        "project": pa.string(),
+        "rollout_id": pa.string(),
+        "attempt": pa.string(),
+        "version": pa.uint64(),
+        "state": pa.string(),
+        "subject": pa.string(),
+        "partition": pa.uint32(),
+        "group_id": pa.string(),
+        "group_size": pa.uint32(),
+        "policy": pa.string(),
+        "split": pa.string(),
+        "deadline": pa.int64(),
+        "close_by": pa.int64(),
+        "n_spans": pa.uint32(),
+        "digest": pa.int64(),
+        "closed_by": pa.string(),
+        "status": pa.string(),
+        "complete": pa.bool_(),
+        "missing_batches": pa.uint32(),
+        "log_first": pa.int64(),
+        "log_last": pa.int64(),
+        "task_input": pa.string(),
+        "expected": pa.string(),
+        "result": pa.string(),
+        "calls": pa.uint32(),
+        "tools": pa.uint32(),
+        "rewards": pa.uint32(),
+        "prompt_tokens": pa.uint64(),
+        "completion_tokens": pa.uint64(),
+        "version_min": pa.int32(),
+        "version_max": pa.int32(),
+        "signals": pa.map_(pa.string(), pa.int64()),
+    }
+)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Built:
+    """What a take publishes: closed episodes, their samples, and a row for each snapshot."""
+
+    episodes: list[Episode]
+    samples: list[Sample]
+    rows: pa.RecordBatch
+
+
+def build(folded: Folded, *, most_text: int) -> Built:
+    """The records of a fold. An episode with over `most_text` bytes of text loses most of it."""
+    snapshots = folded.snapshots
+    if not snapshots:
+        return Built(episodes=[], samples=[], rows=pa.RecordBatch.from_pylist([], EPISODES_SCHEMA))
+    batch, slot = _ordered(folded)
+    count = len(snapshots)
+    facts = read_facts(batch, slot, count)
+    missing = missing_batches(batch, slot, count)
+    tokens = Tokens(batch)
+    calls = read_calls(batch, slot, count, tokens)
+    tools = _read_tools(batch, slot, count)
+    rewards = read_rewards(batch, slot, count)
+    exceptions = np.bincount(slot[flags(batch, "exception")], minlength=count).tolist()
+    episodes, samples, rows = [], [], []
+    for i, snapshot in enumerate(snapshots):
+        fact = facts[i].completed(snapshot, [call.record for call in calls[i]])
+        signals = {
+            "no_start": int(not fact.has_start),
+            "exceptions": exceptions[i],
+            "tool_errors": sum(tool.status == "error" for tool in tools[i]),
+            **_call_signals(calls[i]),
+            **reward_signals(snapshot, rewards[i], [call.record for call in calls[i]]),
+        }
+        episode = _episode(snapshot, fact, missing[i], signals, tools[i], calls[i], rewards[i])
+        episode = _without_texts(episode) if text_bytes(episode) > most_text else episode
+        rows.append(_row(snapshot, episode))
+        if snapshot.closed:
+            episodes.append(episode)
+            samples.extend(samples_of(episode, calls[i], tokens))
+    return Built(
+        episodes=episodes,
+        samples=samples,
+        rows=pa.RecordBatch.from_pylist(rows, EPISODES_SCHEMA),
+    )
+
+
+def _ordered(folded: Folded) -> tuple[pa.RecordBatch, Array]:
+    """The spans by episode, offset, start and id: an order that no take or rebuild changes."""
+    table = folded.rows.unify_dictionaries().combine_chunks()
+    batch = table.to_batches()[0]
+    span_id = batch.column("span_id").to_numpy(zero_copy_only=False).astype("S16")
+    order = np.lexsort(
+        (
+            span_id,
+            batch.column("started_at").to_numpy(),
+            batch.column("offset").to_numpy(),
+            folded.slot,
+        )
+    )
+    return batch.take(pa.array(order)), folded.slot[order]
+
+
+def _read_tools(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[EpisodeTool]]:
+    rows = np.flatnonzero(flags(batch, "tool"))
+    tools: list[list[EpisodeTool]] = [[] for _ in range(count)]
+    for i, row in zip(slot[rows].tolist(), _cells(batch, rows, _TOOL_COLUMNS), strict=True):
+        tools[i].append(EpisodeTool(**row))
+    for found in tools:
+        found.sort(key=lambda tool: (tool.started_at, tool.span_id))
+    return tools
+
+
+def _cells(batch: pa.RecordBatch, rows: Array, columns: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = batch.select(columns).take(pa.array(rows)).to_pylist()
+    return found
+
+
+def _call_signals(calls: Sequence[CallFacts]) -> dict[str, int]:
+    records = [call.record for call in calls]
+    return {
+        "call_errors": sum(call.status == "error" for call in records),
+        "truncations": sum(call.finish_reason == "length" for call in records),
+        "empty_completions": sum(
+            call.status != "error" and call.completion_tokens == 0 and call.output == ""
+            for call in records
+        ),
+        "missing_base": sum(call.untrainable_reason == "missing_base" for call in records),
+    }
+
+
+def _episode(
+    snapshot: Snapshot,
+    fact: Facts,
+    missing: int,
+    signals: dict[str, int],
+    tools: list[EpisodeTool],
+    calls: Sequence[CallFacts],
+    rewards: list[Any],
+) -> Episode:
+    project, rollout_id, attempt = parts_of(snapshot.key)
+    return Episode(
+        project=project,
+        rollout_id=rollout_id,
+        attempt=attempt,
+        subject=fact.subject,
+        group_id=fact.group_id,
+        group_size=fact.group_size,
+        group_rollouts=fact.group_rollouts,
+        policy=fact.policy,
+        split=fact.split,
+        deadline=fact.deadline,
+        version=snapshot.version,
+        n_spans=snapshot.n_spans,
+        digest=snapshot.digest,
+        closed_by=snapshot.closed_by,
+        status=fact.status,
+        complete=missing == 0,
+        missing_batches=missing,
+        log_first=snapshot.log_first,
+        log_last=snapshot.log_last,
+        task_input=fact.task_input,
+        expected=fact.expected,
+        result=fact.result,
+        calls=[call.record for call in calls],
+        tools=tools,
+        rewards=rewards,
+        signals={name: number for name, number in signals.items() if number},
+    )
+
+
+def text_bytes(episode: Episode) -> int:
+    """Bytes of an episode's texts in UTF-8."""
+    texts = [episode.task_input, episode.expected, episode.result]
+    parts: list[EpisodeCall | EpisodeTool] = [*episode.calls, *episode.tools]
+    return sum(len(text.encode()) for text in texts) + sum(
+        len(part.input.encode()) + len(part.output.encode()) for part in parts
+    )
+
+
+def _without_texts(episode: Episode) -> Episode:
+    """The episode without the texts of its calls and tools, which stay in the table `spans`."""
+    return replace(
+        episode,
+        calls=[replace(call, input="", output="") for call in episode.calls],
+        tools=[replace(tool, input="", output="") for tool in episode.tools],
+        task_input=episode.task_input[:100_000],
+        expected=episode.expected[:100_000],
+        result=episode.result[:100_000],
+        signals={**episode.signals, "texts_dropped": 1},
+    )
+
+
+def _row(snapshot: Snapshot, episode: Episode) -> dict[str, Any]:
+    versions = [call for call in episode.calls if call.version_min >= 0]
+    row = {name: getattr(episode, name, None) for name in EPISODES_SCHEMA.names}
+    return row | {
+        "state": "closed" if snapshot.closed else "open",
+        "partition": snapshot.partition,
+        "close_by": snapshot.close_by,
+        "calls": len(episode.calls),
+        "tools": len(episode.tools),
+        "rewards": len(episode.rewards),
+        "prompt_tokens": sum(call.prompt_tokens for call in episode.calls),
+        "completion_tokens": sum(call.completion_tokens for call in episode.calls),
+        "version_min": min((call.version_min for call in versions), default=-1),
+        "version_max": max((call.version_max for call in versions), default=-1),
+        "signals": sorted(episode.signals.items()),
+    }

@@ -1,0 +1,314 @@
+"""The assembler's sets: which spans an episode has, and whether it is closed. Pure.
+
+Every operation is a function of the log alone: a duplicate changes nothing, the first occurrence
+wins, time is the log's. So whatever is forgotten can be rebuilt, and two workers that saw the
+same prefix of a partition say the same of each episode (design §5; rules R1 to R5 of the
+assembler's contract).
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.schemas.spans import Array
+from headrace.streams.assemble.config import AssembleConfig
+from headrace.streams.assemble.episode import EpisodeState, Limits
+from headrace.streams.assemble.keys import Grouped, group
+
+_SPAN_BYTES = 120  # of a span id in a set and its row numbers, beside the columns
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Snapshot:
+    """What a fold says of one episode. `version` = 2·n_spans + closed; times are log time, ms."""
+
+    key: str
+    partition: int
+    version: int
+    n_spans: int
+    digest: int
+    closed: bool
+    closed_by: str
+    close_by: int
+    log_first: int
+    log_last: int
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Folded:
+    """What a take changed: s snapshots, and the spans they are made of.
+
+    rows: n spans of SPANS_SCHEMA; slot [n]: the snapshot each belongs to.
+    """
+
+    snapshots: list[Snapshot]
+    rows: pa.Table
+    slot: Array
+
+
+@dataclass(slots=True)
+class _Held:
+    """A batch in memory, the episodes that have rows in it, and what it costs."""
+
+    batch: pa.RecordBatch
+    keys: list[str]
+    size: int
+
+
+class Assembler:
+    """Episodes of the partitions of one worker. Memory is a cache: any episode may be evicted.
+
+    A take goes: `unknown` and `due` name the episodes to look up and to rebuild, `fold` changes
+    the sets and says what to publish, `evict` makes room once all of it is durable.
+    """
+
+    def __init__(self, config: AssembleConfig) -> None:
+        self.config = config
+        self._limits = Limits(
+            idle_ms=config.idle_ms,
+            max_age_ms=config.max_age_ms,
+            grace_ms=config.deadline_grace_ms,
+        )
+        self._episodes: dict[str, EpisodeState] = {}
+        self._stubs: dict[str, int] = {}
+        self._stub_heap: dict[int, list[tuple[int, str]]] = {}
+        self._open_heap: dict[int, list[tuple[int, str]]] = {}
+        self._clocks: dict[int, int] = {}
+        self._held: dict[int, _Held] = {}
+        self._held_bytes = 0
+        self._takes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of spans in memory."""
+        return self._held_bytes
+
+    @property
+    def episodes(self) -> int:
+        """Episodes in memory, open and closed."""
+        return len(self._episodes)
+
+    @property
+    def stubs(self) -> int:
+        """Open episodes of which only the id and a deadline are known."""
+        return len(self._stubs)
+
+    def add_stub(self, key: str, partition: int, close_by: int) -> None:
+        """Remember an open episode by a lower bound of its deadline."""
+        self._stubs[key] = close_by
+        heapq.heappush(self._stub_heap.setdefault(partition, []), (close_by, key))
+
+    def next_deadline(self, partition: int) -> int | None:
+        """The earliest log time at which an open episode of the partition may have to close."""
+        heaps = (self._stub_heap.get(partition), self._open_heap.get(partition))
+        return min((heap[0][0] for heap in heaps if heap), default=None)
+
+    def advance(self, partition: int, log_time: int) -> None:
+        """The partition's log has reached this time."""
+        self._clocks[partition] = max(self._clocks.get(partition, 0), log_time)
+
+    def unknown(self, keys: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Of `keys`: those of which nothing is known here, and those left as stubs.
+
+        The first have to be asked for (R2: never trust a batch that says it opens an episode),
+        the second have to be rebuilt.
+        """
+        absent = [key for key in keys if key not in self._episodes]
+        return (
+            [key for key in absent if key not in self._stubs],
+            [key for key in absent if key in self._stubs],
+        )
+
+    def due(self) -> list[str]:
+        """Stubs whose deadline has passed, to be rebuilt before they are closed (R5)."""
+        keys: dict[str, None] = {}
+        for partition, clock in self._clocks.items():
+            heap = self._stub_heap.get(partition)
+            while heap and heap[0][0] < clock and len(keys) < self.config.expired_per_take:
+                _, key = heapq.heappop(heap)
+                if self._stubs.get(key, clock) < clock:
+                    keys[key] = None
+        return list(keys)
+
+    def fold(
+        self, batch: pa.RecordBatch, rebuilt: pa.RecordBatch, rebuilt_keys: Sequence[str]
+    ) -> Folded:
+        """Add a take's spans, in log order, and say what is to be published.
+
+        `rebuilt` holds all spans of `rebuilt_keys` as the store has them, the take's own among
+        them, so the take's rows of these episodes are skipped.
+        """
+        for key in rebuilt_keys:
+            self._stubs.pop(key, None)
+        touched = self._absorb(rebuilt, skip=frozenset())
+        touched.update(self._absorb(batch, skip=frozenset(rebuilt_keys)))
+        touched.update(self._expire())
+        again = set(rebuilt_keys)
+        states = [
+            state
+            for key, state in touched.items()
+            # R1: a rebuilt episode is dirty, the take's spans were in the table before the fold.
+            if key in again or state.unpublished()
+        ]
+        for state in states:
+            state.published()
+        return self._gather(states)
+
+    def evict(self) -> None:
+        """Forget the oldest takes until memory is in bounds; call it when rows are durable."""
+        while self._held_bytes > self.config.memory_bytes:
+            number = next(iter(self._held))
+            held = self._held.pop(number)
+            self._held_bytes -= held.size
+            for key in held.keys:
+                state = self._episodes.get(key)
+                # The episode may be gone, or gone and rebuilt into a later take.
+                if state is not None and number in state.rows:
+                    del self._episodes[key]
+                    if not state.closed:
+                        self.add_stub(key, state.partition, state.close_by(self._limits))
+
+    def _absorb(self, batch: pa.RecordBatch, skip: frozenset[str]) -> dict[str, EpisodeState]:
+        if not batch.num_rows:
+            return {}
+        grouped = group(batch)
+        self._takes += 1
+        touched: dict[str, EpisodeState] = {}
+        added = _Additions(grouped)
+        for slot, key in enumerate(grouped.keys):
+            if key in skip:
+                continue
+            state = self._episodes.get(key)
+            if state is None:
+                state = EpisodeState(key=key, partition=added.partition(slot))
+                self._episodes[key] = state
+            before = state.close_by(self._limits) if state.ids else None
+            rows = added.add(state, slot, self._limits)
+            if len(rows):
+                state.rows[self._takes] = rows
+                touched[key] = state
+            if not state.closed and (before is None or state.close_by(self._limits) < before):
+                self._watch(state)
+        if touched:
+            size = batch.nbytes + _SPAN_BYTES * batch.num_rows
+            self._held[self._takes] = _Held(batch=batch, keys=list(touched), size=size)
+            self._held_bytes += size
+        return touched
+
+    def _watch(self, state: EpisodeState) -> None:
+        heap = self._open_heap.setdefault(state.partition, [])
+        heapq.heappush(heap, (state.close_by(self._limits), state.key))
+
+    def _expire(self) -> dict[str, EpisodeState]:
+        """Close what the partitions' clocks have passed; re-arm what lives longer by now."""
+        closed: dict[str, EpisodeState] = {}
+        for partition, clock in self._clocks.items():
+            heap = self._open_heap.get(partition)
+            while heap and heap[0][0] < clock:
+                _, key = heapq.heappop(heap)
+                state = self._episodes.get(key)
+                if state is None or state.closed:
+                    continue
+                if state.pass_time(clock, self._limits):
+                    closed[key] = state
+                else:
+                    self._watch(state)
+        return closed
+
+    def _gather(self, states: Sequence[EpisodeState]) -> Folded:
+        """The spans of some episodes in one table, from whichever takes hold them."""
+        parts: dict[int, list[tuple[int, Array]]] = {}
+        for slot, state in enumerate(states):
+            for number, rows in state.rows.items():
+                parts.setdefault(number, []).append((slot, rows))
+        tables, slots = [], [np.zeros(0, np.int64)]
+        for number, chosen in sorted(parts.items()):
+            rows = np.concatenate([rows for _, rows in chosen])
+            tables.append(pa.Table.from_batches([self._held[number].batch.take(pa.array(rows))]))
+            counts = [len(rows) for _, rows in chosen]
+            slots.append(np.repeat(np.array([slot for slot, _ in chosen]), counts))
+        return Folded(
+            snapshots=[_snapshot(state, self._limits) for state in states],
+            rows=pa.concat_tables(tables) if tables else pa.table({}),
+            slot=np.concatenate(slots),
+        )
+
+
+def _snapshot(state: EpisodeState, limits: Limits) -> Snapshot:
+    return Snapshot(
+        key=state.key,
+        partition=state.partition,
+        version=state.version,
+        n_spans=len(state.ids),
+        digest=state.digest,
+        closed=state.closed,
+        closed_by=state.closed_by,
+        close_by=state.close_by(limits),
+        log_first=state.log_first,
+        log_last=state.log_last,
+    )
+
+
+class _Additions:
+    """A grouped batch with its per-episode sums, ready to be added episode by episode."""
+
+    def __init__(self, grouped: Grouped) -> None:
+        self.grouped = grouped
+        first = grouped.starts[:-1]
+        gaps = np.diff(grouped.log_time, prepend=grouped.log_time[:1])
+        gaps[first] = 0
+        self.starts: list[int] = grouped.starts.tolist()
+        self.ids: list[int] = grouped.span_id.tolist()
+        self.sums: list[int] = np.add.reduceat(grouped.mixed, first).tolist()
+        self.widest: list[int] = np.maximum.reduceat(gaps, first).tolist()
+        self.ended: list[bool] = np.logical_or.reduceat(grouped.ended, first).tolist()
+        self.bounds: list[int] = np.minimum.reduceat(grouped.bound, first).tolist()
+        self.log_first: list[int] = grouped.log_time[first].tolist()
+        self.log_last: list[int] = np.maximum.reduceat(grouped.log_time, first).tolist()
+        self._partitions: list[int] = grouped.partition[first].tolist()
+
+    def partition(self, slot: int) -> int:
+        """The partition in which the episode lives."""
+        return self._partitions[slot]
+
+    def add(self, state: EpisodeState, slot: int, limits: Limits) -> Array:
+        """Add the slot's spans to its episode; returns the batch's rows that were new."""
+        low, high = self.starts[slot], self.starts[slot + 1]
+        ids = self.ids[low:high]
+        if state.takes_plainly(
+            ids,
+            first=self.log_first[slot],
+            last=self.log_last[slot],
+            widest=self.widest[slot],
+            bound=self.bounds[slot],
+            limits=limits,
+        ):
+            state.add_all(
+                ids,
+                mixed=self.sums[slot],
+                first=self.log_first[slot],
+                last=self.log_last[slot],
+                ended=self.ended[slot],
+                bound=self.bounds[slot],
+            )
+            return self.grouped.row[low:high]
+        return self._add_singly(state, low, high, limits)
+
+    def _add_singly(self, state: EpisodeState, low: int, high: int, limits: Limits) -> Array:
+        grouped = self.grouped
+        kept = [
+            index
+            for index in range(low, high)
+            if state.add(
+                self.ids[index],
+                mixed=int(grouped.mixed[index]),
+                log_time=int(grouped.log_time[index]),
+                ended=bool(grouped.ended[index]),
+                bound=int(grouped.bound[index]),
+                limits=limits,
+            )
+        ]
+        return grouped.row[kept]

@@ -1,0 +1,73 @@
+"""What an episode's start and end markers say. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.schemas import EpisodeCall
+from headrace.schemas.spans import Array
+from headrace.streams.assemble.core import Snapshot
+from headrace.streams.assemble.keys import flags, parts_of
+
+_START_COLUMNS = [
+    "group_id", "group_size", "group_rollouts", "policy", "split", "deadline", "expected", "input",
+]  # fmt: skip
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Facts:
+    """Facts of one episode. An attempt without a start is a group of one."""
+
+    has_start: bool = False
+    subject: str | None = None
+    group_id: str = ""
+    group_size: int = 1
+    group_rollouts: list[str]
+    policy: str = ""
+    split: str = "train"
+    deadline: int = 0
+    task_input: str = ""
+    expected: str = ""
+    status: str = "unset"
+    result: str = ""
+
+    def completed(self, snapshot: Snapshot, calls: Sequence[EpisodeCall]) -> "Facts":
+        """With what the episode itself tells where its start says nothing."""
+        _, rollout_id, _ = parts_of(snapshot.key)
+        policies = (call.policy for call in calls if call.policy)
+        return replace(
+            self,
+            group_id=self.group_id or rollout_id,
+            policy=self.policy or next(policies, ""),
+        )
+
+
+def read_facts(batch: pa.RecordBatch, slot: Array, count: int) -> list[Facts]:
+    """Facts of `count` episodes; where a marker stands twice, the first in the log counts.
+
+    `batch`: spans by episode and log order; `slot` [n]: the episode of each.
+    """
+    found: list[dict[str, Any]] = [{"group_rollouts": []} for _ in range(count)]
+    for i, row in _first(batch, slot, flags(batch, "attempt.start"), _START_COLUMNS):
+        row["group_size"] = min(max(1, row["group_size"]), np.iinfo(np.int32).max)
+        row["task_input"] = row.pop("input")
+        found[i].update(row, has_start=True)
+    for i, row in _first(batch, slot, flags(batch, "attempt.end"), ["status", "output"]):
+        found[i].update(status=row["status"], result=row["output"])
+    named = pc.is_valid(batch.column("subject")).to_numpy(zero_copy_only=False)
+    for i, row in _first(batch, slot, named, ["subject"]):
+        found[i].update(row)
+    return [Facts(**facts) for facts in found]
+
+
+def _first(
+    batch: pa.RecordBatch, slot: Array, chosen: Array, columns: list[str]
+) -> list[tuple[int, dict[str, Any]]]:
+    rows = np.flatnonzero(chosen)
+    owners, first = np.unique(slot[rows], return_index=True)
+    cells = batch.select(columns).take(pa.array(rows[first])).to_pylist()
+    return list(zip(owners.tolist(), cells, strict=True))

@@ -1,0 +1,227 @@
+"""The assembler's shell: one take, step by step (design §5, steps 1 to 6)."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
+from headrace.connectors.kafka import (
+    DeadLetter,
+    DeadLetters,
+    KafkaConfig,
+    Outgoing,
+    Writer,
+    partitions_of,
+)
+from headrace.schemas import Codec, Registry
+from headrace.streams.assemble.build import Built, build
+from headrace.streams.assemble.columns import SPANS_SCHEMA, as_spans, spans_of
+from headrace.streams.assemble.config import AssembleConfig
+from headrace.streams.assemble.core import Assembler
+from headrace.streams.assemble.intake import Reader
+from headrace.streams.assemble.keys import key_of, keys_of, parts_of
+from headrace.streams.assemble.outbox import EPISODES, outgoing
+from headrace.streams.errors import StoreInconsistent, StreamsSettingsError
+from headrace.streams.host import LogRecord, Stage
+from headrace.streams.sinks import Log, Patience, Tables, insert
+
+NAME, SPANS = "assemble", "headrace.spans"
+_KEYS_PER_QUERY = 500  # they travel in the query's URL
+_EPISODE_IN = "(project, rollout_id, attempt) IN {keys:Array(Tuple(String, String, String))}"
+_KNOWN = f"SELECT DISTINCT project, rollout_id, attempt FROM episodes WHERE {_EPISODE_IN}"
+_REBUILD = (
+    f"SELECT {', '.join(SPANS_SCHEMA.names)} FROM spans FINAL WHERE {_EPISODE_IN} ORDER BY offset"
+)
+# The filter on `state` stands after FINAL: an open row may be outvoted by a closed one.
+_OPEN = (
+    "SELECT project, rollout_id, attempt, toInt64(partition) AS home, close_by FROM "
+    "(SELECT * FROM episodes FINAL WHERE partition IN {partitions:Array(UInt32)}) "
+    "WHERE state = 'open'"
+)
+
+
+class AssembleStage:
+    """Spans to episodes on one worker's partitions."""
+
+    def __init__(
+        self,
+        config: AssembleConfig,
+        *,
+        codec: Codec,
+        tables: Tables,
+        log: Log,
+        dead_letters: Any,
+        span_partitions: int,
+        episode_partitions: int,
+    ) -> None:
+        self.name = NAME
+        self.topic = SPANS
+        self.counters: Counter[str] = Counter()
+        self._config = config
+        self._codec = codec
+        self._tables = tables
+        self._log = log
+        self._dead_letters = dead_letters
+        self._episode_partitions = episode_partitions
+        self._patience = Patience()
+        self._assembler = Assembler(config)
+        self._reader = Reader(
+            codec,
+            partitions=span_partitions,
+            stage=NAME,
+            unknown_schema_seconds=config.unknown_schema_seconds,
+        )
+
+    @property
+    def waiting(self) -> str:
+        """What the stage waits for; '' for nothing."""
+        return self._patience.waiting
+
+    def next_deadline(self, partition: int) -> int | None:
+        """Log time in milliseconds at which an episode of the partition may have to close."""
+        return self._assembler.next_deadline(partition)
+
+    async def assigned(self, partitions: Sequence[int]) -> None:
+        """Load the open episodes of the partitions as stubs."""
+        table = await self._query(_OPEN, {"partitions": list(partitions)})
+        for row in table.to_pylist():
+            key = key_of(row["project"], row["rollout_id"], row["attempt"])
+            self._assembler.add_stub(key, row["home"], row["close_by"])
+
+    async def take(self, records: Sequence[LogRecord]) -> None:
+        """Steps 1 to 5; the host acknowledges (6) when this returns."""
+        for record in records:
+            self._assembler.advance(record.partition, record.log_time)
+        batch = await self._read([record for record in records if not record.tick])
+        await insert(self._patience, self._tables, "spans", batch)
+        keys, _ = keys_of(batch)
+        unknown, stubs = self._assembler.unknown(keys)
+        touched = [*await self._known(unknown), *stubs]
+        due = self._assembler.due()
+        rebuild = list(dict.fromkeys([*touched, *due]))
+        rebuilt = await self._rebuild(rebuild, touched)
+        folded = self._assembler.fold(batch, rebuilt, rebuild)
+        built = build(folded, most_text=self._config.message_bytes)
+        await self._publish(built)
+        await insert(self._patience, self._tables, "episodes", built.rows)
+        self._assembler.evict()
+        self._count(batch, built, rebuild)
+
+    async def _read(self, records: Sequence[LogRecord]) -> pa.RecordBatch:
+        """The take's spans; what cannot be taken here is on its way before anything else."""
+        intake = await self._reader.read(records, self._patience)
+        letters: list[DeadLetter] = intake.letters
+        if letters:
+            await self._patience.until_done(lambda: self._dead_letters.send(letters))
+            self.counters["dead_letters"] += len(letters)
+        await self._send(intake.forwards)
+        self.counters["forwarded"] += len(intake.forwards)
+        return spans_of(intake.batches)
+
+    async def _known(self, keys: Sequence[str]) -> list[str]:
+        """Of `keys` those that have a row in `episodes`.
+
+        Not `spans`: an open row is written before the take that opened the episode is
+        acknowledged, so without a row all of its spans are still to come.
+        """
+        known = []
+        for some in _slices(keys):
+            table = await self._query(_KNOWN, {"keys": [parts_of(key) for key in some]})
+            known += [key_of(*row.values()) for row in table.to_pylist()]
+        return known
+
+    async def _rebuild(self, keys: Sequence[str], touched: Sequence[str]) -> pa.RecordBatch:
+        """All spans of some episodes, in log order within each."""
+        tables = [
+            await self._query(_REBUILD, {"keys": [parts_of(key) for key in some]})
+            for some in _slices(keys)
+        ]
+        if not tables:
+            return spans_of([])
+        spans = as_spans(pa.concat_tables(tables))
+        if lost := set(touched) - set(keys_of(spans)[0]):
+            raise StoreInconsistent(
+                f"spans shows nothing of {len(lost)} episodes whose spans were just inserted, "
+                f"as {sorted(lost)[0]}: reads must see earlier inserts (one replica, or "
+                "insert_quorum with select_sequential_consistency)"
+            )
+        return spans
+
+    async def _publish(self, built: Built) -> None:
+        if not built.episodes:
+            return
+        records = await self._patience.until_done(
+            lambda: outgoing(
+                built,
+                self._codec,
+                partitions=self._episode_partitions,
+                message_bytes=self._config.message_bytes,
+            )
+        )
+        # Samples are acknowledged before the first episode is sent.
+        await self._send([record for record in records if record.topic != EPISODES])
+        await self._send([record for record in records if record.topic == EPISODES])
+
+    async def _send(self, records: Sequence[Outgoing]) -> None:
+        if records:
+            await self._patience.until_done(lambda: self._log.send(records))
+
+    async def _query(self, sql: str, parameters: dict[str, object]) -> pa.Table:
+        return await self._patience.until_done(lambda: self._tables.query_arrow(sql, parameters))
+
+    def _count(self, batch: pa.RecordBatch, built: Built, rebuild: Sequence[str]) -> None:
+        self.counters["spans"] += batch.num_rows
+        self.counters["episodes"] += len(built.episodes)
+        self.counters["samples"] += len(built.samples)
+        self.counters["rebuilt"] += len(rebuild)
+        self.counters["takes"] += 1
+        self.counters["in_memory"] = self._assembler.episodes
+        self.counters["stubs"] = self._assembler.stubs
+        self.counters["memory_bytes"] = self._assembler.held_bytes
+
+
+def _slices(keys: Sequence[str]) -> list[Sequence[str]]:
+    return [keys[i : i + _KEYS_PER_QUERY] for i in range(0, len(keys), _KEYS_PER_QUERY)]
+
+
+def config_from_environment() -> AssembleConfig:
+    """`HEADRACE_ASSEMBLE_<FIELD>` for each field; the rest keeps its default."""
+    given: dict[str, Any] = {}
+    for setting in fields(AssembleConfig):
+        variable = f"HEADRACE_ASSEMBLE_{setting.name.upper()}"
+        if text := os.environ.get(variable):
+            kind = float if setting.type is float else int
+            try:
+                given[setting.name] = kind(text)
+            except ValueError as error:
+                raise StreamsSettingsError(f"{variable} is {text!r}: give a number") from error
+    return AssembleConfig(**given)
+
+
+def make_stage(config: AssembleConfig) -> Stage:
+    """The stage on the servers that `HEADRACE_*` name. Raises KafkaUnavailable, TopicMissing."""
+    env = os.environ
+    for name in ("HEADRACE_KAFKA_BOOTSTRAP", "HEADRACE_REGISTRY_URL", "HEADRACE_CLICKHOUSE_URL"):
+        if name not in env:
+            raise StreamsSettingsError(f"{name} is not set: the assembler needs it")
+    # Short, for a send that is not acknowledged is reported and repeated with the same bytes.
+    kafka = KafkaConfig(bootstrap=env["HEADRACE_KAFKA_BOOTSTRAP"], delivery_timeout_ms=30_000)
+    clickhouse = ClickHouseConfig(
+        url=env["HEADRACE_CLICKHOUSE_URL"],
+        user=env.get("HEADRACE_CLICKHOUSE_USER", "default"),
+        password=env.get("HEADRACE_CLICKHOUSE_PASSWORD", ""),
+        database=env.get("HEADRACE_CLICKHOUSE_DATABASE", "headrace"),
+    )
+    return AssembleStage(
+        config,
+        codec=Codec(Registry(env["HEADRACE_REGISTRY_URL"])),
+        tables=ClickHouse(clickhouse),
+        log=Writer(kafka),
+        dead_letters=DeadLetters(kafka),
+        span_partitions=partitions_of(kafka, SPANS),
+        episode_partitions=partitions_of(kafka, EPISODES),
+    )

@@ -1,0 +1,181 @@
+"""The groups of a worker's partitions: what is held, what is due, what a take changes. Pure.
+
+Rules (the assembler's R1-R7, for groups): a group that is not held is looked up before it is
+opened; what is stored may be a longer prefix of the log than what is read again, and then nothing
+changes; a row is written before the take that changed it is acknowledged, a final one only after
+its Credits were delivered.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from headrace.schemas import Credits, Episode
+from headrace.streams.credit.deadlines import Deadlines
+from headrace.streams.credit.members import member_of
+from headrace.streams.credit.method import CreditMethod
+from headrace.streams.credit.settle import credits_of
+from headrace.streams.credit.state import GroupKey, GroupPatience, GroupState
+from headrace.streams.reward import Rule, evaluate
+
+NOTHING_STORED = -1
+
+
+@dataclass(kw_only=True, slots=True)
+class Held:
+    """A group in memory and the version of its newest stored row."""
+
+    state: GroupState
+    partition: int
+    stored: int = NOTHING_STORED
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Arrival:
+    """An Episode with where and when it stood in the log."""
+
+    partition: int
+    log_time: int
+    episode: Episode
+
+    @property
+    def key(self) -> GroupKey:
+        """Its group; an episode without one is a group of its own."""
+        return self.episode.project, self.episode.group_id or self.episode.rollout_id
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Change:
+    """A group whose row is to be written; `credits` are to be delivered before it."""
+
+    held: Held
+    row_version: int
+    credits: Credits | None
+    close_by: int
+
+
+class Groups:
+    """Groups of the assigned partitions under one rule and one credit method.
+
+    A take runs: `advance`, `missing` (look these up and `restore` them), `fold`, `settle`, then
+    deliver and write, then `written`.
+    """
+
+    def __init__(
+        self, rule: Rule, method: CreditMethod, patience: GroupPatience, max_held: int = 200_000
+    ) -> None:
+        self.rule = rule
+        self.method = method
+        self.patience = patience
+        self.max_held = max_held
+        """Members and calls kept in memory; the rest is looked up when it is touched."""
+        self.counters: Counter[str] = Counter()
+        self._held: OrderedDict[GroupKey, Held] = OrderedDict()
+        self._weight = 0
+        self._clock: dict[int, int] = {}
+        self._deadlines: dict[int, Deadlines] = {}
+        self._next: dict[int, int | None] = {}
+        self._touched: set[GroupKey] = set()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def stub(self, partition: int, key: GroupKey, close_by: int) -> None:
+        """An open group that is stored but not held; `close_by` may be too early, never late."""
+        deadlines = self._deadlines.setdefault(partition, Deadlines())
+        deadlines.arm(key, close_by)
+        self._next[partition] = deadlines.next()
+
+    def advance(self, partition: int, log_time: int) -> None:
+        """The partition's log has reached this time, in milliseconds."""
+        self._clock[partition] = max(self._clock.get(partition, 0), log_time)
+
+    def missing(self, arrivals: Iterable[Arrival]) -> set[GroupKey]:
+        """Groups that this take touches or that are due, and that must be looked up first."""
+        touched = {arrival.key for arrival in arrivals}
+        for partition, clock in self._clock.items():
+            if partition in self._deadlines:
+                touched.update(self._deadlines[partition].due(clock))
+        self._touched |= touched
+        return {key for key in touched if key not in self._held}
+
+    def restore(self, held: Held) -> None:
+        """Take back a group from its stored row."""
+        self._keep(held)
+
+    def fold(self, arrivals: Iterable[Arrival]) -> None:
+        """Take Episodes into their groups; a version that is held already changes nothing."""
+        for arrival in arrivals:
+            held = self._held.get(arrival.key) or self._open(arrival)
+            episode = arrival.episode
+            if not held.state.is_news(episode):
+                self.counters["duplicates"] += 1
+                continue
+            result = evaluate(self.rule, episode)
+            self.counters["episodes"] += 1
+            if result.reason:
+                self.counters[result.reason.partition(":")[0]] += 1
+            before = _weight(held.state)
+            agents = self.method.train_agents
+            held.state.add(episode, member_of(episode, result, arrival.log_time, agents))
+            self._weight += _weight(held.state) - before
+
+    def settle(self) -> list[Change]:
+        """What the take changed: open rows, and final ones with their Credits."""
+        touched, self._touched = self._touched, set()
+        changes = []
+        for key in sorted(touched):
+            held = self._held.get(key)
+            if held is None:  # a stub whose row was deleted: nothing is known of it
+                continue
+            self._held.move_to_end(key)
+            state = held.state
+            close_by = state.close_by(self.patience)
+            final = state.is_final(self._clock.get(held.partition, 0), self.patience)
+            deadlines = self._deadlines.setdefault(held.partition, Deadlines())
+            if final:
+                deadlines.disarm(key)
+            else:
+                deadlines.arm(key, close_by)
+            row_version = 2 * state.version + final
+            if row_version > held.stored:
+                credit = credits_of(state, self.method, self.rule.id) if final else None
+                changes.append(
+                    Change(held=held, row_version=row_version, credits=credit, close_by=close_by)
+                )
+        for partition, deadlines in self._deadlines.items():
+            self._next[partition] = deadlines.next()
+        return changes
+
+    def written(self, changes: Iterable[Change]) -> None:
+        """The changes are durable; forget what exceeds the memory."""
+        for change in changes:
+            change.held.stored = change.row_version
+            if change.credits is not None:
+                self.counters[f"credits.{change.credits.outcome}"] += 1
+        while self._weight > self.max_held and self._held:
+            _, held = self._held.popitem(last=False)
+            self._weight -= _weight(held.state)
+
+    def next_deadline(self, partition: int) -> int | None:
+        """Log time at which a group of the partition is due, or None.
+
+        As of the last `settle`: the host's ticker asks from a thread of its own.
+        """
+        return self._next.get(partition)
+
+    def _open(self, arrival: Arrival) -> Held:
+        project, group_id = arrival.key
+        held = Held(
+            state=GroupState(project=project, group_id=group_id), partition=arrival.partition
+        )
+        self._keep(held)
+        return held
+
+    def _keep(self, held: Held) -> None:
+        self._held[held.state.key] = held
+        self._weight += _weight(held.state)
+
+
+def _weight(state: GroupState) -> int:
+    return 1 + sum(1 + len(member.calls) for member in state.members.values())

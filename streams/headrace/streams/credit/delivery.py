@@ -1,0 +1,57 @@
+"""Credits onto `headrace.credits`: one batch per partition and take, confirmed by the brokers."""
+
+from collections.abc import Iterator, Sequence
+
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Writer, partitions_of
+from headrace.schemas import Codec, Credits, CreditsBatch, partition_of, to_avro
+
+TOPIC = "headrace.credits"
+_SAMPLES_A_RECORD = 10_000  # about 2 MB; records may have 8
+
+
+class CreditsWriter:
+    """Delivers Credits. Blocking; raises KafkaUnavailable or the registry's errors: do it again."""
+
+    def __init__(self, config: KafkaConfig, codec: Codec) -> None:
+        self._config = config
+        self._codec = codec
+        self._writer = Writer(config)
+        self._partitions = 0
+
+    def deliver(self, credits: Sequence[Credits]) -> None:
+        """Return when all of them are on the topic."""
+        if not credits:
+            return
+        if not self._partitions:
+            self._partitions = partitions_of(self._config, TOPIC)
+        by_partition: dict[int, list[Credits]] = {}
+        for one in credits:
+            partition = partition_of(one.group_id, self._partitions)
+            by_partition.setdefault(partition, []).append(one)
+        self._writer.send(
+            [
+                Outgoing(
+                    topic=TOPIC,
+                    partition=partition,
+                    value=self._codec.encode(TOPIC, to_avro(CreditsBatch(credits=batch))),
+                )
+                for partition, every in sorted(by_partition.items())
+                for batch in _batches(every)
+            ]
+        )
+
+    def close(self) -> None:
+        """Let the producer go."""
+        self._writer.close()
+
+
+def _batches(credits: list[Credits]) -> Iterator[list[Credits]]:
+    batch: list[Credits] = []
+    samples = 0
+    for one in credits:
+        if batch and samples + len(one.samples) > _SAMPLES_A_RECORD:
+            yield batch
+            batch, samples = [], 0
+        batch.append(one)
+        samples += len(one.samples)
+    yield batch

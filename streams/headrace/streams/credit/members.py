@@ -1,0 +1,75 @@
+"""What a group keeps of an Episode: all that credit needs, and nothing else."""
+
+from dataclasses import dataclass
+
+from headrace.schemas import Episode, EpisodeCall, ids
+from headrace.streams.reward import RewardResult
+
+NOT_SELECTED = "not_selected"
+UNEXPLAINED = "untrainable"
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class CallFacts:
+    """One call of a member. `reason` says why it may not be trained; empty: it may."""
+
+    sample_id: str
+    agent: str
+    reason: str
+    version_min: int
+    version_max: int
+    tokens: int
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class MemberFacts:
+    """One episode of a group, in its newest version. `log_time` is the Episode record's."""
+
+    rollout_id: str
+    attempt: str
+    version: int
+    complete: bool
+    closed_status: str
+    reward: RewardResult
+    log_time: int
+    calls: tuple[CallFacts, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its episode: rollout and attempt."""
+        return self.rollout_id, self.attempt
+
+
+def member_of(
+    episode: Episode, reward: RewardResult, log_time: int, train_agents: tuple[str, ...]
+) -> MemberFacts:
+    """The facts of an Episode whose reward has been asked for."""
+    return MemberFacts(
+        rollout_id=episode.rollout_id,
+        attempt=episode.attempt,
+        version=episode.version,
+        complete=episode.complete,
+        closed_status=episode.status,
+        reward=reward,
+        log_time=log_time,
+        calls=tuple(
+            CallFacts(
+                sample_id=ids.sample_id(episode.rollout_id, episode.attempt, call.span_id),
+                agent=call.agent,
+                reason=_why_not(call, episode.policy, train_agents),
+                version_min=call.version_min,
+                version_max=call.version_max,
+                tokens=call.completion_tokens,
+            )
+            for call in episode.calls
+        ),
+    )
+
+
+def _why_not(call: EpisodeCall, policy: str, train_agents: tuple[str, ...]) -> str:
+    # An attempt that named no policy trains whichever policy its calls were sampled from.
+    if (policy and call.policy != policy) or (train_agents and call.agent not in train_agents):
+        return NOT_SELECTED
+    if call.trainable:
+        return ""
+    return call.untrainable_reason or UNEXPLAINED

@@ -1,0 +1,53 @@
+"""The three stages of credit together, under one name."""
+
+from dataclasses import dataclass
+
+from headrace.streams.credit.call import CallMethod, call_method
+from headrace.streams.credit.group import Baseline, baseline
+from headrace.streams.credit.token import TokenMethod, token_method
+
+VERSION = 1
+"""Raised whenever a method's result changes."""
+
+FALLBACK = "rloo"
+"""Baseline of an incomplete group: unbiased for any number of members."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class CreditMethod:
+    """Trajectory → call, group baseline, call → token, and the agents that are trained.
+
+    Raises UnknownMethod for a stage's method that does not exist.
+    """
+
+    call_name: str = "uniform"
+    baseline_name: str = "grpo"
+    token_name: str = "uniform"
+    train_agents: tuple[str, ...] = ()
+    """Empty: all."""
+
+    def __post_init__(self) -> None:
+        call_method(self.call_name)
+        baseline(self.baseline_name)
+        token_method(self.token_name)
+
+    @property
+    def id(self) -> str:
+        """`call/baseline/token@version`, with the selected agents where they are a choice."""
+        agents = f"[{','.join(sorted(self.train_agents))}]" if self.train_agents else ""
+        return f"{self.call.name}/{self.baseline_name}/{self.token_name}{agents}@{VERSION}"
+
+    @property
+    def call(self) -> CallMethod:
+        """Stage 1."""
+        return call_method(self.call_name)
+
+    @property
+    def token(self) -> TokenMethod:
+        """Stage 3."""
+        return token_method(self.token_name)
+
+    def baseline_of(self, *, complete: bool) -> tuple[str, Baseline]:
+        """Stage 2 with its name: for an incomplete group RLOO, unless there is to be none."""
+        name = self.baseline_name if complete or self.baseline_name == "none" else FALLBACK
+        return name, baseline(name)

@@ -1,0 +1,155 @@
+"""Credit of a group: members, rewards and advantages to the Credits record. Pure."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headrace.schemas import Credits, Member, SampleCredit
+from headrace.streams.credit.members import MemberFacts
+from headrace.streams.credit.method import CreditMethod
+from headrace.streams.credit.state import GroupState
+
+TRAIN = "train"
+EVAL = "eval"
+ZERO_ADVANTAGE = "zero_advantage"
+GROUP_INCOMPLETE = "group_incomplete"
+REWARD_ABSENT = "reward_absent"
+
+USED = "used"
+INCOMPLETE = "incomplete"
+SUPERSEDED = "superseded"
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class _Statistics:
+    """What the rewards of a group say; advantages by rollout."""
+
+    outcome: str
+    baseline: str
+    mean: float
+    std: float
+    advantages: dict[str, float] = field(default_factory=dict)
+
+
+def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
+    """Credit a group with what it has.
+
+    Outcomes: `train`; `eval` (held out, never trained); `zero_advantage` (its rewards tell
+    nothing); `reward_absent` and `group_incomplete` (fewer than max(2, size/2) episodes with a
+    reward, because rewards or because episodes are lacking). An incomplete group with enough of
+    them takes RLOO. Only samples of an outcome `train` may be trained.
+
+    Args:
+        state: the group, complete or past its deadline.
+        method: the three stages.
+        rule: `name@version` of the rule that gave the rewards.
+    """
+    chosen = state.chosen()
+    statistics = _statistics(state, chosen, method)
+    members = sorted(state.members.values(), key=lambda member: member.key)
+    status = {member.key: _status(member, chosen) for member in members}
+    advantage = {
+        member.key: statistics.advantages.get(member.rollout_id, 0.0)
+        if status[member.key] == USED
+        else 0.0
+        for member in members
+    }
+    present = {member.rollout_id for member in members}
+    return Credits(
+        project=state.project,
+        group_id=state.group_id,
+        group_size=state.group_size,
+        policy=state.policy,
+        split=state.split,
+        rule=rule,
+        credit=method.id,
+        version=state.version,
+        outcome=statistics.outcome,
+        baseline=statistics.baseline,
+        mean=statistics.mean,
+        std=statistics.std,
+        members=[
+            Member(
+                rollout_id=member.rollout_id,
+                attempt=member.attempt,
+                episode_version=member.version,
+                status=status[member.key],
+                reward=member.reward.value,
+                advantage=advantage[member.key],
+                calls=len(member.calls),
+            )
+            for member in members
+        ],
+        missing_rollouts=[r for r in state.group_rollouts if r not in present],
+        samples=[
+            sample
+            for member in members
+            for sample in _samples(
+                member, status[member.key], advantage[member.key], statistics.outcome, method
+            )
+        ],
+    )
+
+
+def _statistics(
+    state: GroupState, chosen: dict[str, MemberFacts], method: CreditMethod
+) -> _Statistics:
+    rewards = {
+        rollout: member.reward.value
+        for rollout, member in sorted(chosen.items())
+        if member.reward.value is not None
+    }
+    values = np.array(list(rewards.values()), dtype=np.float64)
+    name, baseline = method.baseline_of(complete=len(rewards) >= state.group_size)
+    advantages = baseline(values)
+    return _Statistics(
+        outcome=_outcome(state, len(chosen), len(rewards), bool(advantages.any())),
+        baseline=name,
+        mean=float(values.mean()) if len(values) else 0.0,
+        std=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+        advantages=dict(zip(rewards, advantages.tolist(), strict=True)),
+    )
+
+
+def _outcome(state: GroupState, present: int, rewarded: int, telling: bool) -> str:
+    enough = max(2.0, state.group_size / 2)
+    if state.split != TRAIN:
+        return EVAL
+    if rewarded < state.group_size and rewarded < enough:
+        absent = present >= min(enough, state.group_size)
+        return REWARD_ABSENT if absent else GROUP_INCOMPLETE
+    return TRAIN if telling else ZERO_ADVANTAGE
+
+
+def _status(member: MemberFacts, chosen: dict[str, MemberFacts]) -> str:
+    if not member.complete:
+        return INCOMPLETE
+    if chosen[member.rollout_id] is not member:
+        return SUPERSEDED
+    if member.reward.value is not None:
+        return USED
+    return member.reward.reason.partition(":")[0] or REWARD_ABSENT
+
+
+def _samples(
+    member: MemberFacts, status: str, advantage: float, outcome: str, method: CreditMethod
+) -> list[SampleCredit]:
+    # Why a whole group or member is out says more than why one of its calls would be.
+    out = outcome if outcome != TRAIN else "" if status == USED else status
+    advantages = method.call.advantages(advantage, len(member.calls)).tolist()
+    samples = []
+    for call, value in zip(member.calls, advantages, strict=True):
+        reason = out or call.reason
+        samples.append(
+            SampleCredit(
+                sample_id=call.sample_id,
+                rollout_id=member.rollout_id,
+                attempt=member.attempt,
+                agent=call.agent,
+                advantage=0.0 if reason else value,
+                trainable=not reason,
+                reason=reason,
+                token_weights=None if reason else method.token(call.tokens),
+            )
+        )
+    return samples

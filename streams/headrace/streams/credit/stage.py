@@ -1,0 +1,164 @@
+"""The credit stage: drives `core.Groups` with records, ClickHouse and Kafka."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig
+from headrace.schemas import (
+    Codec,
+    EpisodeBatch,
+    MalformedRecord,
+    Registry,
+    UnknownSchemaId,
+    from_avro,
+)
+from headrace.streams.credit.config import CreditConfig, config_from_environment
+from headrace.streams.credit.core import Arrival, Change, Groups
+from headrace.streams.credit.delivery import CreditsWriter
+from headrace.streams.credit.store import GroupStore
+from headrace.streams.host import LogRecord
+from headrace.streams.reward import load_rule
+from headrace.streams.sinks import Patience
+
+NAME = "credit"
+TOPIC = "headrace.episodes"
+_RETRY_S = 0.25
+
+
+class CreditStage:
+    """Episodes to Credits, exactly once per group and version, whatever is killed.
+
+    Example: `run_stage(make_stage, host_config_from_environment(NAME, TOPIC))`.
+    """
+
+    name = NAME
+    topic = TOPIC
+
+    def __init__(
+        self,
+        *,
+        groups: Groups,
+        store: GroupStore,
+        credits: CreditsWriter,
+        dead_letters: DeadLetters,
+        codec: Codec,
+        unknown_schema_s: float = 30.0,
+    ) -> None:
+        self._groups = groups
+        self._store = store
+        self._credits = credits
+        self._dead_letters = dead_letters
+        self._codec = codec
+        self._unknown_schema_s = unknown_schema_s
+        self.counters: Counter[str] = groups.counters
+        self._patience = Patience(delay_s=_RETRY_S)
+
+    @property
+    def waiting(self) -> str:
+        """What the stage waits for; '' for nothing."""
+        return self._patience.waiting
+
+    async def assigned(self, partitions: Sequence[int]) -> None:
+        """Load the open groups of the partitions as stubs."""
+        for partition, key, close_by in await self._patience.until_done(
+            partial(self._store.open_groups, partitions)
+        ):
+            self._groups.stub(partition, key, close_by)
+
+    async def take(self, records: Sequence[LogRecord]) -> None:
+        """Credit what follows from the records; returns when Credits and rows are durable."""
+        arrivals: list[Arrival] = []
+        refused: list[DeadLetter] = []
+        for record in records:
+            self._groups.advance(record.partition, record.log_time)
+            if record.tick:
+                continue
+            try:
+                arrivals += await self._arrivals(record)
+            except (MalformedRecord, UnknownSchemaId) as error:
+                refused.append(_dead_letter(record, error))
+        if refused:
+            await self._patience.until_done(partial(self._dead_letters.send, refused))
+            self.counters["dead_letters"] += len(refused)
+        if missing := self._groups.missing(arrivals):
+            for held in await self._patience.until_done(partial(self._store.look_up, missing)):
+                self._groups.restore(held)
+        # Rules are a user's code and may take their time: off the event loop.
+        changes = await asyncio.to_thread(self._folded, arrivals)
+        if changes:
+            final = [change.credits for change in changes if change.credits is not None]
+            await self._patience.until_done(partial(self._credits.deliver, final))
+            await self._patience.until_done(partial(self._store.write, changes))
+            self._groups.written(changes)
+
+    def next_deadline(self, partition: int) -> int | None:
+        """Log time in milliseconds at which a group of the partition is due."""
+        return self._groups.next_deadline(partition)
+
+    def _folded(self, arrivals: Sequence[Arrival]) -> list[Change]:
+        self._groups.fold(arrivals)
+        return self._groups.settle()
+
+    async def _arrivals(self, record: LogRecord) -> list[Arrival]:
+        end = time.monotonic() + self._unknown_schema_s
+        while True:
+            try:
+                data = await self._patience.until_done(
+                    partial(self._codec.decode, TOPIC, record.value)
+                )
+                break
+            except UnknownSchemaId:
+                # A registry that was restored may learn it in a moment.
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(_RETRY_S)
+        return [
+            Arrival(partition=record.partition, log_time=record.log_time, episode=episode)
+            for episode in from_avro(EpisodeBatch, data).episodes
+        ]
+
+
+def credit_stage(config: CreditConfig) -> CreditStage:
+    """The stage on real parts.
+
+    Raises:
+        RewardError: the configured rule cannot be used.
+    """
+    rule = load_rule(config.rule)
+    kafka = KafkaConfig(bootstrap=config.bootstrap, client_id=f"headrace.{NAME}")
+    codec = Codec(Registry(config.registry_url))
+    groups = Groups(rule, config.method, config.patience, config.max_held)
+    return CreditStage(
+        groups=groups,
+        store=GroupStore(ClickHouse(config.clickhouse), rule=rule.id, credit=config.method.id),
+        credits=CreditsWriter(kafka, codec),
+        dead_letters=DeadLetters(kafka),
+        codec=codec,
+        unknown_schema_s=config.unknown_schema_s,
+    )
+
+
+def make_stage() -> CreditStage:
+    """The stage as `HEADRACE_*` in the environment says.
+
+    Raises:
+        StreamsSettingsError: a setting is missing or cannot work.
+        RewardError: the configured rule cannot be used.
+    """
+    return credit_stage(config_from_environment())
+
+
+def _dead_letter(record: LogRecord, error: Exception) -> DeadLetter:
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        value=record.value,
+        reason="unknown_schema" if isinstance(error, UnknownSchemaId) else "malformed",
+        message=str(error),
+        stage=NAME,
+    )

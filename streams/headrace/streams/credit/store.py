@@ -1,0 +1,65 @@
+"""Where groups are kept: the `groups` table of ClickHouse. Blocking; the stage retries in place."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.streams.credit.core import Change, Held
+from headrace.streams.credit.state import GroupKey
+from headrace.streams.credit.table import OPEN, SCHEMA, TABLE, held_of, rows_of
+
+_LOOKUP_KEYS = 500  # parameters travel in the URL
+
+_SELECT = f"SELECT {', '.join(SCHEMA.names)} FROM {TABLE} FINAL"
+_OF_METHOD = "rule = {rule:String} AND credit = {credit:String}"
+
+
+class GroupStore:
+    """The groups of one rule and one credit method.
+
+    Every call raises ClickHouseUnavailable (do the same again) or ClickHouseRejected.
+    """
+
+    def __init__(self, clickhouse: ClickHouse, *, rule: str, credit: str) -> None:
+        self._clickhouse = clickhouse
+        self._names: dict[str, object] = {"rule": rule, "credit": credit}
+        self._rule = rule
+        self._credit = credit
+
+    def look_up(self, keys: Collection[GroupKey]) -> list[Held]:
+        """The stored ones among these groups."""
+        wanted = set(keys)
+        found = []
+        for some in _chunks(sorted(wanted)):
+            rows = self._clickhouse.query_arrow(
+                f"{_SELECT} WHERE project IN {{projects:Array(String)}}"
+                f" AND group_id IN {{groups:Array(String)}} AND {_OF_METHOD}",
+                {
+                    "projects": sorted({project for project, _ in some}),
+                    "groups": [group for _, group in some],
+                    **self._names,
+                },
+            ).to_pylist()
+            found += [held_of(row) for row in rows if (row["project"], row["group_id"]) in wanted]
+        return found
+
+    def open_groups(self, partitions: Sequence[int]) -> list[tuple[int, GroupKey, int]]:
+        """Partition, group and `close_by` of the open groups of some partitions."""
+        rows = self._clickhouse.query_arrow(
+            # The filter on `state` stands after FINAL: a final row may outvote an open one.
+            "SELECT partition, project, group_id, close_by FROM"
+            f" (SELECT * FROM {TABLE} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
+            f" AND {_OF_METHOD}) WHERE state = '{OPEN}'",
+            {"partitions": list(partitions), **self._names},
+        ).to_pylist()
+        return [
+            (row["partition"], (row["project"], row["group_id"]), row["close_by"]) for row in rows
+        ]
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Write a take's rows as one block."""
+        self._clickhouse.insert_arrow(TABLE, rows_of(changes, self._rule, self._credit))
+
+
+def _chunks(keys: list[GroupKey]) -> Iterator[list[GroupKey]]:
+    for start in range(0, len(keys), _LOOKUP_KEYS):
+        yield keys[start : start + _LOOKUP_KEYS]

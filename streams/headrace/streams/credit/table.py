@@ -1,0 +1,211 @@
+"""The `groups` row: the credit stage's only memory, as Arrow columns and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.schemas import Credits
+from headrace.streams.credit.core import Change, Held
+from headrace.streams.credit.members import CallFacts, MemberFacts
+from headrace.streams.credit.state import GroupState
+from headrace.streams.reward import RewardResult
+
+TABLE = "groups"
+OPEN = "open"
+FINAL = "final"
+
+_NOTHING = Credits(outcome="")
+"""What an open row says of credit."""
+
+MEMBER = pa.struct(
+    [
+        ("rollout_id", pa.string()),
+        ("attempt", pa.string()),
+        ("episode_version", pa.uint64()),
+        ("status", pa.string()),
+        ("reward", pa.float64()),
+        ("reward_reason", pa.string()),
+        ("advantage", pa.float64()),
+        ("calls", pa.uint32()),
+        ("log_time", pa.int64()),
+        ("complete", pa.bool_()),
+        ("closed_status", pa.string()),
+        ("version_min", pa.int32()),
+        ("version_max", pa.int32()),
+    ]
+)
+SAMPLE = pa.struct(
+    [
+        ("sample_id", pa.string()),
+        ("rollout_id", pa.string()),
+        ("attempt", pa.string()),
+        ("agent", pa.string()),
+        ("advantage", pa.float64()),
+        ("trainable", pa.bool_()),
+        ("reason", pa.string()),
+        ("call_reason", pa.string()),
+        ("version_min", pa.int32()),
+        ("version_max", pa.int32()),
+        ("tokens", pa.uint32()),
+    ]
+)
+SCHEMA = pa.schema(
+    [
+        ("project", pa.string()),
+        ("group_id", pa.string()),
+        ("rule", pa.string()),
+        ("credit", pa.string()),
+        ("row_version", pa.uint64()),
+        ("version", pa.uint64()),
+        ("state", pa.string()),
+        ("partition", pa.uint32()),
+        ("group_size", pa.uint32()),
+        ("group_rollouts", pa.list_(pa.string())),
+        ("policy", pa.string()),
+        ("split", pa.string()),
+        ("deadline", pa.int64()),
+        ("close_by", pa.int64()),
+        ("log_first", pa.int64()),
+        ("log_last", pa.int64()),
+        ("outcome", pa.string()),
+        ("baseline", pa.string()),
+        ("mean", pa.float64()),
+        ("std", pa.float64()),
+        ("members", pa.list_(MEMBER)),
+        ("samples", pa.list_(SAMPLE)),
+        ("missing_rollouts", pa.list_(pa.string())),
+    ]
+)
+
+
+def rows_of(changes: Sequence[Change], rule: str, credit: str) -> pa.Table:
+    """The rows of a take's changes, one block for `groups`."""
+    return pa.Table.from_pylist([_row(change, rule, credit) for change in changes], SCHEMA)
+
+
+def held_of(row: Mapping[str, Any]) -> Held:
+    """A group as its row left it; exactly what `rows_of` was given."""
+    state = GroupState(
+        project=row["project"],
+        group_id=row["group_id"],
+        group_size=row["group_size"],
+        group_rollouts=tuple(row["group_rollouts"]),
+        policy=row["policy"],
+        split=row["split"],
+        deadline=row["deadline"],
+        log_first=row["log_first"],
+        log_last=row["log_last"],
+    )
+    calls: dict[tuple[str, str], list[CallFacts]] = {}
+    for sample in row["samples"]:
+        calls.setdefault((sample["rollout_id"], sample["attempt"]), []).append(
+            CallFacts(
+                sample_id=sample["sample_id"],
+                agent=sample["agent"],
+                reason=sample["call_reason"],
+                version_min=sample["version_min"],
+                version_max=sample["version_max"],
+                tokens=sample["tokens"],
+            )
+        )
+    for member in row["members"]:
+        key = (member["rollout_id"], member["attempt"])
+        state.members[key] = MemberFacts(
+            rollout_id=key[0],
+            attempt=key[1],
+            version=member["episode_version"],
+            complete=member["complete"],
+            closed_status=member["closed_status"],
+            reward=RewardResult(value=member["reward"], reason=member["reward_reason"]),
+            log_time=member["log_time"],
+            calls=tuple(calls.get(key, ())),
+        )
+    return Held(state=state, partition=row["partition"], stored=row["row_version"])
+
+
+def _row(change: Change, rule: str, credit: str) -> dict[str, Any]:
+    state, credits = change.held.state, change.credits or _NOTHING
+    return {
+        "project": state.project,
+        "group_id": state.group_id,
+        "rule": rule,
+        "credit": credit,
+        "row_version": change.row_version,
+        "version": state.version,
+        "state": OPEN if change.credits is None else FINAL,
+        "partition": change.held.partition,
+        "group_size": state.group_size,
+        "group_rollouts": state.group_rollouts,
+        "policy": state.policy,
+        "split": state.split,
+        "deadline": state.deadline,
+        "close_by": change.close_by,
+        "log_first": state.log_first,
+        "log_last": state.log_last,
+        "outcome": credits.outcome,
+        "baseline": credits.baseline,
+        "mean": credits.mean,
+        "std": credits.std,
+        "members": _members(state, credits),
+        "samples": _samples(state, credits),
+        "missing_rollouts": credits.missing_rollouts,
+    }
+
+
+def _members(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
+    credited = {
+        (member.rollout_id, member.attempt): (member.status, member.advantage)
+        for member in credits.members
+    }
+    rows = []
+    for member in state.members.values():
+        status, advantage = credited.get(member.key, ("", 0.0))
+        versions = [call for call in member.calls if call.version_min >= 0]
+        rows.append(
+            {
+                "rollout_id": member.rollout_id,
+                "attempt": member.attempt,
+                "episode_version": member.version,
+                "status": status,
+                "reward": member.reward.value,
+                "reward_reason": member.reward.reason,
+                "advantage": advantage,
+                "calls": len(member.calls),
+                "log_time": member.log_time,
+                "complete": member.complete,
+                "closed_status": member.closed_status,
+                "version_min": min((call.version_min for call in versions), default=-1),
+                "version_max": max((call.version_max for call in versions), default=-1),
+            }
+        )
+    return rows
+
+
+def _samples(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
+    credited = {
+        sample.sample_id: (sample.advantage, sample.trainable, sample.reason)
+        for sample in credits.samples
+    }
+    rows = []
+    for member in state.members.values():
+        for call in member.calls:
+            advantage, trainable, reason = credited.get(
+                call.sample_id, (0.0, not call.reason, call.reason)
+            )
+            rows.append(
+                {
+                    "sample_id": call.sample_id,
+                    "rollout_id": member.rollout_id,
+                    "attempt": member.attempt,
+                    "agent": call.agent,
+                    "advantage": advantage,
+                    "trainable": trainable,
+                    "reason": reason,
+                    "call_reason": call.reason,
+                    "version_min": call.version_min,
+                    "version_max": call.version_max,
+                    "tokens": call.tokens,
+                }
+            )
+    return rows

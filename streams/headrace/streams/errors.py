@@ -1,0 +1,28 @@
+"""Errors of the stream processors.
+
+StreamsError
+├── StreamsSettingsError  a setting that cannot work: names the field and the fix
+├── HostError             the host cannot run its stage
+├── DeliveryFailed        the broker refused a record for good
+└── StoreInconsistent     ClickHouse does not show what it acknowledged
+"""
+
+
+class StreamsError(Exception):
+    """Root of the errors of `headrace.streams`."""
+
+
+class StreamsSettingsError(StreamsError, ValueError):
+    """A setting that cannot work."""
+
+
+class HostError(StreamsError):
+    """The host cannot run its stage."""
+
+
+class DeliveryFailed(StreamsError):
+    """The broker refused a record for good; the stage stops before it acknowledges anything."""
+
+
+class StoreInconsistent(StreamsError):
+    """ClickHouse does not show rows whose insert it acknowledged."""

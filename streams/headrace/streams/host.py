@@ -1,0 +1,295 @@
+"""Faust as the host of a stage, and only that (design §5, "Faust is the host").
+
+The one loss-free pattern: `stream.noack().noack_take(…)` with explicit acknowledgements in order,
+a process that dies with any lost partition, and a supervisor that starts it again at once.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+from headrace.streams.errors import HostError, StreamsSettingsError
+from headrace.streams.heartbeat import write_heartbeat
+from headrace.streams.ticks import TICK_HEADER, Ticker
+
+logger = logging.getLogger(__name__)
+
+EXIT_REVOKED = 3
+EXIT_NOT_ASSIGNED = 4
+FORWARDED_HEADER = "headrace.forwarded"
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class LogRecord:
+    """One record of a stage's topic. `log_time` is the broker's, in milliseconds.
+
+    `tick`: a record without content that only moves the partition's clock. `forwarded`: a
+    record that was found in another partition and sent on whole.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    log_time: int
+    value: bytes | None
+    tick: bool = False
+    forwarded: bool = False
+
+
+class Stage(Protocol):
+    """What the host runs."""
+
+    name: str
+    topic: str
+
+    async def assigned(self, partitions: Sequence[int]) -> None:
+        """Load what the partitions need; awaited before their first take."""
+
+    async def take(self, records: Sequence[LogRecord]) -> None:
+        """Return when all that follows from the records is durable; raise only on bugs."""
+
+    def next_deadline(self, partition: int) -> int | None:
+        """Log time in milliseconds at which this partition needs a record, for ticks."""
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A stage that says how it fares: counts, and what it waits for ('' for nothing)."""
+
+    counters: Mapping[str, int]
+    waiting: str
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class HostConfig:
+    """Configuration of one worker of a stage."""
+
+    bootstrap: str
+    """Kafka's address, "host:port"."""
+    name: str
+    """The stage's name; the consumer group is `headrace.<name>`."""
+    topic: str
+    """The topic the stage reads."""
+    member: str = ""
+    """Static member id, its own for every worker of the stage; default `<name>-0`."""
+    take_records: int = 200
+    """Records of one take at most."""
+    take_ms: int = 100
+    """How long a take waits for more records."""
+    session_timeout_s: float = 10.0
+    """After how long without heartbeats the broker gives the partitions to another worker. Every
+    membership change restarts all workers of a stage: they have to be back within this time, or
+    they push each other out for ever."""
+    group: str = ""
+    """Consumer group, if it is not to be `headrace.<name>` (a rebuild)."""
+    data_directory: Path = Path(".headrace/streams")
+    """Where Faust may leave files."""
+    run_directory: Path | None = None
+    """Where `<member>.json`, the worker's heartbeat, is written each second; None: nowhere."""
+
+    def __post_init__(self) -> None:
+        if not self.bootstrap or not self.topic or not self.name:
+            raise StreamsSettingsError("host: bootstrap, name and topic must not be empty")
+        if self.take_records <= 0 or self.take_ms <= 0:
+            raise StreamsSettingsError("host: take_records and take_ms must be positive")
+        if not 6.0 <= self.session_timeout_s <= 60.0:
+            raise StreamsSettingsError(
+                f"host: session_timeout_s is {self.session_timeout_s}: use 6 to 60 seconds, "
+                "which brokers accept"
+            )
+
+    @property
+    def member_id(self) -> str:
+        """The static member id."""
+        return self.member or f"{self.name}-0"
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group."""
+        return self.group or f"headrace.{self.name}"
+
+
+def host_config_from_environment(name: str, topic: str, **settings: Any) -> HostConfig:
+    """The host's configuration from `HEADRACE_*`; `settings` come from the stage."""
+    env = os.environ
+    if "HEADRACE_KAFKA_BOOTSTRAP" not in env:
+        raise StreamsSettingsError("HEADRACE_KAFKA_BOOTSTRAP is not set: give Kafka's host:port")
+    run = env.get("HEADRACE_RUN_DIRECTORY")
+    if timeout := env.get("HEADRACE_SESSION_TIMEOUT_S"):
+        settings["session_timeout_s"] = float(timeout)
+    data = env.get("HEADRACE_DATA_DIRECTORY", ".headrace")
+    return HostConfig(
+        bootstrap=env["HEADRACE_KAFKA_BOOTSTRAP"],
+        name=name,
+        topic=topic,
+        member=env.get("HEADRACE_WORKER", ""),
+        group=env.get("HEADRACE_GROUP", ""),
+        data_directory=Path(data) / "streams",
+        run_directory=Path(run) if run else None,
+        **settings,
+    )
+
+
+def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
+    """Run a stage until the process is told to stop; never returns.
+
+    Exit codes: 0 stopped, 1 crashed (the supervisor starts it again), 3 a partition was lost,
+    4 the assignment lacks the topic.
+    """
+    import faust
+
+    config.data_directory.mkdir(parents=True, exist_ok=True)
+    app = build_app(make_stage(), config)
+    worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.execute_from_commandline()
+    sys.exit(0)
+
+
+def build_app(stage: Stage, config: HostConfig) -> Any:
+    """The Faust app that hosts `stage`."""
+    import faust
+    import mode
+
+    if stage.topic != config.topic or stage.name != config.name:
+        raise HostError(
+            f"the stage is {stage.name} on {stage.topic}, the host's configuration says "
+            f"{config.name} on {config.topic}"
+        )
+    app = faust.App(
+        config.group_id,
+        broker=f"kafka://{config.bootstrap}",
+        consumer_group_instance_id=config.member_id,
+        broker_session_timeout=config.session_timeout_s,
+        broker_heartbeat_interval=1.0,
+        broker_commit_interval=1.0,
+        broker_commit_every=2_000,
+        consumer_max_fetch_size=8 * 1024 * 1024,
+        consumer_auto_offset_reset="earliest",
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        web_tables_enabled=False,
+        store="memory://",
+        datadir=str(config.data_directory / config.member_id),
+        agent_supervisor=mode.CrashingSupervisor,
+    )
+    _Host(app, stage, config).install(mode.CrashingSupervisor)
+    return app
+
+
+class _Host:
+    """The hooks between one Faust app and one stage."""
+
+    def __init__(self, app: Any, stage: Stage, config: HostConfig) -> None:
+        self.app = app
+        self.stage = stage
+        self.config = config
+        self.ticker = Ticker(config.bootstrap, config.topic, stage.next_deadline)
+        self.loading: asyncio.Task[None] | None = None
+        self.positions: dict[int, int] = {}
+        self.records = 0
+
+    def install(self, supervisor: Any) -> None:
+        app = self.app
+        topic = app.topic(
+            self.config.topic,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            internal=False,
+        )
+        app.agent(topic, name=self.config.name, supervisor_strategy=supervisor)(self._consume)
+        app.on_partitions_assigned.connect(self._assigned)
+        app.on_partitions_revoked.connect(self._revoked)
+        app.task(self._beat)
+
+    async def _consume(self, stream: Any) -> None:
+        within = self.config.take_ms / 1000
+        async for events in stream.noack().noack_take(self.config.take_records, within=within):
+            records = [log_record(event.message) for event in events]
+            if self.loading is not None:
+                await self.loading
+            await self.stage.take(records)
+            for event in events:
+                await stream.ack(event)
+            for record in records:
+                self.positions[record.partition] = record.offset + 1
+                self.ticker.seen(record.partition, record.log_time)
+            self.records += sum(not record.tick for record in records)
+
+    async def _assigned(self, app: Any, assigned: set[Any], **_: Any) -> None:
+        partitions = sorted(tp.partition for tp in assigned if tp.topic == self.config.topic)
+        if assigned and not partitions:
+            # A static member that comes back with another topic keeps its old assignment.
+            logger.critical(
+                "%s was assigned %s, nothing of %s: a changed topic set needs a new group",
+                self.config.member_id,
+                sorted({tp.topic for tp in assigned}),
+                self.config.topic,
+            )
+            os._exit(EXIT_NOT_ASSIGNED)
+        logger.info("%s: assigned partitions %s", self.config.member_id, partitions)
+        self.ticker.assign(partitions)
+        # Not awaited here (a rebalance has a time limit) and not left to the first record (a
+        # quiet partition has none, yet its old episodes must close): the take awaits it.
+        self.loading = asyncio.create_task(self.stage.assigned(partitions))
+
+    async def _revoked(self, app: Any, revoked: set[Any], **_: Any) -> None:
+        # The set is empty at the first join. State must never outlive an assignment.
+        if revoked and not self.app.should_stop:
+            logger.warning("%s lost %d partitions and leaves", self.config.member_id, len(revoked))
+            os._exit(EXIT_REVOKED)
+
+    async def _beat(self) -> None:
+        """Once a second: ticks for quiet partitions, and the heartbeat."""
+        while not self.app.should_stop:
+            if self.loading is not None and self.loading.done():
+                self.loading.result()  # a stage that failed to load is a crash, not a silence
+                if due := self.ticker.due(time.monotonic()):
+                    await asyncio.to_thread(self.ticker.append, due)
+            if self.config.run_directory is not None:
+                path = self.config.run_directory / f"{self.config.member_id}.json"
+                await asyncio.to_thread(write_heartbeat, path, self._report())
+            await asyncio.sleep(1.0)
+
+    def _report(self) -> dict[str, Any]:
+        report: dict[str, Any] = {
+            "stage": self.config.name,
+            "member": self.config.member_id,
+            "group": self.config.group_id,
+            "topic": self.config.topic,
+            "pid": os.getpid(),
+            "time": time.time(),
+            "partitions": self.ticker.partitions,
+            "ready": self.loading is not None and self.loading.done(),
+            "positions": {str(p): offset for p, offset in sorted(self.positions.items())},
+            "counters": {"records": self.records},
+            "waiting": "",
+        }
+        if isinstance(self.stage, Reporting):
+            report["counters"] = {**self.stage.counters, **report["counters"]}
+            report["waiting"] = self.stage.waiting
+        return report
+
+
+def log_record(message: Any) -> LogRecord:
+    """A Faust message as the stage sees it."""
+    headers = message.headers or ()
+    names = {key for key, _ in (headers.items() if isinstance(headers, Mapping) else headers)}
+    return LogRecord(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        log_time=round(message.timestamp * 1000),  # Faust divided milliseconds by 1000.0
+        value=message.value,
+        tick=TICK_HEADER in names,
+        forwarded=FORWARDED_HEADER in names,
+    )

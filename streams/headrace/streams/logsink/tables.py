@@ -1,0 +1,186 @@
+"""Records of the log topics as rows of their tables. A record's id is the key of its row."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.schemas import SCHEMA_FILES, Outcome, PolicyRecord, Task, from_avro
+
+Row = dict[str, Any]
+
+DEAD_LETTERS = "dead_letters"
+DLQ = ".dlq"
+DLQ_TOPICS = tuple(f"{topic}{DLQ}" for topic in SCHEMA_FILES)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Message:
+    """A record as the sink read it; `log_time` in milliseconds."""
+
+    topic: str
+    partition: int
+    offset: int
+    log_time: int
+    value: bytes | None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+
+
+_POSITION = [("partition", pa.uint32()), ("offset", pa.uint64()), ("log_time", pa.int64())]
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "outcomes": pa.schema(
+        [
+            ("project", pa.string()),
+            ("rollout_id", pa.string()),
+            ("sample_id", pa.string()),
+            ("trainer", pa.string()),
+            ("outcome", pa.string()),
+            ("attempt", pa.string()),
+            ("group_id", pa.string()),
+            ("agent", pa.string()),
+            ("policy", pa.string()),
+            ("reason", pa.string()),
+            ("step", pa.int32()),
+            ("version_min", pa.int32()),
+            ("version_max", pa.int32()),
+            ("staleness", pa.int32()),
+            ("advantage", pa.float64()),
+            ("reward", pa.float64()),
+            ("tokens", pa.uint32()),
+            ("rule", pa.string()),
+            ("credit", pa.string()),
+            ("credits_version", pa.uint64()),
+            ("decided_at", pa.int64()),
+            *_POSITION,
+        ]
+    ),
+    "policies": pa.schema(
+        [
+            ("policy", pa.string()),
+            ("version", pa.int32()),
+            ("parent", pa.int32()),
+            ("created_at", pa.int64()),
+            ("trainer", pa.string()),
+            ("uri", pa.string()),
+            ("content_hash", pa.string()),
+            ("weights_hash", pa.string()),
+            ("config_hash", pa.string()),
+            ("base_model", pa.string()),
+            ("groups", pa.list_(pa.string())),
+            ("samples", pa.uint32()),
+            ("metrics", pa.map_(pa.string(), pa.float64())),
+            (
+                "offsets",
+                pa.list_(
+                    pa.struct(
+                        [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64())]
+                    )
+                ),
+            ),
+            ("offset", pa.uint64()),
+            ("log_time", pa.int64()),
+        ]
+    ),
+    "tasks": pa.schema(
+        [
+            ("project", pa.string()),
+            ("rollout_id", pa.string()),
+            ("group_id", pa.string()),
+            ("group_size", pa.uint32()),
+            ("policy", pa.string()),
+            ("version", pa.int32()),
+            ("split", pa.string()),
+            ("agent", pa.string()),
+            ("input", pa.string()),
+            ("expected", pa.string()),
+            ("deadline", pa.int64()),
+            ("subject", pa.string()),
+            *_POSITION,
+        ]
+    ),
+    DEAD_LETTERS: pa.schema(
+        [
+            ("topic", pa.string()),
+            ("partition", pa.uint32()),
+            ("offset", pa.uint64()),
+            ("reason", pa.string()),
+            ("message", pa.string()),
+            ("stage", pa.string()),
+            ("size", pa.uint32()),
+            ("log_time", pa.int64()),
+        ]
+    ),
+}
+
+UNSIGNED = {
+    table: {field.name: field.type for field in schema if pa.types.is_unsigned_integer(field.type)}
+    for table, schema in SCHEMAS.items()
+}
+"""Columns that cannot hold every number that Avro's signed types can."""
+
+
+def _outcome_row(data: dict[str, Any]) -> Row:
+    return dataclasses.asdict(from_avro(Outcome, data))
+
+
+def _task_row(data: dict[str, Any]) -> Row:
+    row = dataclasses.asdict(from_avro(Task, data))
+    del row["group_rollouts"]
+    return row
+
+
+def _policy_row(data: dict[str, Any]) -> Row | None:
+    version = from_avro(PolicyRecord, data).version
+    if version is None:  # a change of traffic
+        return None
+    row = dataclasses.asdict(version)
+    row["metrics"] = list(version.metrics.items())
+    return row
+
+
+LOG_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Row | None]]] = {
+    "headrace.outcomes": ("outcomes", _outcome_row),
+    "headrace.policies": ("policies", _policy_row),
+    "headrace.tasks": ("tasks", _task_row),
+}
+"""Topic -> its table, and how a decoded record becomes a row (None: it has none)."""
+
+TOPICS = (*LOG_TABLES, *DLQ_TOPICS)
+
+
+def log_row(message: Message, data: dict[str, Any]) -> tuple[str, Row] | None:
+    """Table and row of a decoded record of a log topic; None where it has none."""
+    table, row_of = LOG_TABLES[message.topic]
+    row = row_of(data)
+    if row is None:
+        return None
+    position = {
+        "partition": message.partition,
+        "offset": message.offset,
+        "log_time": message.log_time,
+    }
+    return table, row | {k: v for k, v in position.items() if k in SCHEMAS[table].names}
+
+
+def dead_letter_row(message: Message) -> Row:
+    """Row of a dead letter; one without our headers stands under its own position."""
+    facts = {
+        name: message.headers.get(f"headrace.error.{name}", b"").decode(errors="replace")
+        for name in ("topic", "partition", "offset", "reason", "message", "stage")
+    }
+    if not (facts["topic"] and facts["partition"].isdigit() and facts["offset"].isdigit()):
+        facts |= {
+            "topic": message.topic,
+            "partition": str(message.partition),
+            "offset": str(message.offset),
+        }
+    return facts | {
+        "partition": int(facts["partition"]),
+        "offset": int(facts["offset"]),
+        "reason": facts["reason"] or "unexplained",
+        "size": len(message.value or b""),
+        "log_time": message.log_time,
+    }

@@ -1,0 +1,79 @@
+"""Rules: pure, synchronous functions of an Episode, versioned by name@version."""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import overload
+
+from headrace.schemas import Episode
+from headrace.streams.reward.errors import RewardError
+
+RuleFunction = Callable[[Episode], float | None]
+
+_NAME = re.compile(r"[A-Za-z0-9._:,=+-]{1,200}")
+_VERSION = re.compile(r"[A-Za-z0-9._-]{1,40}")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Rule:
+    """A reward rule. Calling it runs the function; None means: not known yet.
+
+    Raises RewardError for a name or version that is no identifier, or an async function.
+    """
+
+    name: str
+    version: str
+    function: RuleFunction
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise RewardError(f"rule name {self.name!r} must match {_NAME.pattern}")
+        if not _VERSION.fullmatch(self.version):
+            raise RewardError(
+                f"version {self.version!r} of rule {self.name} must match {_VERSION.pattern}"
+            )
+        if inspect.iscoroutinefunction(self.function):
+            raise RewardError(
+                f"rule {self.name} is async: a rule is a plain function; let a slow scorer read "
+                "headrace.episodes and append reward spans"
+            )
+
+    @property
+    def id(self) -> str:
+        """`name@version`, which stands beside every result."""
+        return f"{self.name}@{self.version}"
+
+    def __call__(self, episode: Episode) -> float | None:
+        return self.function(episode)
+
+
+@overload
+def reward(function: RuleFunction, /) -> Rule: ...
+
+
+@overload
+def reward(
+    *, name: str | None = None, version: str | int = "1"
+) -> Callable[[RuleFunction], Rule]: ...
+
+
+def reward(
+    function: RuleFunction | None = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str | int = "1",
+) -> Rule | Callable[[RuleFunction], Rule]:
+    """Make a function of an Episode a reward rule; change `version` whenever its result changes.
+
+    Example:
+        @reward(version=2)
+        def solved(episode: Episode) -> float | None:
+            return float(episode.result == episode.expected)
+    """
+
+    def rule_of(plain: RuleFunction) -> Rule:
+        return Rule(name=name or plain.__name__, version=str(version), function=plain)
+
+    return rule_of if function is None else rule_of(function)

@@ -1,0 +1,77 @@
+"""A tiny random Llama on CPU, and engines over it."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+import torch
+
+from headrace.connectors.engines.transformers import TransformersEngine, TransformersEngineConfig
+from headrace.infra.models import tiny_llama
+
+OpenEngine = Callable[..., AbstractAsyncContextManager[TransformersEngine]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_versions(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Other weights for the same model, by version."""
+    folder = tmp_path_factory.mktemp("versions")
+    return {n: tiny_llama(folder / str(n), seed=n) for n in (1, 2, 3)}
+
+
+@pytest.fixture(scope="session")
+def endless(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model without an end token: completions run to max_tokens."""
+    directory = tmp_path_factory.mktemp("endless") / "model"
+    shutil.copytree(tiny, directory)
+    for name, key in (("tokenizer_config", "eos_token"), ("generation_config", "eos_token_id")):
+        path = directory / f"{name}.json"
+        configuration = json.loads(path.read_text())
+        del configuration[key]
+        path.write_text(json.dumps(configuration))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def open_engine() -> OpenEngine:
+    """`async with open_engine(directory, **config) as engine`: fp32, and closed at the end."""
+
+    @asynccontextmanager
+    async def open_(directory: Path, **config: Any) -> AsyncIterator[TransformersEngine]:
+        settings: dict[str, Any] = {"dtype": "float32", "device": "cpu", "threads": 1, **config}
+        engine = TransformersEngine(TransformersEngineConfig(model_directory=directory, **settings))
+        try:
+            yield engine
+        finally:
+            await engine.close()
+
+    return open_
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """`await until(condition)`: returns when it holds, fails after a generous while."""
+
+    async def until_(condition: Callable[[], bool]) -> None:
+        deadline = monotonic() + 30
+        while not condition():
+            assert monotonic() < deadline, "the condition did not come true in 30 s"
+            await asyncio.sleep(0.001)
+
+    return until_

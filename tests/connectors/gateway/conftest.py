@@ -1,0 +1,267 @@
+"""A gateway with a scripted engine and telemetry, driven from plain test functions."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import pytest
+import uvicorn
+
+from headrace.connectors.engines import (
+    EngineStats,
+    Generation,
+    GenerationRequest,
+    InvalidRequest,
+    InvalidWeights,
+    UnknownVersion,
+)
+from headrace.connectors.gateway import GatewayConfig, GatewayState, create_app
+from headrace.connectors.gateway.sampled import SampledChat
+from headrace.connectors.gateway.serving import PolicyServing
+from headrace.connectors.gateway.state import Backend
+from headrace.schemas import PolicyRecord, PolicyVersion, Span, Traffic
+
+T = TypeVar("T")
+CHAT = "/v1/chat/completions"
+WAIT = 20.0
+
+ANSWER = Generation(
+    token_ids=(44, 45, 2),
+    logprobs=(-0.5, -0.25, -0.125),
+    versions=(0, 0, 0),
+    text="<calc>1 + 2</calc>",
+    finish_reason="stop",
+    stop=None,
+    stop_token_included=True,
+)
+
+
+class FakeEngine:
+    """Answers what the test says, one token id a character of the prompt's text."""
+
+    def __init__(self) -> None:
+        self.answer = ANSWER
+        self.error: Exception | None = None
+        self.hold: asyncio.Event | None = None
+        self.requests: list[GenerationRequest] = []
+        self.cancelled = 0
+        self.loads: list[tuple[int, str]] = []
+        self.bad_directories: set[str] = set()
+        self.known: set[int] = set()
+        self.current = -1
+
+    @property
+    def model_name(self) -> str:
+        return "tiny"
+
+    def versions(self) -> tuple[int, ...]:
+        return tuple(sorted(self.known))
+
+    def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
+        if any(message["content"] == "unrenderable" for message in messages):
+            raise InvalidRequest("no such conversation")
+        return tuple(ord(c) for message in messages for c in message["content"])
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        self.requests.append(request)
+        if request.version is not None and request.version not in self.known:
+            raise UnknownVersion(f"{request.version}")
+        try:
+            if self.hold is not None:
+                await self.hold.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        version = self.current if request.version is None else request.version
+        return replace(self.answer, versions=(version,) * len(self.answer.versions))
+
+    async def load(self, version: int, directory: Path) -> None:
+        if str(directory) in self.bad_directories:
+            raise InvalidWeights(f"{directory} holds no weights")
+        self.loads.append((version, str(directory)))
+        self.known.add(version)
+        self.current = version
+
+    async def activate(self, version: int) -> None:
+        self.current = version
+
+    def stats(self) -> EngineStats:
+        return EngineStats(
+            running=2,
+            waiting=3,
+            requests_total=4,
+            failures_total=0,
+            tokens_total=5,
+            prompt_tokens_total=6,
+            shared_prompt_tokens_total=0,
+            swaps_total=len(self.loads),
+        )
+
+    async def close(self) -> None:
+        pass
+
+
+class FakeTelemetry:
+    """Keeps spans; may be slow or fail."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.reached = threading.Event()
+        self.hold: asyncio.Event | None = None
+        self.error: Exception | None = None
+
+    async def aemit_durably(self, span: Span) -> str:
+        self.reached.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.error is not None:
+            raise self.error
+        self.spans.append(span)
+        return "delivered"
+
+
+class Harness:
+    """One gateway on an event loop of its own."""
+
+    def __init__(self, config: GatewayConfig, forwarded: Backend | None = None) -> None:
+        self.engine = FakeEngine()
+        self.telemetry = FakeTelemetry()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.serving = PolicyServing(
+            config.policy,
+            self.engine,
+            source="the log",
+            serve_base=config.serve_base,
+            retry_seconds=config.retry_seconds,
+        )
+        self.state = GatewayState(
+            config,
+            self.telemetry,
+            serving=self.serving,
+            sampled=SampledChat(self.serving, config),
+            forwarded=forwarded,
+        )
+        self.app = create_app(self.state)
+        self._following = asyncio.run_coroutine_threadsafe(self.serving.run(), self._loop)
+
+    def close(self) -> None:
+        self._following.cancel()
+        self.run(asyncio.sleep(0))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(WAIT)
+        self._loop.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.start(work).result(WAIT)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        async def work() -> Any:
+            return function(*arguments)
+
+        return self.run(work())
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + WAIT
+        while not self.call(condition):
+            assert time.monotonic() < end, "it did not come to pass"
+            time.sleep(0.005)
+
+    def publish(self, *versions: int, uri: str = "/weights/{}") -> None:
+        name = self.serving.policy
+        records = [
+            PolicyRecord(version=PolicyVersion(policy=name, version=n, uri=uri.format(n)))
+            for n in versions
+        ]
+        self.call(self.serving.take if self.serving.versions else self.serving.start, records)
+
+    def serve(self, *versions: int) -> "Harness":
+        self.publish(*versions)
+        self.wait_until(lambda: self.serving.served == versions[-1])
+        return self
+
+    def set_traffic(self, version: int) -> None:
+        self.call(
+            self.serving.take,
+            [PolicyRecord(traffic=Traffic(policy=self.serving.policy, version=version))],
+        )
+
+    async def asend(self, path: str, *, method: str = "GET", **arguments: Any) -> httpx2.Response:
+        transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return await client.request(method, path, **arguments)
+
+    def get(self, path: str, **arguments: Any) -> httpx2.Response:
+        return self.run(self.asend(path, **arguments))
+
+    def post(self, path: str = CHAT, **arguments: Any) -> httpx2.Response:
+        return self.run(self.asend(path, method="POST", **arguments))
+
+    def chat(self, path: str = CHAT, **fields: Any) -> httpx2.Response:
+        return self.post(path, json=body(**fields))
+
+    @contextmanager
+    def listening(self) -> Iterator[str]:
+        """A real server in front; its address."""
+        server = uvicorn.Server(
+            uvicorn.Config(self.app, log_config=None, lifespan="off", loop="none")
+        )
+        listener = _listener()
+        serving = self.start(server.serve(sockets=[listener]))
+        try:
+            self.wait_until(lambda: server.started)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            serving.result(WAIT)
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"model": "calc", "messages": [{"role": "user", "content": "1+2"}], **fields}
+
+
+def _listener() -> socket.socket:
+    for port in range(24000, 32000, 7):
+        listener = socket.socket()
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            listener.close()
+        else:
+            return listener
+    raise AssertionError("no free port from 24000 to 32000")
+
+
+@pytest.fixture
+def make_gateway() -> Iterator[Callable[..., Harness]]:
+    """Makes gateways of policy `calc`; they are closed after the test."""
+    made: list[Harness] = []
+
+    def make(*, forwarded: Backend | None = None, **fields: Any) -> Harness:
+        settings = {"policy": "calc", "model_directory": Path("unused"), **fields}
+        made.append(Harness(GatewayConfig(**settings), forwarded))
+        return made[-1]
+
+    yield make
+    for gateway in made:
+        gateway.close()
+
+
+@pytest.fixture
+def gateway(make_gateway: Callable[..., Harness]) -> Harness:
+    """A gateway that serves version 0 of `calc`."""
+    return make_gateway().serve(0)

@@ -1,0 +1,39 @@
+"""A trainer process that stands still around a commit, so that a test can kill it right there.
+
+Arguments: `before` or `after`, the number of the transaction, the file to make when it stands
+there, the model directory.
+"""
+
+import sys
+import threading
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from headrace.trainer import publish
+from headrace.trainer.__main__ import main
+
+
+class StoppingProducer(Producer):
+    """Stands still before or after one of its commits."""
+
+    moment, number, marker = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    commits = 0
+
+    def commit_transaction(self, *timeout: float) -> None:
+        StoppingProducer.commits += 1
+        here = StoppingProducer.commits == self.number
+        if here and self.moment == "before":
+            self.flush()  # every record of the transaction is on the broker, not committed
+            self._stand_still()
+        super().commit_transaction(*timeout)
+        if here:
+            self._stand_still()
+
+    def _stand_still(self) -> None:
+        self.marker.touch()
+        threading.Event().wait()
+
+
+publish.Producer = StoppingProducer  # type: ignore[misc]  # that is the point
+sys.exit(main(["--model-directory", sys.argv[4]]))

@@ -1,0 +1,84 @@
+"""What the host decides without a broker: settings, records, ticks and the heartbeat."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from headrace.streams.errors import StreamsSettingsError
+from headrace.streams.heartbeat import read_heartbeat, write_heartbeat
+from headrace.streams.host import (
+    HostConfig,
+    host_config_from_environment,
+    log_record,
+)
+from headrace.streams.ticks import QUIET_S, Ticker
+
+
+def message(**facts: Any) -> Any:
+    given = {
+        "topic": "t",
+        "partition": 2,
+        "offset": 7,
+        "timestamp": 1_700_000_000_123 / 1000.0,
+        "value": b"x",
+        "headers": [],
+    }
+    return SimpleNamespace(**(given | facts))
+
+
+@pytest.mark.parametrize("milliseconds", [1_700_000_000_001, 1_700_000_000_123, 1_799_999_999_999])
+def test_the_brokers_milliseconds_survive_fausts_seconds(milliseconds: int) -> None:
+    assert log_record(message(timestamp=milliseconds / 1000.0)).log_time == milliseconds
+
+
+@pytest.mark.parametrize("headers", [[("headrace.tick", b"")], {"headrace.tick": b""}])
+def test_a_tick_is_known_by_its_header(headers: Any) -> None:
+    assert log_record(message(headers=headers, value=None)).tick
+    assert not log_record(message(headers=None)).tick
+
+
+def test_a_quiet_partition_gets_a_tick_when_its_deadline_is_over() -> None:
+    deadlines = {0: 10_000, 1: 10_000, 2: None}
+    ticker = Ticker("127.0.0.1:1", "t", deadlines.get)
+    ticker.assign([0, 1, 2])
+    now = time.monotonic()
+    for partition, log_time in ((0, 9_500), (1, 1_000), (2, 9_500)):
+        ticker.seen(partition, log_time)
+    assert ticker.due(now) == [], "none is quiet yet"
+    assert ticker.due(now + QUIET_S + 0.1) == [0], "1 is not due, 2 waits for nothing"
+    ticker.seen(0, 11_000)
+    assert ticker.due(now + QUIET_S) == []
+
+
+def test_settings_name_the_field() -> None:
+    with pytest.raises(StreamsSettingsError, match="session_timeout_s"):
+        HostConfig(bootstrap="b:1", name="n", topic="t", session_timeout_s=1)
+    with pytest.raises(StreamsSettingsError, match="bootstrap"):
+        HostConfig(bootstrap="", name="n", topic="t")
+
+
+def test_a_worker_is_its_stage_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", "b:1")
+    for name in ("HEADRACE_WORKER", "HEADRACE_GROUP", "HEADRACE_RUN_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    config = host_config_from_environment("assemble", "headrace.spans", take_ms=50)
+    assert (config.member_id, config.group_id) == ("assemble-0", "headrace.assemble")
+    assert (config.take_ms, config.run_directory) == (50, None)
+    monkeypatch.setenv("HEADRACE_WORKER", "assemble-3")
+    monkeypatch.setenv("HEADRACE_RUN_DIRECTORY", str(tmp_path))
+    config = host_config_from_environment("assemble", "headrace.spans")
+    assert (config.member_id, config.run_directory) == ("assemble-3", tmp_path)
+
+
+def test_a_heartbeat_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "assemble-0.json"
+    assert read_heartbeat(path) is None
+    for beat in (1, 2):
+        write_heartbeat(path, {"beat": beat})
+    assert read_heartbeat(path) == {"beat": 2}
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,145 @@
+"""What a rule may be, how it is named and found, and what becomes of one that misbehaves."""
+
+import math
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from headrace.schemas import Episode, EpisodeReward
+from headrace.streams.reward import (
+    RewardError,
+    RewardResult,
+    Rule,
+    RuleNotFound,
+    evaluate,
+    load_rule,
+    reward,
+    span_rule,
+)
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    made = ModuleType("rules_of_a_user")
+    monkeypatch.setitem(sys.modules, "rules_of_a_user", made)
+    return made
+
+
+def rewarded(*rewards: tuple[str, float, str]) -> Episode:
+    return Episode(
+        rollout_id="r",
+        attempt="a",
+        rewards=[EpisodeReward(name=n, value=v, target=t) for n, v, t in rewards],
+    )
+
+
+def test_a_bare_decorator_names_the_rule_after_its_function() -> None:
+    @reward
+    def solved(episode: Episode) -> float | None:
+        return float(episode.result == episode.expected)
+
+    assert isinstance(solved, Rule)
+    assert solved.id == "solved@1"
+    assert solved(Episode(result="3", expected="3")) == 1.0
+
+
+def test_a_decorator_takes_name_and_version() -> None:
+    @reward(name="exact", version=2)
+    def solved(episode: Episode) -> float | None:
+        return None
+
+    assert solved.id == "exact@2"
+
+
+def test_an_async_rule_is_refused_with_the_way_out() -> None:
+    async def slow(episode: Episode) -> float:
+        return 1.0
+
+    with pytest.raises(RewardError, match="append reward spans"):
+        Rule(name="slow", version="1", function=slow)  # type: ignore[arg-type]  # the point
+
+
+def test_a_rule_is_found_by_module_and_name_or_by_module_alone(module: ModuleType) -> None:
+    vars(module)["exact"] = rule = Rule(name="exact", version="1", function=lambda _: 1.0)
+    vars(module)["plain"] = lambda episode: 0.5
+    assert load_rule("rules_of_a_user:exact") is rule
+    assert load_rule("rules_of_a_user") is rule
+    assert load_rule("rules_of_a_user:plain").id == "plain@1"
+
+
+def test_a_module_with_two_rules_must_be_told_which(module: ModuleType) -> None:
+    for name in ("one", "two"):
+        vars(module)[name] = Rule(name=name, version="1", function=lambda _: 1.0)
+    with pytest.raises(RuleNotFound, match=r"\['one', 'two'\]"):
+        load_rule("rules_of_a_user")
+
+
+@pytest.mark.parametrize("text", ["rules_of_a_user:missing", "no.such.module:rule", "", "sys"])
+def test_a_rule_that_is_not_there_is_named(module: ModuleType, text: str) -> None:
+    with pytest.raises(RuleNotFound):
+        load_rule(text)
+
+
+def test_a_span_rule_takes_the_last_reward_of_its_name() -> None:
+    rule = load_rule("reward-span:success")
+    episode = rewarded(("success", 0.0, ""), ("other", 5.0, ""), ("success", 1.0, "r/a"))
+    assert evaluate(rule, episode).value == 1.0
+
+
+def test_a_span_rule_leaves_a_call_s_reward_to_the_call() -> None:
+    result = evaluate(span_rule("success"), rewarded(("success", 1.0, "r/a/some-call")))
+    assert result.pending
+
+
+def test_weighted_dimensions_are_awaited_until_all_are_there() -> None:
+    rule = load_rule("span:a=1.0,b=-0.5")
+    assert evaluate(rule, rewarded(("a", 1.0, ""))).pending
+    assert evaluate(rule, rewarded(("a", 1.0, ""), ("b", 4.0, ""))).value == -1.0
+
+
+@pytest.mark.parametrize("text", ["span:a=much", "span:", "span:=1"])
+def test_a_span_rule_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(RewardError):
+        load_rule(text)
+
+
+def test_not_known_yet_is_not_zero() -> None:
+    result = evaluate(Rule(name="r", version="1", function=lambda _: None), Episode())
+    assert result == RewardResult(value=None, reason="")
+    assert result.pending
+
+
+@pytest.mark.parametrize("value", [1, True, np.float32(1), np.bool_(True), np.int64(1)])
+def test_any_finite_number_is_a_reward(value: float) -> None:
+    result = evaluate(Rule(name="r", version="1", function=lambda _: value), Episode())
+    assert result.value == 1.0
+    assert type(result.value) is float
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e31, 10**400, "1", [1.0], 1j])
+def test_what_is_no_reward_is_explained_and_never_zero(value: float) -> None:
+    result = evaluate(Rule(name="r", version="1", function=lambda _: value), Episode())
+    assert result.value is None
+    assert not result.pending
+    assert result.reason.startswith("reward_invalid: ")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), RecursionError(), SystemExit(3)])
+def test_a_rule_that_raises_is_explained_and_stops_nothing(error: BaseException) -> None:
+    def broken(episode: Episode) -> float:
+        raise error
+
+    result = evaluate(Rule(name="r", version="1", function=broken), Episode())
+    assert result.value is None
+    assert result.reason.startswith(f"rule_error: {type(error).__name__}")
+
+
+def test_a_long_message_of_a_rule_is_cut() -> None:
+    def broken(episode: Episode) -> float:
+        raise ValueError("line\n" * 1000)
+
+    result = evaluate(Rule(name="r", version="1", function=broken), Episode())
+    assert len(result.reason) <= 201
+    assert "\n" not in result.reason

@@ -1,0 +1,85 @@
+"""The policy gives what the model itself would, and refuses models it would train wrongly."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
+
+from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
+from headrace.trainer.errors import PolicyLoadError
+from headrace.trainer.policy import Policy
+
+MakeRow = Callable[..., TrainingRow]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_packed_hidden_states_give_the_logits_of_the_plain_model(
+    make_row: MakeRow, tiny_model: Path, dtype: torch.dtype
+) -> None:
+    policy = Policy.load(tiny_model, compute_dtype=dtype)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=dtype)
+    rows = [make_row([5, 6, 7], [8, 9], name="a"), make_row([5, 6, 11], [12, 13, 14], name="b")]
+    batch = pack_rows(rows, PackingConfig())
+    (pack,) = batch.packs
+    with torch.no_grad():
+        logits = policy.hidden_states(pack)[torch.from_numpy(pack.sources)] @ policy.head.t()
+        expected = torch.cat(
+            [plain(torch.from_numpy(rows[i].path())[None]).logits[0, 2:] for i in pack.rows]
+        )
+    # Two roundings of a logit of up to 8 in bf16; fp32 differs in the order of sums alone.
+    tolerance = 1e-5 if dtype == torch.float32 else 0.06
+    torch.testing.assert_close(logits, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_head_is_that_of_the_model_tied_or_not(
+    build_model: Callable[..., Path], tied: bool
+) -> None:
+    policy = Policy.load(build_model(tied=tied))
+    assert ("lm_head.weight" in policy.parameters()) is not tied
+    assert policy.head is policy.parameters()["model.embed_tokens.weight"] or not tied
+
+
+def test_parameters_are_published_values_in_any_compute_dtype(tiny_model: Path) -> None:
+    policy = Policy.load(tiny_model, compute_dtype=torch.float32)
+    for parameter in policy.parameters().values():
+        assert parameter.dtype == torch.float32
+        assert torch.equal(parameter, parameter.bfloat16().float())
+
+
+def test_rotary_frequencies_keep_their_precision(tiny_model: Path) -> None:
+    buffers = dict(Policy.load(tiny_model).model.named_buffers())
+    assert buffers["model.rotary_emb.inv_freq"].dtype == torch.float32
+
+
+def test_a_model_that_ignores_the_mask_is_refused(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "transformers.models.llama.modeling_llama.create_causal_mask", lambda **_: None
+    )
+    with pytest.raises(PolicyLoadError, match="ignores the attention mask"):
+        Policy.load(tiny_model)
+
+
+def test_a_model_that_caps_its_logits_is_refused() -> None:
+    config = Gemma2Config(
+        vocab_size=48,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        final_logit_softcapping=1.0,
+    )
+    model = Gemma2ForCausalLM(config)  # type: ignore[no-untyped-call]  # transformers' own
+    with pytest.raises(PolicyLoadError, match="capped"):
+        Policy(model)
+
+
+def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyLoadError, match="no model directory"):
+        Policy.load(tmp_path / "nothing")

@@ -1,0 +1,184 @@
+"""The commit point against a broker that is slow, refuses, or has seen a newer trainer."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from headrace.connectors.kafka import KafkaConfig
+from headrace.schemas import Codec, Outcome, PolicyVersion, Registry
+from headrace.trainer import publish
+from headrace.trainer.errors import CommitRefused, TrainerFenced
+from headrace.trainer.publish import Publisher
+from headrace.trainer.waiting import Patience, Stopped
+
+SLOW = KafkaException(KafkaError(KafkaError._TIMED_OUT, "slow", retriable=True))
+ABORT = KafkaException(KafkaError(KafkaError._TIMED_OUT, "lost", txn_requires_abort=True))
+FENCED = KafkaException(KafkaError(KafkaError._FENCED, "fenced", fatal=True))
+FORBIDDEN = KafkaException(
+    KafkaError(KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "no", fatal=True)
+)
+
+
+class Broker:
+    """Stands for a transactional producer: what it was told, and what it answers next."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.open: list[tuple[str, bytes, int]] = []
+        self.committed: list[tuple[str, bytes, int]] = []
+        self.answers: dict[str, list[Exception]] = {}
+
+    def _answer(self, name: str) -> None:
+        self.calls.append(name)
+        if waiting_answers := self.answers.get(name):
+            raise waiting_answers.pop(0)
+
+    def init_transactions(self, _: float) -> None:
+        self._answer("init")
+
+    def begin_transaction(self) -> None:
+        self._answer("begin")
+
+    def produce(self, topic: str, *, value: bytes, key: bytes, partition: int) -> None:
+        assert value
+        self._answer("produce")
+        self.open.append((topic, key, partition))
+
+    def poll(self, _: float) -> None:
+        self._answer("poll")
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self._answer("offsets")
+
+    def commit_transaction(self, _: float) -> None:
+        self._answer("commit")
+        self.committed, self.open = self.open, []
+
+    def abort_transaction(self, _: float) -> None:
+        self._answer("abort")
+        self.open = []
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
+    broker = Broker()
+
+    def producer(_: dict[str, Any]) -> Broker:
+        return broker
+
+    monkeypatch.setattr(publish, "Producer", producer)
+    return broker
+
+
+@pytest.fixture
+def publisher(broker: Broker) -> Publisher:
+    patience = Patience(threading.Event())
+    patience.pause = lambda *_: None  # type: ignore[method-assign]  # no waiting in a unit test
+    codec = Codec(Registry("mock://publish"))
+    config = KafkaConfig(bootstrap="127.0.0.1:1")
+    return Publisher(config, codec, patience, policy="p", trainer="t")
+
+
+def commit(publisher: Publisher) -> None:
+    publisher.commit(
+        version=PolicyVersion(policy="p", version=3),
+        outcomes=[Outcome(rollout_id="r", sample_id="r/a/s/0"), Outcome(rollout_id="q")],
+        offsets={("headrace.samples", 0): 7},
+        group=object(),
+    )
+
+
+WHOLE = [
+    ("headrace.outcomes", b"r/a/s/0", -1),
+    ("headrace.outcomes", b"q", -1),
+    ("headrace.policies", b"p/version/3", 0),
+]
+ONCE = ["begin", "produce", "produce", "produce", "offsets", "commit"]
+
+
+def test_version_outcomes_and_offsets_are_one_transaction(
+    broker: Broker, publisher: Publisher
+) -> None:
+    commit(publisher)
+    assert broker.calls == ONCE
+    assert broker.committed == WHOLE
+
+
+@pytest.mark.parametrize("call", ["offsets", "commit"])
+def test_a_call_that_ran_out_of_time_is_repeated_in_the_same_transaction(
+    broker: Broker, publisher: Publisher, call: str
+) -> None:
+    broker.answers[call] = [SLOW, SLOW]
+    commit(publisher)
+    assert broker.calls.count("begin") == 1
+    assert broker.calls.count(call) == 3
+    assert broker.committed == WHOLE
+
+
+@pytest.mark.parametrize("call", ["begin", "produce", "offsets", "commit"])
+def test_an_aborted_transaction_is_written_again_whole(
+    broker: Broker, publisher: Publisher, call: str
+) -> None:
+    broker.answers[call] = [ABORT]
+    broker.answers["abort"] = [SLOW]
+    commit(publisher)
+    assert broker.calls.count("abort") == 2
+    assert broker.committed == WHOLE
+
+
+def test_a_full_queue_drains(broker: Broker, publisher: Publisher) -> None:
+    def refuse_once(broker: Broker) -> Callable[..., None]:
+        take, full = broker.produce, [True]
+
+        def produce(topic: str, **record: Any) -> None:
+            if full:
+                full.clear()
+                raise BufferError
+            take(topic, **record)
+
+        return produce
+
+    broker.produce = refuse_once(broker)  # type: ignore[method-assign]  # full the first time
+    commit(publisher)
+    assert "poll" in broker.calls
+    assert broker.committed == WHOLE
+
+
+@pytest.mark.parametrize("call", ["init", "begin", "produce", "offsets", "commit"])
+def test_a_newer_trainer_ends_this_one(broker: Broker, publisher: Publisher, call: str) -> None:
+    broker.answers[call] = [FENCED]
+
+    def start_and_commit() -> None:
+        publisher.start()
+        commit(publisher)
+
+    with pytest.raises(TrainerFenced, match="headrace-p-t"):
+        start_and_commit()
+    assert broker.committed == []
+
+
+def test_a_fence_met_while_aborting_ends_this_one(broker: Broker, publisher: Publisher) -> None:
+    broker.answers |= {"commit": [ABORT], "abort": [FENCED]}
+    with pytest.raises(TrainerFenced):
+        commit(publisher)
+
+
+def test_a_refusal_for_good_is_not_called_a_fence(broker: Broker, publisher: Publisher) -> None:
+    broker.answers["commit"] = [FORBIDDEN]
+    with pytest.raises(CommitRefused, match="rights"):
+        commit(publisher)
+
+
+def test_a_trainer_that_is_told_to_stop_does_not_wait_for_the_broker(broker: Broker) -> None:
+    stop = threading.Event()
+    stop.set()
+    codec = Codec(Registry("mock://publish"))
+    publisher = Publisher(
+        KafkaConfig(bootstrap="127.0.0.1:1"), codec, Patience(stop), policy="p", trainer="t"
+    )
+    broker.answers["init"] = [SLOW] * 1000
+    with pytest.raises(Stopped):
+        publisher.start()

@@ -1,0 +1,244 @@
+"""A step makes good samples likelier, says what it saw, and never steps on a broken gradient."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headrace.kernels import linear_logp
+from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.batch import Batch, PackingConfig, TrainingRow, pack_rows
+from headrace.trainer.errors import NonFiniteStep
+from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
+from headrace.trainer.policy import Policy
+from headrace.trainer.step import TrainStep
+
+MakeRow = Callable[..., TrainingRow]
+CONFIG = OptimizerConfig(lr=1e-2)
+ALGORITHM = GrpoConfig(horizon=8)
+
+
+def stepper(model: Path, *, dtype: torch.dtype = torch.float32, lr: float = 1e-2) -> TrainStep:
+    policy = Policy.load(model, compute_dtype=dtype)
+    return TrainStep(policy, MasterOptimizer(policy, OptimizerConfig(lr=lr)))
+
+
+def sampled_rows(make_row: MakeRow) -> list[TrainingRow]:
+    return [
+        make_row([1, 2, 3], [4, 5], name="a", advantage=1.0),
+        make_row([1, 2, 3], [4, 7, 8], name="b", advantage=-1.0),
+        make_row([1, 2, 9], [10], name="c", advantage=0.5, temperature=0.7),
+    ]
+
+
+def on_policy(policy: Policy, rows: list[TrainingRow], version: int = 3) -> list[TrainingRow]:
+    """The rows with the log-probabilities that this policy gives them."""
+    logp = current_logp(policy, pack_rows(rows, PackingConfig()))
+    return [
+        TrainingRow(
+            sample_id=row.sample_id,
+            episode_id=row.episode_id,
+            group_id=row.group_id,
+            prompt_ids=row.prompt_ids,
+            sampled_ids=row.sampled_ids,
+            behaviour_logp=logp[row.sample_id],
+            versions=np.full(row.sampled_ids.size, version),
+            advantage=row.advantage,
+            temperature=row.temperature,
+        )
+        for row in rows
+    ]
+
+
+@torch.no_grad()
+def current_logp(policy: Policy, batch: Batch) -> dict[str, np.ndarray]:
+    out = {}
+    for pack in batch.packs:
+        rows = [batch.rows[i] for i in pack.rows]
+        sizes = [row.sampled_ids.size for row in rows]
+        targets = torch.from_numpy(np.concatenate([r.sampled_ids for r in rows]).astype(np.int64))
+        temperature = torch.tensor(np.repeat([row.temperature for row in rows], sizes))
+        hidden = policy.hidden_states(pack)[torch.from_numpy(pack.sources)]
+        logp = linear_logp(hidden, policy.head, targets, temperature=temperature).logp.numpy()
+        parts = np.split(logp, np.cumsum(sizes)[:-1])
+        out.update({row.sample_id: part for row, part in zip(rows, parts, strict=True)})
+    return out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_steps_make_good_samples_likelier_and_bad_ones_less(
+    make_row: MakeRow, tiny_model: Path, dtype: torch.dtype
+) -> None:
+    step = stepper(tiny_model, dtype=dtype)
+    rows = on_policy(step.policy, sampled_rows(make_row))
+    batch = pack_rows(rows, PackingConfig())
+    before = current_logp(step.policy, batch)
+    for version in range(3, 6):
+        step.run(batch, ALGORITHM, version=version)
+    after = current_logp(step.policy, batch)
+    assert after["a"].sum() > before["a"].sum()
+    assert after["b"].sum() < before["b"].sum()
+
+
+def test_the_result_describes_the_batch(make_row: MakeRow, tiny_model: Path) -> None:
+    step = stepper(tiny_model)
+    rows = on_policy(step.policy, sampled_rows(make_row))
+    rows[1].versions[:] = [2, 3, 3]
+    result = step.run(pack_rows(rows, PackingConfig()), ALGORITHM, version=3)
+    assert (result.rows, result.episodes, result.tokens) == (3, 3, 6)
+    assert (result.row_tokens, result.unique_tokens) == (12, 6)
+    assert result.staleness_max == 1
+    assert result.staleness_mean == pytest.approx(1 / 3)
+    assert result.same_version_tokens == 5
+    assert result.logp_gap == pytest.approx(0.0, abs=1e-5)
+    assert result.ess == pytest.approx(1.0)
+    assert result.max_ratio == pytest.approx(1.0, abs=1e-4)
+    assert result.clip_fraction == 0.0
+    # On policy every ratio is 1: the loss is minus the advantages of all tokens, weighted.
+    assert result.loss == pytest.approx(-(2 * 1.0 - 3 * 1.0 + 1 * 0.5) / (8 * 3), rel=1e-4)
+    assert result.metrics()["grad_norm"] == result.grad_norm > 0
+
+
+def test_without_same_version_tokens_there_is_no_gap(make_row: MakeRow, tiny_model: Path) -> None:
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    result = stepper(tiny_model).run(batch, ALGORITHM, version=4)
+    assert result.logp_gap is None
+    assert "logp_gap" not in result.metrics()
+
+
+def weights_after(step: TrainStep, batch: Batch) -> dict[str, torch.Tensor]:
+    step.run(batch, ALGORITHM, version=3)
+    return {name: master.detach().clone() for name, master in step.optimizer.masters.items()}
+
+
+def gradients(model: Path, batch: Batch) -> dict[str, torch.Tensor]:
+    """What one step accumulates, before clipping."""
+    step = stepper(model)
+    seen: dict[str, torch.Tensor] = {}
+
+    def spy() -> float:
+        for name, master in step.optimizer.masters.items():
+            assert master.grad is not None
+            seen[name] = master.grad.clone()
+        return 0.0
+
+    step.optimizer.apply = spy  # type: ignore[method-assign]  # looks before the step
+    step.run(batch, ALGORITHM, version=3)
+    return seen
+
+
+def test_the_gradient_does_not_depend_on_how_rows_are_packed(
+    make_row: MakeRow, tiny_model: Path
+) -> None:
+    rows = sampled_rows(make_row)
+    whole = gradients(tiny_model, pack_rows(rows, PackingConfig()))
+    split = gradients(tiny_model, pack_rows(rows, PackingConfig(token_budget=5)))
+    plain = gradients(tiny_model, pack_rows(rows, PackingConfig(share_prefixes=False)))
+    for name, expected in whole.items():
+        for other in (split, plain):
+            assert (other[name] - expected).norm() <= 1e-5 * expected.norm(), name
+
+
+def test_the_same_step_twice_is_bitwise_equal(make_row: MakeRow, tiny_model: Path) -> None:
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    one, other = (weights_after(stepper(tiny_model), batch) for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_small_steps_add_up_in_the_masters(make_row: MakeRow, tiny_model: Path) -> None:
+    """A step below half a unit of bf16 must not be lost: pure bf16 weights learn nothing."""
+    step = stepper(tiny_model, dtype=torch.bfloat16, lr=1e-5)
+    start = {name: p.detach().clone() for name, p in step.policy.parameters().items()}
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    for version in range(3, 6):
+        step.run(batch, ALGORITHM, version=version)
+    name = "model.layers.0.mlp.up_proj.weight"
+    moved = (step.optimizer.masters[name] - start[name].float()).abs()
+    assert (moved > 0).float().mean() > 0.9
+    assert torch.equal(step.policy.parameters()[name], step.optimizer.masters[name].bfloat16())
+
+
+def test_kl_pulls_towards_the_reference(
+    make_row: MakeRow, build_model: Callable[..., Path]
+) -> None:
+    model, other = build_model(), build_model(seed=1)
+    policy = Policy.load(model, compute_dtype=torch.float32)
+    reference = Policy.load(other, compute_dtype=torch.float32)
+    step = TrainStep(policy, MasterOptimizer(policy, CONFIG), reference=reference)
+    rows = [make_row([1, 2], [3, 4, 5, 6], advantage=0.0)]
+    batch = pack_rows(rows, PackingConfig())
+    algorithm = GrpoConfig(horizon=4, kl_coef=1.0)
+    values = [step.run(batch, algorithm, version=3).reference_kl for _ in range(6)]
+    assert values[-1] < values[0]
+
+
+def test_kl_without_a_reference_is_refused(make_row: MakeRow, tiny_model: Path) -> None:
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    with pytest.raises(ValueError, match="reference"):
+        stepper(tiny_model).run(batch, GrpoConfig(kl_coef=0.1), version=3)
+
+
+def test_a_non_finite_loss_stops_the_step_and_changes_nothing(
+    make_row: MakeRow, tiny_model: Path
+) -> None:
+    step = stepper(tiny_model)
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    name = "model.norm.weight"
+    with torch.no_grad():
+        step.policy.parameters()[name][0] = float("nan")
+    masters = {k: v.detach().clone() for k, v in step.optimizer.masters.items()}
+    with pytest.raises(NonFiniteStep, match="loss is nan"):
+        step.run(batch, ALGORITHM, version=3)
+    assert all(torch.equal(step.optimizer.masters[k], v) for k, v in masters.items())
+    with torch.no_grad():
+        step.policy.parameters()[name].copy_(masters[name])
+    assert np.isfinite(step.run(batch, ALGORITHM, version=3).loss)
+
+
+def test_a_non_finite_gradient_stops_the_step_and_names_the_parameter(
+    make_row: MakeRow, tiny_model: Path
+) -> None:
+    step = stepper(tiny_model)
+    name = "model.layers.1.mlp.down_proj.weight"
+    handle = step.policy.parameters()[name].register_hook(  # type: ignore[no-untyped-call]
+        lambda grad: grad * float("inf")
+    )  # torch leaves it untyped
+    masters = {k: v.detach().clone() for k, v in step.optimizer.masters.items()}
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    with pytest.raises(NonFiniteStep, match=name):
+        step.run(batch, ALGORITHM, version=3)
+    handle.remove()
+    assert all(torch.equal(step.optimizer.masters[k], v) for k, v in masters.items())
+    clean = weights_after(stepper(tiny_model), batch)
+    after = weights_after(step, batch)
+    assert all(torch.equal(after[k], clean[k]) for k in clean), "no trace of the bad step"
+
+
+def test_gradients_are_clipped_to_the_global_norm(make_row: MakeRow, tiny_model: Path) -> None:
+    policy = Policy.load(tiny_model, compute_dtype=torch.float32)
+    optimizer = MasterOptimizer(policy, OptimizerConfig(lr=1e-2, max_grad_norm=1e-3))
+    for parameter in policy.parameters().values():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.accumulate()
+    norm = optimizer.apply()
+    assert norm == pytest.approx(sum(p.numel() for p in policy.parameters().values()) ** 0.5)
+    squares = [v.sum() for k, v in optimizer.state().items() if k.startswith("exp_avg/")]
+    # The first moment holds (1 - beta1) of the clipped gradient, all of whose entries are equal.
+    assert float(sum(squares)) == pytest.approx(0.1 * 1e-3 / norm * norm**2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.0}, "lr"),
+        ({"betas": (0.9, 1.0)}, "betas"),
+        ({"eps": 0.0}, "eps"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm"),
+    ],
+)
+def test_a_bad_optimiser_setting_is_named(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        OptimizerConfig(**settings)  # type: ignore[arg-type]  # wrong on purpose

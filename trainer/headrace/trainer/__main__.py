@@ -1,0 +1,34 @@
+"""`python -m headrace.trainer`: the trainer process."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from headrace.trainer.config import config_from_environment
+from headrace.trainer.errors import TrainerError
+from headrace.trainer.run import Trainer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train until SIGTERM; settings come from `HEADRACE_*` variables."""
+    parser = argparse.ArgumentParser(prog="python -m headrace.trainer", description=main.__doc__)
+    parser.add_argument("--model-directory", type=Path, required=True, help="base model")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        Trainer(config_from_environment(arguments.model_directory)).run(stop)
+    except TrainerError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

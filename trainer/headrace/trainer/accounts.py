@@ -1,0 +1,95 @@
+"""Outcomes of a decided group: one per sample, and one per rollout that made none. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
+
+TRAINED, DROPPED, REVISED = "trained", "dropped", "revised"
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Verdict:
+    """How a group ended, and when.
+
+    `trained` are the samples that were trained, by id; `reason` is why the trainable ones were not
+    (empty: they were).
+    """
+
+    trainer: str
+    version: int
+    """Version the trainer was at: a trained sample belongs to the step to the next one."""
+    now_ms: int
+    reason: str = ""
+    trained: Mapping[str, Sample]
+
+
+def outcomes_of(credits: Credits, verdict: Verdict) -> list[Outcome]:
+    """The outcomes of a group."""
+    return [*_of_samples(credits, verdict), *_of_rollouts(credits, verdict)]
+
+
+def _of_samples(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
+    for sample in credits.samples:
+        if sample.sample_id in verdict.trained:
+            why = ""
+        elif not sample.trainable:
+            why = sample.reason or "untrainable"
+        else:
+            why = verdict.reason or "not_trained"
+        yield _outcome(credits, verdict, sample.rollout_id, sample.attempt, why, sample)
+
+
+def _of_rollouts(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
+    """A rollout without any sample ends as its used attempt did, or else as its first."""
+    sampled = {sample.rollout_id for sample in credits.samples}
+    attempts: dict[str, Member] = {}
+    for member in credits.members:
+        if member.rollout_id not in sampled and (
+            member.rollout_id not in attempts or member.status == "used"
+        ):
+            attempts[member.rollout_id] = member
+    for member in attempts.values():
+        why = verdict.reason or (member.status if member.status != "used" else "no_call")
+        yield _outcome(credits, verdict, member.rollout_id, member.attempt, why)
+    for rollout_id in credits.missing_rollouts:
+        yield _outcome(credits, verdict, rollout_id, "", "never_started")
+
+
+def _outcome(
+    credits: Credits,
+    verdict: Verdict,
+    rollout_id: str,
+    attempt: str,
+    why: str,
+    sample: SampleCredit | None = None,
+) -> Outcome:
+    tokens = verdict.trained.get(sample.sample_id) if sample else None
+    versions = tokens.run_versions if tokens else [-1]
+    reward = next(
+        (m.reward for m in credits.members if (m.rollout_id, m.attempt) == (rollout_id, attempt)),
+        None,
+    )
+    return Outcome(
+        project=credits.project,
+        rollout_id=rollout_id,
+        attempt=attempt,
+        sample_id=sample.sample_id if sample else "",
+        group_id=credits.group_id,
+        agent=sample.agent if sample else "",
+        policy=credits.policy,
+        outcome=DROPPED if why else TRAINED,
+        reason=why,
+        trainer=verdict.trainer,
+        step=verdict.version if why else verdict.version + 1,
+        version_min=min(versions),
+        version_max=max(versions),
+        staleness=verdict.version - min(versions) if tokens else 0,
+        advantage=sample.advantage if sample else None,
+        reward=reward,
+        tokens=sum(tokens.run_lengths) if tokens else 0,
+        rule=credits.rule,
+        credit=credits.credit,
+        credits_version=credits.version,
+        decided_at=verdict.now_ms,
+    )

@@ -1,0 +1,53 @@
+"""Errors of the trainer.
+
+TrainerError
+├── RowError             a row that cannot be trained: drop it with a reason
+├── PolicyLoadError      a model that cannot be trained here
+├── TrainerFenced        another trainer of this policy and name has taken over
+├── CommitRefused        the broker refuses our transactions, and will go on doing so
+├── NonFiniteStep        loss or gradient is not finite; the weights are untouched
+├── LogLost              the log no longer holds what the last version still needs
+└── CheckpointError
+    ├── CheckpointMissing    no such checkpoint, or its optimiser state was pruned
+    └── CheckpointCorrupt    its content is not what its hash says
+"""
+
+
+class TrainerError(Exception):
+    """Base of the trainer's errors."""
+
+
+class RowError(TrainerError, ValueError):
+    """A training row is malformed or does not fit the token budget."""
+
+
+class PolicyLoadError(TrainerError):
+    """The model directory is missing, or its architecture is not one we can train."""
+
+
+class TrainerFenced(TrainerError):
+    """Another trainer with this policy and name has started; this one must stop."""
+
+
+class CommitRefused(TrainerError):
+    """The broker refuses the trainer's transactions for a reason that waiting does not heal."""
+
+
+class NonFiniteStep(TrainerError):
+    """The step met a loss or gradient that is not finite; no weight was changed."""
+
+
+class LogLost(TrainerError):
+    """Records that the last committed version still needs are gone from the log."""
+
+
+class CheckpointError(TrainerError):
+    """Base of the errors of checkpoints."""
+
+
+class CheckpointMissing(CheckpointError):
+    """A checkpoint, or the file of it that is asked for, is not there."""
+
+
+class CheckpointCorrupt(CheckpointError):
+    """A checkpoint does not hold what its hash says."""

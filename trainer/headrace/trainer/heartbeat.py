@@ -1,0 +1,28 @@
+"""What a trainer tells of itself: a small file, replaced whole."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+HEARTBEAT_SECONDS = 1.0
+
+
+class Heartbeat:
+    """Writes `file` at most once a second, and at once when what is done changes."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._at = 0.0
+        self._doing = ""
+
+    def beat(self, doing: str, **facts: Any) -> None:
+        """Tell what is being done, with some numbers."""
+        now = time.monotonic()
+        if self._file is None or (doing == self._doing and now - self._at < HEARTBEAT_SECONDS):
+            return
+        self._at, self._doing = now, doing
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._file.with_suffix(".new")
+        draft.write_text(json.dumps({"ready": True, "doing": doing, **facts}))
+        draft.replace(self._file)

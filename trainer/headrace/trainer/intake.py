@@ -1,0 +1,314 @@
+"""Intake: joins credits with samples, decides what is trained, and accounts for the rest.
+
+Pure: it is told records and their positions, and returns groups and outcomes. A group trains
+once and whole, at its highest credit version; every rollout of an admitted group ends in trained
+samples or in a dropped outcome with a reason (design §9, §10).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from headrace.schemas import Credits, Outcome, Sample
+from headrace.trainer.accounts import REVISED, Verdict, outcomes_of
+from headrace.trainer.errors import TrainerError
+
+GroupKey = tuple[str, str]
+"""Project and group id."""
+
+_SAMPLE_OVERHEAD = 1_000  # bytes of a Sample object beside its tokens
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class IntakeConfig:
+    """What the intake admits."""
+
+    policy: str
+    """Policy that is trained; credits and samples of others are passed over."""
+    trainer: str = "main"
+    """Name under which outcomes are written; another name is a shadow trainer."""
+    rollouts_per_step: int = 48
+    """B: a step is due when groups to train stand for at least this many rollouts."""
+    max_staleness: int = 1
+    """η: trainer version minus the oldest version among a sample's tokens, at most."""
+    max_held_bytes: int = 1 << 30
+    """Samples in memory; beyond it the oldest are let go, and their groups dropped (`memory`)."""
+
+    def __post_init__(self) -> None:
+        if not self.policy:
+            raise TrainerError("policy is empty: name the policy to train")
+        if self.rollouts_per_step < 1:
+            raise TrainerError("rollouts_per_step must be at least 1")
+        if self.max_staleness < 0:
+            raise TrainerError("max_staleness must be 0 or more")
+        if self.max_held_bytes < 1:
+            raise TrainerError("max_held_bytes must be at least 1")
+
+
+class Position(NamedTuple):
+    """Where a record stands in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    log_time: int = 0
+    """Milliseconds since the epoch, given by the broker."""
+
+
+@dataclass(slots=True)
+class _Group:
+    credits: Credits
+    position: Position
+    samples_end: int | None = None  # end of its partition of samples, after the credits came
+
+
+@dataclass(slots=True)
+class _Held:
+    """A sample in memory, or the mark of one that was let go."""
+
+    sample: Sample | None
+    position: Position | None
+    gone: str = ""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class TrainableGroup:
+    """A group to train, with the tokens of its trainable samples by sample id."""
+
+    credits: Credits
+    samples: Mapping[str, Sample]
+
+    @property
+    def key(self) -> GroupKey:
+        """Project and group id."""
+        return self.credits.project, self.credits.group_id
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts it stands for, those that bring nothing to train included: so a step is due
+        when its rollouts have ended, whatever became of them."""
+        members = {member.rollout_id for member in self.credits.members}
+        return len(members | set(self.credits.missing_rollouts))
+
+    @property
+    def episodes(self) -> int:
+        """Episodes its statistics are over: the divisor of the loss, before any rejection."""
+        used = {(m.rollout_id, m.attempt) for m in self.credits.members if m.status == "used"}
+        return len(used | {(s.rollout_id, s.attempt) for s in self.samples.values()})
+
+
+class Decision(NamedTuple):
+    """How a group ended: the version of the Credits it was decided by."""
+
+    credits_version: int
+    trained: bool
+
+
+@dataclass(slots=True)
+class Intake:
+    """State of the join of a trainer at `version`.
+
+    `decided` are the groups that have ended, in earlier lives of the trainer too.
+    """
+
+    config: IntakeConfig
+    version: int = 0
+    decided: dict[GroupKey, Decision] = field(default_factory=dict)
+    held_bytes: int = 0
+    """Bytes of samples in memory."""
+    _groups: dict[GroupKey, _Group] = field(default_factory=dict)
+    _samples: dict[GroupKey, dict[str, _Held]] = field(default_factory=dict)
+
+    def add_sample(self, sample: Sample, position: Position) -> None:
+        """Keep a sample until its group is decided. A repetition changes nothing."""
+        key = (sample.project, sample.group_id)
+        if sample.policy != self.config.policy or key in self.decided:
+            return
+        held = self._samples.setdefault(key, {})
+        if sample.sample_id not in held:
+            held[sample.sample_id] = _Held(sample, position)
+            self.held_bytes += _size(sample)
+
+    def add_credits(self, credits: Credits, position: Position, now_ms: int) -> list[Outcome]:
+        """Take a group's credits; returns the outcomes of what is decided by them alone."""
+        if credits.policy != self.config.policy:
+            return []
+        key = (credits.project, credits.group_id)
+        if key in self.decided:
+            return self._revised(key, credits, now_ms)
+        known = self._groups.get(key)
+        if known is not None and known.credits.version >= credits.version:
+            return []
+        first = position if known is None else min(known.position, position)
+        self._groups[key] = _Group(credits, first)
+        if credits.outcome == "train" and any(s.trainable for s in credits.samples):
+            return []
+        reason = credits.outcome if credits.outcome != "train" else "untrainable"
+        return self.drop(key, reason, now_ms)
+
+    def _revised(self, key: GroupKey, credits: Credits, now_ms: int) -> list[Outcome]:
+        """Record what a revision would have changed: a decided group is not decided again."""
+        decision = self.decided[key]
+        if credits.version <= decision.credits_version:
+            return []
+        self.decided[key] = decision._replace(credits_version=credits.version)
+        reason = "revised_after_training" if decision.trained else "revised_after_drop"
+        outcomes = outcomes_of(credits, self._verdict(now_ms, reason, {}))
+        return [replace(o, outcome=REVISED, reason=reason) for o in outcomes if o.sample_id]
+
+    def unbounded(self) -> list[tuple[GroupKey, int]]:
+        """(group, partition) of groups that lack samples and have no bound for them yet."""
+        return [
+            (key, group.position.partition)
+            for key, group in self._groups.items()
+            if group.samples_end is None and self._complete(key, group) is None
+        ]
+
+    def bound(self, key: GroupKey, samples_end: int) -> None:
+        """Tell where the samples of a group's partition end now that its credits are here.
+
+        Samples go to the log before the episodes that lead to credits, and share their
+        partition: what does not stand before this end will not come.
+        """
+        self._groups[key].samples_end = samples_end
+
+    def settle(self, sample_positions: Mapping[int, int], now_ms: int) -> list[Outcome]:
+        """Let go of what is stale or too much, and drop the groups that cannot be trained.
+
+        `sample_positions` are the next offsets to read per partition of samples.
+        """
+        self._let_go_stale()
+        self._let_go_excess()
+        outcomes: list[Outcome] = []
+        for key, group in list(self._groups.items()):
+            if reason := self._hopeless(key, group, sample_positions):
+                outcomes += self.drop(key, reason, now_ms)
+        return outcomes
+
+    def next_batch(self) -> list[TrainableGroup]:
+        """Groups of the next step, oldest in the log first; empty while too few are there.
+
+        All are of one rule and one credit version: others' advantages do not compare.
+        """
+        alike: dict[tuple[str, str], list[TrainableGroup]] = {}
+        for key, group in sorted(self._groups.items(), key=_age):
+            ready = self._complete(key, group)
+            if ready is None:
+                continue
+            batch = alike.setdefault((group.credits.rule, group.credits.credit), [])
+            batch.append(ready)
+            if sum(one.rollouts for one in batch) >= self.config.rollouts_per_step:
+                return batch
+        return []
+
+    def trained(self, batch: Iterable[TrainableGroup], now_ms: int) -> list[Outcome]:
+        """Close the groups of a step, which led to the next version; returns their outcomes."""
+        outcomes: list[Outcome] = []
+        for group in batch:
+            outcomes += outcomes_of(group.credits, self._verdict(now_ms, "", group.samples))
+            self._decide(group.key, trained=True)
+        self.version += 1
+        return outcomes
+
+    def drop(self, key: GroupKey, reason: str, now_ms: int) -> list[Outcome]:
+        """Close a group without training it; returns its outcomes."""
+        outcomes = outcomes_of(self._groups[key].credits, self._verdict(now_ms, reason, {}))
+        self._decide(key, trained=False)
+        return outcomes
+
+    def drop_all(self, reason: str, now_ms: int) -> list[Outcome]:
+        """Close every group that has credits, and forget all samples: nothing is to be trained."""
+        outcomes = [o for key in list(self._groups) for o in self.drop(key, reason, now_ms)]
+        self._samples.clear()
+        self.held_bytes = 0
+        return outcomes
+
+    def lowest_needed(self) -> dict[tuple[str, int], int]:
+        """Lowest offset per (topic, partition) of what is still undecided."""
+        lowest: dict[tuple[str, int], int] = {}
+        positions = [group.position for group in self._groups.values()]
+        positions += [
+            h.position for held in self._samples.values() for h in held.values() if h.position
+        ]
+        for position in positions:
+            where = (position.topic, position.partition)
+            lowest[where] = min(position.offset, lowest.get(where, position.offset))
+        return lowest
+
+    @property
+    def waiting_groups(self) -> int:
+        """Groups with credits that have not been decided."""
+        return len(self._groups)
+
+    @property
+    def held_samples(self) -> int:
+        """Samples in memory."""
+        return sum(h.sample is not None for held in self._samples.values() for h in held.values())
+
+    def _complete(self, key: GroupKey, group: _Group) -> TrainableGroup | None:
+        held = self._samples.get(key, {})
+        samples: dict[str, Sample] = {}
+        for credit in group.credits.samples:
+            if not credit.trainable:
+                continue
+            one = held.get(credit.sample_id)
+            if one is None or one.sample is None:
+                return None
+            samples[credit.sample_id] = one.sample
+        return TrainableGroup(credits=group.credits, samples=samples)
+
+    def _hopeless(self, key: GroupKey, group: _Group, positions: Mapping[int, int]) -> str:
+        """Why a group can never be trained; empty: it still can."""
+        if self._complete(key, group) is not None:
+            return ""
+        held = self._samples.get(key, {})
+        wanted = (held.get(s.sample_id) for s in group.credits.samples if s.trainable)
+        if gone := next((one.gone for one in wanted if one and one.gone), ""):
+            return gone
+        read = positions.get(group.position.partition, 0)
+        at_end = group.samples_end is not None and read >= group.samples_end
+        return "sample_missing" if at_end else ""
+
+    def _let_go_stale(self) -> None:
+        oldest = self.version - self.config.max_staleness
+        for held in self._samples.values():
+            for one in held.values():
+                if one.sample and min(one.sample.run_versions, default=oldest) < oldest:
+                    self._let_go(one, "stale")
+
+    def _let_go_excess(self) -> None:
+        for held in self._samples.values():  # in the order in which the groups appeared
+            if self.held_bytes <= self.config.max_held_bytes:
+                return
+            for one in held.values():
+                self._let_go(one, "memory")
+
+    def _let_go(self, one: _Held, why: str) -> None:
+        if one.sample is not None:
+            self.held_bytes -= _size(one.sample)
+            one.sample, one.position, one.gone = None, None, why
+
+    def _decide(self, key: GroupKey, *, trained: bool) -> None:
+        credits = self._groups.pop(key).credits
+        self.decided[key] = Decision(credits.version, trained)
+        for one in self._samples.pop(key, {}).values():
+            self._let_go(one, "decided")
+
+    def _verdict(self, now_ms: int, reason: str, trained: Mapping[str, Sample]) -> Verdict:
+        return Verdict(
+            trainer=self.config.trainer,
+            version=self.version,
+            now_ms=now_ms,
+            reason=reason,
+            trained=trained,
+        )
+
+
+def _size(sample: Sample) -> int:
+    tokens = len(sample.prompt_ids) + len(sample.sampled_ids) + len(sample.logprobs)
+    return tokens + _SAMPLE_OVERHEAD
+
+
+def _age(item: tuple[GroupKey, _Group]) -> tuple[int, Position]:
+    position = item[1].position
+    return position.log_time, position

@@ -1,0 +1,132 @@
+"""AdamW on fp32 masters; the policy's parameters are their bf16 image."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headrace.trainer.errors import NonFiniteStep
+from headrace.trainer.policy import PUBLISHED_DTYPE, Policy
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class OptimizerConfig:
+    """AdamW (arXiv 1711.05101) with clipping by the global norm."""
+
+    lr: float = 1e-5
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}: it must be above 0")
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}: both must lie in [0, 1)")
+        if self.eps <= 0.0:
+            raise ValueError(f"eps is {self.eps}: it must be above 0")
+        if self.weight_decay < 0.0:
+            raise ValueError(f"weight_decay is {self.weight_decay}: it must not be negative")
+        if self.max_grad_norm <= 0.0:
+            raise ValueError(f"max_grad_norm is {self.max_grad_norm}: it must be above 0")
+
+
+class MasterOptimizer:
+    """Holds masters, moments and accumulated gradients, all fp32, by parameter name."""
+
+    def __init__(self, policy: Policy, config: OptimizerConfig) -> None:
+        self._parameters = policy.parameters()
+        self.masters = {
+            name: torch.nn.Parameter(parameter.detach().float().clone())
+            for name, parameter in self._parameters.items()
+        }
+        self.config = config
+        self._adam = torch.optim.AdamW(
+            self.masters.values(),
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+
+    def accumulate(self) -> None:
+        """Move the policy's gradients into the fp32 sum."""
+        for name, parameter in self._parameters.items():
+            if parameter.grad is None:
+                continue
+            master = self.masters[name]
+            if master.grad is None:
+                master.grad = parameter.grad.float()
+            else:
+                master.grad.add_(parameter.grad)
+            parameter.grad = None
+
+    def discard(self) -> None:
+        """Forget every gradient."""
+        self._adam.zero_grad(set_to_none=True)
+        for parameter in self._parameters.values():
+            parameter.grad = None
+
+    def apply(self) -> float:
+        """Clip, step, publish into the policy, and return the gradient norm before clipping.
+
+        Raises NonFiniteStep, weights untouched, when a gradient is not finite.
+        """
+        masters = list(self.masters.values())
+        grads = [master.grad for master in masters if master.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if not norm.isfinite():
+            names = self._non_finite()
+            self.discard()
+            raise NonFiniteStep(
+                f"gradient norm is {norm.item()}, first in {', '.join(names[:3]) or 'the sum'} "
+                f"({len(names)} parameters): no step was taken. Look at the batch's advantages "
+                "and ratios, or lower lr"
+            )
+        torch.nn.utils.clip_grads_with_norm_(masters, self.config.max_grad_norm, norm)
+        self._adam.step()
+        self.discard()
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(self.masters[name].to(PUBLISHED_DTYPE))
+        return float(norm)
+
+    def _non_finite(self) -> list[str]:
+        return [
+            name
+            for name, master in self.masters.items()
+            if master.grad is not None and not master.grad.isfinite().all()
+        ]
+
+    def state(self) -> dict[str, Tensor]:
+        """Masters, moments and step counts, as flat names; tensors are not copied."""
+        tensors = {f"master/{name}": master.detach() for name, master in self.masters.items()}
+        for name, master in self.masters.items():
+            for key, value in self._adam.state.get(master, {}).items():
+                tensors[f"{key}/{name}"] = value
+        return tensors
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `state` gave; the next step is bit for bit the one it would have been.
+
+        Raises KeyError or ValueError when the tensors are not of this policy.
+        """
+        for name, master in self.masters.items():
+            with torch.no_grad():
+                master.copy_(_fitting(tensors, f"master/{name}", master))
+            if f"step/{name}" not in tensors:
+                continue
+            moments = {key: _fitting(tensors, f"{key}/{name}", master) for key in MOMENTS}
+            self._adam.state[master] = {"step": tensors[f"step/{name}"].clone(), **moments}
+
+
+def _fitting(tensors: dict[str, Tensor], key: str, like: Tensor) -> Tensor:
+    value = tensors[key]
+    if value.shape != like.shape:
+        raise ValueError(f"{key} has shape {tuple(value.shape)}, wanted {tuple(like.shape)}")
+    return value.to(like.device, copy=True)

@@ -1,0 +1,156 @@
+"""Commit point of the trainer: a PolicyVersion, its outcomes and its offsets in one transaction.
+
+The transactional id (policy and trainer) fences an older incarnation: whoever starts last is the
+trainer (KIP-98).
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from headrace.connectors.kafka import KafkaConfig, producer_settings
+from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
+from headrace.trainer.errors import CommitRefused, TrainerFenced
+from headrace.trainer.waiting import Patience
+
+log = logging.getLogger(__name__)
+
+OUTCOMES, POLICIES = "headrace.outcomes", "headrace.policies"
+TRANSACTION_MS = 60_000
+"""After this long the broker aborts a transaction whose trainer is gone; a trainer that starts
+again aborts it at once."""
+CALL_SECONDS = 10.0
+"""How long a call to the broker may take before the wait is told and the call repeated."""
+
+_FENCED = (
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+)
+
+
+class _Out(NamedTuple):
+    topic: str
+    key: bytes
+    value: bytes
+    partition: int = -1  # -1: by the key
+
+
+class Publisher:
+    """Writes committed records for one (policy, trainer). Not for use by several threads.
+
+    Its methods raise TrainerFenced where a newer trainer took over, CommitRefused for a fault
+    that does not heal by itself, and wait while the broker is away.
+    """
+
+    def __init__(
+        self, kafka: KafkaConfig, codec: Codec, patience: Patience, *, policy: str, trainer: str
+    ) -> None:
+        self.transactional_id = f"headrace-{policy}-{trainer}"
+        self._codec = codec
+        self._patience = patience
+        self._producer = Producer(
+            producer_settings(
+                kafka,
+                transactional_id=self.transactional_id,
+                transaction_timeout_ms=TRANSACTION_MS,
+                message_timeout_ms=TRANSACTION_MS,
+            )
+        )
+
+    def start(self) -> None:
+        """Fence older incarnations and end their transactions."""
+        self._until_done("start", lambda: self._producer.init_transactions(CALL_SECONDS))
+
+    def commit(
+        self,
+        *,
+        version: PolicyVersion | None = None,
+        outcomes: Iterable[Outcome] = (),
+        offsets: Mapping[tuple[str, int], int] | None = None,
+        group: object = None,
+    ) -> None:
+        """Write all of it, or none. Returns when the broker has committed.
+
+        `offsets` serve lag displays (the consumer group `group`, its metadata object); the truth
+        stands in `version.offsets`.
+        """
+        records = self._patience.until_there(lambda: self._records(version, outcomes))
+        positions = [TopicPartition(*where, offset) for where, offset in (offsets or {}).items()]
+        while True:
+            try:
+                self._attempt(records, positions, group)
+                return
+            except KafkaException as error:
+                self._raise_if_final(error)
+                log.warning("the transaction is aborted and tried again: %s", error)
+                self._until_done("abort", lambda: self._producer.abort_transaction(CALL_SECONDS))
+                self._patience.pause(f"the broker refused a transaction: {error}")
+
+    def _records(self, version: PolicyVersion | None, outcomes: Iterable[Outcome]) -> list[_Out]:
+        records = [
+            _Out(
+                OUTCOMES,
+                (outcome.sample_id or outcome.rollout_id).encode(),
+                self._codec.encode(OUTCOMES, to_avro(outcome)),
+            )
+            for outcome in outcomes
+        ]
+        if version is not None:
+            key = f"{version.policy}/version/{version.version}".encode()
+            value = self._codec.encode(POLICIES, to_avro(PolicyRecord(version=version)))
+            records.append(_Out(POLICIES, key, value, 0))
+        return records
+
+    def _attempt(
+        self, records: Iterable[_Out], positions: list[TopicPartition], group: object
+    ) -> None:
+        producer = self._producer
+        producer.begin_transaction()
+        for record in records:
+            self._produce(record)
+        if positions and group is not None:
+            self._until_done(
+                "add the offsets to",
+                lambda: producer.send_offsets_to_transaction(positions, group, CALL_SECONDS),
+            )
+        self._until_done("commit", lambda: producer.commit_transaction(CALL_SECONDS))
+
+    def _produce(self, record: _Out) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic, value=record.value, key=record.key, partition=record.partition
+                )
+                return
+            except BufferError:  # the local queue is full: let it drain
+                self._producer.poll(0.1)
+
+    def _until_done(self, what: str, call: Callable[[], None]) -> None:
+        """Repeat a call that only ran out of time; librdkafka takes it up where it stood."""
+        while True:
+            try:
+                call()
+                return
+            except KafkaException as error:
+                self._raise_if_final(error)
+                if not error.args[0].retriable():
+                    raise
+                self._patience.pause(f"the broker did not {what} the transaction yet")
+
+    def _raise_if_final(self, error: KafkaException) -> None:
+        fault = error.args[0]
+        if fault.code() in _FENCED:
+            raise TrainerFenced(
+                f"transactions of {self.transactional_id} are refused: {fault.str()}. Another "
+                "trainer with this policy and name has started (stop one of them, or give it "
+                "another name), or the broker gave this one up after "
+                f"{TRANSACTION_MS // 1000} s (start it again)"
+            ) from error
+        if fault.fatal() or not (fault.retriable() or fault.txn_requires_abort()):
+            raise CommitRefused(
+                f"transactions of {self.transactional_id} fail for good: {fault.str()}. Look at "
+                "the broker's log and at this user's rights, then start the trainer again"
+            ) from error

@@ -1,0 +1,53 @@
+"""Credited samples as training rows."""
+
+import numpy as np
+
+from headrace.schemas import Sample, SampleCredit
+from headrace.trainer.batch import TrainingRow
+from headrace.trainer.errors import RowError
+from headrace.trainer.intake import TrainableGroup
+
+
+def rows_of(group: TrainableGroup, vocabulary: int) -> list[TrainingRow]:
+    """One row per trainable sample of a group. Raises RowError for one that does not hold."""
+    return [
+        _row(credit, group.samples[credit.sample_id], vocabulary)
+        for credit in group.credits.samples
+        if credit.sample_id in group.samples
+    ]
+
+
+def _row(credit: SampleCredit, sample: Sample, vocabulary: int) -> TrainingRow:
+    weights = credit.token_weights
+    try:
+        prompt = np.frombuffer(sample.prompt_ids, dtype="<u4").astype(np.uint32)
+        sampled = np.frombuffer(sample.sampled_ids, dtype="<u4").astype(np.uint32)
+        logp = np.frombuffer(sample.logprobs, dtype="<f4").astype(np.float32)
+        runs = list(zip(sample.run_versions, sample.run_lengths, strict=True))
+        versions = np.repeat(np.array([v for v, _ in runs], np.int64), [n for _, n in runs])
+        shares = None if weights is None else np.frombuffer(weights, "<f4").astype(np.float32)
+    except ValueError as error:  # bytes cut short, runs that do not fit each other
+        raise RowError(f"sample {sample.sample_id} has a broken column: {error}") from error
+    if sample.prompt_base:
+        raise RowError(
+            f"sample {sample.sample_id} holds only what its prompt adds to call "
+            f"{sample.prompt_base}: this trainer needs whole prompts"
+        )
+    top = max(prompt.max(initial=0), sampled.max(initial=0))
+    if top >= vocabulary:
+        raise RowError(
+            f"sample {sample.sample_id} has token {top}, the model's vocabulary ends at "
+            f"{vocabulary}: it was sampled from another model"
+        )
+    return TrainingRow(
+        sample_id=sample.sample_id,
+        episode_id=f"{sample.rollout_id}/{sample.attempt}",
+        group_id=sample.group_id,
+        prompt_ids=prompt,
+        sampled_ids=sampled,
+        behaviour_logp=logp,
+        versions=versions,
+        advantage=credit.advantage,
+        temperature=sample.temperature,
+        token_weights=shares,
+    )

@@ -1,0 +1,179 @@
+"""The trainer's loop: read credits and samples, step, commit."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from headrace.connectors.kafka import KafkaUnavailable
+from headrace.schemas import CreditsBatch, Outcome, Sample, from_avro
+from headrace.trainer.batch import TrainingRow, pack_rows
+from headrace.trainer.config import TrainerConfig
+from headrace.trainer.errors import NonFiniteStep, RowError
+from headrace.trainer.heartbeat import Heartbeat
+from headrace.trainer.intake import TrainableGroup
+from headrace.trainer.log import Record
+from headrace.trainer.rows import rows_of
+from headrace.trainer.session import SAMPLES, Session, now_ms, opened
+from headrace.trainer.step import StepResult, TrainStep
+from headrace.trainer.waiting import Patience, Stopped
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One policy's trainer."""
+
+    def __init__(self, config: TrainerConfig) -> None:
+        self.config = config
+        self.heartbeat = Heartbeat(config.heartbeat)
+
+    def run(self, stop: threading.Event) -> None:
+        """Recover, then train until `stop` is set.
+
+        Raises a TrainerError for what a restart or a person has to mend: TrainerFenced,
+        CommitRefused, LogLost, CheckpointError, PolicyLoadError.
+        """
+        torch.set_num_threads(self.config.threads)
+        try:
+            with opened(self.config, Patience(stop)) as session:
+                loop = Loop(session, self.heartbeat)
+                while not stop.is_set():
+                    loop.turn()
+        except Stopped:
+            log.info("stopped while waiting; a restart goes on from the last commit")
+
+
+class Loop:
+    """Turns of a recovered trainer."""
+
+    def __init__(self, session: Session, heartbeat: Heartbeat) -> None:
+        self._session = session
+        self._intake = session.intake
+        self._heartbeat = heartbeat
+        self._step = TrainStep(session.policy, session.optimizer)
+        self._vocabulary = session.policy.head.shape[0]
+
+    def turn(self) -> None:
+        """One look at the log, and a step if one is due."""
+        for record in self._session.log.read():
+            self._take(record)
+        self._bound()
+        if self._has_finished():
+            self._account(self._intake.drop_all("max_versions", now_ms()))
+        self._account(self._intake.settle(self._sample_positions(), now_ms()))
+        if batch := self._intake.next_batch():
+            self._train(batch)
+        if self._session.ledger.is_due(time.monotonic()):
+            self._session.flush()
+        self._beat("finished" if self._has_finished() else "waiting for credits")
+
+    def _take(self, record: Record) -> None:
+        decoded = self._session.decoder.decode(record)
+        if decoded is None:
+            return
+        if record.position.topic == SAMPLES:
+            self._intake.add_sample(from_avro(Sample, decoded), record.position)
+            return
+        for credits in from_avro(CreditsBatch, decoded).credits:
+            self._account(self._intake.add_credits(credits, record.position, now_ms()))
+
+    def _bound(self) -> None:
+        """Ask where the samples end of groups that lack some."""
+        lacking = self._intake.unbounded()
+        if not lacking:
+            return
+        try:
+            ends = self._session.log.ends((SAMPLES, partition) for _, partition in lacking)
+        except KafkaUnavailable as error:  # asked again in the next turn
+            self._session.patience.pause(str(error), 0.0)
+            return
+        for key, partition in lacking:
+            self._intake.bound(key, ends[SAMPLES, partition])
+
+    def _sample_positions(self) -> dict[int, int]:
+        positions = self._session.log.positions
+        return {part: offset for (topic, part), offset in positions.items() if topic == SAMPLES}
+
+    def _has_finished(self) -> bool:
+        return 0 < self._session.config.max_versions <= self._intake.version
+
+    def _train(self, batch: Sequence[TrainableGroup]) -> None:
+        started = time.monotonic()
+        groups, rows = self._sound(batch)
+        if not groups:
+            return
+        next_version = self._intake.version + 1
+        self._beat(f"step {next_version}")
+        config = self._session.config
+        try:
+            result = self._step.run(
+                pack_rows(rows, config.packing),
+                config.algorithm,
+                version=self._intake.version,
+                episodes=sum(group.episodes for group in groups),
+            )
+        except NonFiniteStep as error:
+            log.error("step %d was not taken: %s", next_version, error)
+            self._drop(groups, "non_finite")
+            return
+        self._account(self._intake.trained(groups, now_ms()))
+        metrics = self._metrics(groups, result, time.monotonic() - started)
+        self._session.commit_version(groups, metrics)
+        log.info("version %d: %s", next_version, _brief(metrics))
+
+    def _sound(
+        self, batch: Sequence[TrainableGroup]
+    ) -> tuple[list[TrainableGroup], list[TrainingRow]]:
+        """The groups whose rows hold, and their rows; the others are dropped with a reason."""
+        groups, rows = [], []
+        for group in batch:
+            try:
+                made = rows_of(group, self._vocabulary)
+                pack_rows(made, self._session.config.packing)
+            except RowError as error:
+                log.warning("group %s is dropped: %s", group.credits.group_id, error)
+                self._drop([group], "bad_row")
+                continue
+            groups.append(group)
+            rows += made
+        return groups, rows
+
+    def _drop(self, groups: Sequence[TrainableGroup], reason: str) -> None:
+        for group in groups:
+            self._account(self._intake.drop(group.key, reason, now_ms()))
+
+    def _account(self, outcomes: Sequence[Outcome]) -> None:
+        self._session.ledger.add(outcomes, time.monotonic())
+
+    def _metrics(
+        self, groups: Sequence[TrainableGroup], result: StepResult, seconds: float
+    ) -> dict[str, float]:
+        rewards = [m.reward for g in groups for m in g.credits.members if m.reward is not None]
+        dropped = self._session.ledger.dropped
+        return {
+            **result.metrics(),
+            "reward": sum(rewards) / max(1, len(rewards)),
+            "groups": float(len(groups)),
+            "seconds": seconds,
+            "dropped": float(dropped.total()),
+            **{f"dropped_{reason}": float(n) for reason, n in dropped.items()},
+        }
+
+    def _beat(self, doing: str) -> None:
+        self._heartbeat.beat(
+            doing,
+            version=self._intake.version,
+            waiting_groups=self._intake.waiting_groups,
+            held_samples=self._intake.held_samples,
+            held_bytes=self._intake.held_bytes,
+            pending_outcomes=len(self._session.ledger.pending),
+            dead_letters=self._session.decoder.dead_letters,
+        )
+
+
+def _brief(metrics: Mapping[str, float]) -> str:
+    wanted = ("reward", "rows", "dropped", "staleness_mean", "logp_gap", "ess", "seconds")
+    return ", ".join(f"{name} {metrics[name]:.4g}" for name in wanted if name in metrics)

@@ -1,0 +1,157 @@
+"""A trainer between its recovery and its end: weights, log, and the commits that join them."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from headrace.connectors.kafka import DeadLetters
+from headrace.schemas import Codec, Offset, PolicyVersion, Registry
+from headrace.trainer import checkpoint
+from headrace.trainer.config import TrainerConfig
+from headrace.trainer.decode import Decoder
+from headrace.trainer.intake import Intake, TrainableGroup
+from headrace.trainer.ledger import Ledger
+from headrace.trainer.log import Log
+from headrace.trainer.optimizer import MasterOptimizer
+from headrace.trainer.policy import Policy
+from headrace.trainer.publish import Publisher
+from headrace.trainer.recover import Past, read_past
+from headrace.trainer.waiting import Patience
+
+log = logging.getLogger(__name__)
+
+CREDITS, SAMPLES = "headrace.credits", "headrace.samples"
+
+
+@dataclass(kw_only=True, slots=True)
+class Session:
+    """What a recovered trainer holds; `opened` makes one."""
+
+    config: TrainerConfig
+    patience: Patience
+    publisher: Publisher
+    decoder: Decoder
+    log: Log
+    intake: Intake
+    policy: Policy
+    optimizer: MasterOptimizer
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def commit_version(
+        self, groups: Sequence[TrainableGroup], metrics: Mapping[str, float]
+    ) -> PolicyVersion:
+        """Checkpoint, then the commit point: version, outcomes and offsets in one transaction."""
+        version = self.intake.version
+        config = self.config
+        saved = checkpoint.save(config.checkpoints, version, self.policy, self.optimizer)
+        offsets = dict(self.log.positions) | self.intake.lowest_needed()
+        record = PolicyVersion(
+            policy=config.publishes,
+            version=version,
+            parent=version - 1,
+            created_at=now_ms(),
+            trainer=config.intake.trainer,
+            uri=str(saved.path.resolve()),
+            content_hash=saved.content_hash,
+            weights_hash=_weights_hash(saved.path),
+            config_hash=config.hash(),
+            base_model=config.base_name,
+            offsets=[
+                Offset(topic=topic, partition=partition, offset=offset)
+                for (topic, partition), offset in sorted(offsets.items())
+            ],
+            groups=[group.credits.group_id for group in groups],
+            samples=sum(len(group.samples) for group in groups),
+            metrics=dict(metrics),
+        )
+        self.publisher.commit(
+            version=record,
+            outcomes=self.ledger.pending,
+            offsets=offsets,
+            group=self.log.group_metadata(),
+        )
+        self.ledger.committed(with_version=True)
+        checkpoint.prune(config.checkpoints)
+        return record
+
+    def flush(self) -> None:
+        """Commit the pending outcomes without a version.
+
+        The offsets stay: a restart reads these groups again and finds them decided.
+        """
+        self.publisher.commit(outcomes=self.ledger.pending)
+        self.ledger.committed(with_version=False)
+
+
+@contextmanager
+def opened(config: TrainerConfig, patience: Patience) -> Iterator[Session]:
+    """Recover: fence older incarnations, read what is committed, load the checkpoint that the last
+    committed version names, and read on at its offsets. Without one, version 0 is published.
+    """
+    with ExitStack() as stack:
+        registry = Registry(config.registry_url)
+        stack.callback(registry.close)
+        codec = Codec(registry)
+        dead_letters = DeadLetters(config.kafka)
+        stack.callback(dead_letters.close)
+        decoder = Decoder(codec, dead_letters, patience)
+        intake = config.intake
+        publisher = Publisher(
+            config.kafka, codec, patience, policy=intake.policy, trainer=intake.trainer
+        )
+        publisher.start()  # first: what is read afterwards is all there will be
+        past = Past(policy=intake.policy, trainer=intake.trainer, publishes=config.publishes)
+        read_past(config.kafka, decoder, patience, past)
+        policy, optimizer = _weights(config, past.last)
+        group = f"headrace.trainer.{config.publishes}"
+        records = patience.until_there(
+            lambda: Log(config.kafka, [CREDITS, SAMPLES], group, past.offsets)
+        )
+        stack.callback(records.close)
+        session = Session(
+            config=config,
+            patience=patience,
+            publisher=publisher,
+            decoder=decoder,
+            log=records,
+            intake=Intake(intake, 0 if past.last is None else past.last.version, past.decided),
+            policy=policy,
+            optimizer=optimizer,
+        )
+        if past.last is None:
+            session.commit_version([], {})
+            log.info("published version 0 of %s, the base weights", config.publishes)
+        yield session
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy, MasterOptimizer]:
+    dtype = getattr(torch, config.compute_dtype)
+    if last is None:
+        policy = Policy.load(config.base_model, compute_dtype=dtype, device=config.device)
+        return policy, MasterOptimizer(policy, config.optimizer)
+    path = checkpoint.find(config.checkpoints, last.version, last.content_hash)
+    loaded = checkpoint.load(
+        path,
+        last.content_hash,
+        config=config.optimizer,
+        compute_dtype=dtype,
+        device=config.device,
+    )
+    log.info("went on from version %d of %s (%s)", last.version, config.publishes, path.name)
+    return loaded.policy, loaded.optimizer
+
+
+def _weights_hash(path: Path) -> str:
+    manifest = json.loads((path / checkpoint.MANIFEST).read_text())
+    return str(manifest["files"][checkpoint.WEIGHTS]["sha256"])
