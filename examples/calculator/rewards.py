@@ -7,8 +7,8 @@ from headrace.streams.reward import reward
 
 
 @reward
-def calculator(episode: Episode) -> float | None:
-    """1 if the executed call gives the expected number, else 0; an agent that crashed: none."""
+def calculator(episode: Episode) -> float:
+    """1 if the executed call gives the expected number, else 0; a crash gives nothing right."""
     if episode.status != "ok":
-        return None
+        return 0.0
     return float(json.loads(episode.result)["result"] == json.loads(episode.expected))

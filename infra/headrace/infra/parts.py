@@ -30,6 +30,7 @@ from headrace.schemas import Registry
 STAGES = ("assemble", "credit", "sink")
 BUNDLED = "smollm2"
 HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
+STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
 PROBE_SECONDS = 2.0
 REVOKED = 3  # exit code by which a stream worker asks for its restart after a rebalance
 
@@ -88,7 +89,7 @@ def build_parts(
         Part(
             name=stage,
             command=[sys.executable, "-m", "headrace.streams", stage],
-            ready=partial(_has_fresh_heartbeat, directory / "run" / f"{stage}-0.json"),
+            ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, stage)),
             env=with_own_code(environment),
             depends=_present(here, "kafka", "registry", "clickhouse"),
             planned_exits=frozenset({REVOKED}),
@@ -108,7 +109,7 @@ def build_parts(
         ready=partial(_answers, f"{settings.gateway_url}/healthz"),
         endpoint=settings.gateway_url,
         env={**environment, "OMP_NUM_THREADS": str(settings.gateway.threads)},
-        depends=_present(here, "kafka", "registry") + (("trainer",) if trainer else ()),
+        depends=_present(here, "kafka", "registry"),
         prepare=lambda: _discard(model()),
         ready_timeout_s=240.0,
         stop_grace_s=40.0,  # it answers what is in flight first, 30 seconds at most
@@ -123,7 +124,7 @@ def build_parts(
             "--model-directory",
             str(model()),
         ],
-        ready=partial(_has_fresh_heartbeat, directory / "run" / "trainer.json", 120.0),
+        ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, "trainer"), STEP_SECONDS),
         env={**environment, "OMP_NUM_THREADS": str(settings.trainer.threads)},
         depends=_present(here, "kafka", "registry"),
         prepare=lambda: _discard(model()),
@@ -219,6 +220,12 @@ def _answers(url: str) -> bool:
 def _has_fresh_heartbeat(file: Path, seconds: float = HEARTBEAT_SECONDS) -> bool:
     beat = read_heartbeat(file)
     return bool(beat.get("ready")) and time.time() - file.stat().st_mtime < seconds
+
+
+def heartbeat_file(settings: Settings, part: str) -> Path:
+    """Where a worker writes its heartbeat: under its member id for the stream stages."""
+    member = f"{part}-0" if part in STAGES else part
+    return settings.directory / "run" / f"{member}.json"
 
 
 def read_heartbeat(file: Path) -> Mapping[str, object]:

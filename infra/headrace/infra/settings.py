@@ -17,7 +17,7 @@ from headrace.infra.errors import SettingsError
 
 FILE_NAME = "headrace.toml"
 PREFIX = "HEADRACE_"
-SECRET = {"secret": True}
+SECRET: Mapping[str, Any] = {"secret": True}
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -26,8 +26,6 @@ class DataSettings:
 
     directory: str = ".headrace"
     """Data of the embedded parts, checkpoints, logs and spools; relative to where you start."""
-    project: str = "default"
-    """Project of the episodes that name none."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -64,7 +62,7 @@ class ClickHouseSettings:
     """Port of the embedded engine's HTTP interface."""
     user: str = "default"
     """User of a server of yours."""
-    password: str = field(default="", metadata=SECRET)
+    password: str = field(default="", repr=False, metadata=SECRET)
     """Its password."""
     database: str = "headrace"
     """Database of our tables; never `default`."""
@@ -88,7 +86,7 @@ class GatewaySettings:
     """Address it listens on; beyond loopback it wants `keys`."""
     port: int = 8000
     """Its port."""
-    keys: str = field(default="", metadata=SECRET)
+    keys: str = field(default="", repr=False, metadata=SECRET)
     """API keys, separated by commas; empty: none asked (loopback only)."""
     threads: int = 1
     """CPU threads of the built-in engine."""
@@ -117,7 +115,7 @@ class CreditSettings:
     baseline: str = "grpo"
     """Group baseline: grpo, dr_grpo, rloo, leave_one_out or none."""
     call: str = "uniform"
-    """Trajectory to calls: uniform, or discounted:GAMMA."""
+    """Trajectory to calls: uniform, or discounted(GAMMA)."""
     train_agents: str = ""
     """Agents that are trained, separated by commas; empty: all."""
     grace_ms: int = 30_000

@@ -3,7 +3,6 @@
 StreamsError
 ├── StreamsSettingsError  a setting that cannot work: names the field and the fix
 ├── HostError             the host cannot run its stage
-├── DeliveryFailed        the broker refused a record for good
 └── StoreInconsistent     ClickHouse does not show what it acknowledged
 """
 
@@ -18,10 +17,6 @@ class StreamsSettingsError(StreamsError, ValueError):
 
 class HostError(StreamsError):
     """The host cannot run its stage."""
-
-
-class DeliveryFailed(StreamsError):
-    """The broker refused a record for good; the stage stops before it acknowledges anything."""
 
 
 class StoreInconsistent(StreamsError):

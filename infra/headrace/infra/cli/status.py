@@ -10,7 +10,7 @@ from rich.table import Table
 
 from headrace.infra.cli.app import NOT_RUNNING, app
 from headrace.infra.cli.up import SETTINGS
-from headrace.infra.parts import read_heartbeat
+from headrace.infra.parts import heartbeat_file, read_heartbeat
 from headrace.infra.report import STYLES
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import State, read_status
@@ -50,7 +50,7 @@ def describe(settings: Settings) -> list[dict[str, Any]]:
             "crashes": part.crashes,
             "message": part.message,
             "log": str(settings.directory / "logs" / f"{part.name}.log"),
-            "work": dict(read_heartbeat(settings.directory / "run" / f"{part.name}.json")),
+            "work": dict(read_heartbeat(heartbeat_file(settings, part.name))),
         }
         for part in known.parts
     ]

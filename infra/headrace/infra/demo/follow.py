@@ -28,7 +28,7 @@ def follow_versions(
     tail = Tailer(
         KafkaConfig(bootstrap=settings.bootstrap), ["headrace.policies"], name="headrace.demo"
     )
-    console.print(COLUMNS, style="bold", highlight=False)
+    console.print(COLUMNS, style="bold", highlight=False, soft_wrap=True)
     speed = _Speed(client)
     started = seen_at = time.monotonic()
     try:
@@ -40,7 +40,8 @@ def follow_versions(
                     if version is None or version.policy != POLICY:
                         continue
                     seen_at = time.monotonic()
-                    console.print(_line(version, speed.since_last(), seen_at - started))
+                    line = _line(version, speed.since_last(), seen_at - started)
+                    console.print(line, highlight=False, soft_wrap=True)
                     if version.version >= versions:
                         return
                 _say_what_happens(status, settings)

@@ -26,6 +26,7 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
         f"p = {paired.p_value:.2g}; difference {paired.rate_after - paired.rate_before:+.2f} "
         f"(95 % interval {low:+.2f} to {high:+.2f})",
         highlight=False,
+        soft_wrap=True,
     )
     for transcript in test.transcripts:
         console.print(f"\n  {transcript.question}  (right: {transcript.expected})", highlight=False)

@@ -1,0 +1,84 @@
+"""Settings: file, environment, overrides, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from headrace.infra.errors import SettingsError
+from headrace.infra.settings import Settings, load
+
+
+def write(directory: Path, text: str) -> Path:
+    file = directory / "headrace.toml"
+    file.write_text(text)
+    return file
+
+
+def test_the_environment_overrides_the_file_and_overrides_win(tmp_path: Path) -> None:
+    file = write(tmp_path, "[kafka]\nport = 1111\npartitions = 3\n[policy]\nname = 'a'\n")
+    loaded = load(
+        file,
+        environment={"HEADRACE_KAFKA_PORT": "2222", "HEADRACE_POLICY_NAME": "b"},
+        overrides={"policy": {"name": "c"}},
+    )
+    assert (loaded.kafka.port, loaded.kafka.partitions, loaded.policy.name) == (2222, 3, "c")
+
+
+def test_without_a_file_the_defaults_point_at_the_embedded_parts(tmp_path: Path) -> None:
+    defaults = Settings()
+    assert defaults.bootstrap == "127.0.0.1:9092"
+    assert defaults.registry_url == "http://127.0.0.1:8081/apis/ccompat/v7"
+    assert defaults.clickhouse_url == "http://127.0.0.1:8123"
+    assert defaults.gateway_url == "http://127.0.0.1:8000"
+
+
+def test_servers_of_yours_take_the_place_of_the_embedded_ones(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "[kafka]\nbootstrap = 'k:9'\n[registry]\nurl = 'http://r'\n[clickhouse]\nurl='http://c'",
+    )
+    loaded = load(file, environment={})
+    assert (loaded.bootstrap, loaded.registry_url, loaded.clickhouse_url) == (
+        "k:9",
+        "http://r",
+        "http://c",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[kafak]\nport = 1\n", "kafak"),
+        ("[kafka]\nprot = 1\n", "prot"),
+        ("[kafka]\nport = 'nine'\n", "port"),
+        ("[trainer]\nlearning_rate = 'fast'\n", "learning_rate"),
+        ("port = 1\n", "port"),
+        ("[kafka\n", "headrace.toml"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load(write(tmp_path, text), environment={})
+
+
+def test_a_variable_of_the_wrong_type_is_named_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\[gateway\] port .*HEADRACE_GATEWAY_PORT"):
+        load(write(tmp_path, ""), environment={"HEADRACE_GATEWAY_PORT": "many"})
+
+
+def test_a_settings_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="absent"):
+        load(tmp_path / "absent.toml", environment={})
+
+
+def test_processes_get_every_setting_and_the_resolved_addresses() -> None:
+    environment = load(None, environment={}).environment()
+    assert environment["HEADRACE_KAFKA_BOOTSTRAP"] == "127.0.0.1:9092"
+    assert environment["HEADRACE_CREDIT_BASELINE"] == "grpo"
+    assert environment["HEADRACE_GATEWAY_URL"] == "http://127.0.0.1:8000"
+
+
+def test_secrets_do_not_show(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, "[clickhouse]\npassword = 'hush'\n"), environment={})
+    assert loaded.clickhouse.password == "hush"
+    assert "hush" not in repr(loaded)
