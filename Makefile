@@ -12,8 +12,8 @@ export PYTHONSAFEPATH := 1
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
 
-test: setup ## all tests; the real parts are started once
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: setup unit ## all tests; the real parts are started once
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "integration or e2e"
 
 setup: $(STAMP) ## a virtual environment with the pinned packages; quick when up to date
 
@@ -24,7 +24,7 @@ check: setup ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: setup ## the tests that need no server
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not integration and not e2e"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not integration and not e2e"
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

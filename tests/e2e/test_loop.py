@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 POLICY, RULE = "tiny", "variety@3"
 GROUP, GROUPS_PER_STEP, STALENESS, VERSIONS = 4, 2, 1, 3
 HELD_OUT = 3
+DEADLINE_SECONDS = 30.0
+"""A group whose agents crashed has no rewards, and is decided when they can come no more."""
 ULID = r"[0-9A-HJKMNP-TV-Z]{26}"
 SPAN = r"[0-9a-f]{16}"
 SECONDS = 240.0
@@ -78,7 +80,11 @@ def settings_of(directory: Path) -> Settings:
             "clickhouse": {"port": free_port()},
             "gateway": {"port": free_port(), "max_batch": 16},
             "policy": {"name": POLICY, "model": str(tiny_llama(directory / "model"))},
-            "credit": {"rule": "loop_rewards:variety", "train_agents": "writer"},
+            "credit": {
+                "rule": "loop_rewards:variety",
+                "train_agents": "writer",
+                "grace_ms": 3_000,
+            },
             "trainer": {
                 "group_size": GROUP,
                 "groups_per_step": GROUPS_PER_STEP,
@@ -129,7 +135,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
             gateway_url=settings.gateway_url,
             processes=1,
             concurrency=8,
-            attempt_timeout_s=60.0,
+            attempt_timeout_s=DEADLINE_SECONDS,
             spool_directory=directory / "spool",
         )
     )
@@ -142,15 +148,16 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
             group_size=GROUP,
             rollouts_per_step=GROUP * GROUPS_PER_STEP,
             max_staleness=STALENESS,
-            deadline_s=120.0,
+            deadline_s=DEADLINE_SECONDS,
         )
     )
     clickhouse = ClickHouse(clickhouse_config(settings))
     console = Console(quiet=True)
     with pytest.MonkeyPatch.context() as patch:
-        # Where agents and rules are found by the processes.
-        paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        # Where the runner's processes find the agent, and the credit stage its rule.
+        here = str(Path(__file__).parent)
+        patch.syspath_prepend(here)
+        patch.setenv("PYTHONPATH", here, prepend=os.pathsep)
         patch.setenv("OMP_NUM_THREADS", "1")
         with running(settings, console=console) as supervisor, in_thread(runner.run):
             try:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -75,7 +76,7 @@ def test_the_rule_rewards_the_right_result_and_nothing_of_a_crash() -> None:
     assert calculator(episode(19)) == 1.0
     assert calculator(episode(20)) == 0.0
     assert calculator(episode(None)) == 0.0
-    assert calculator(episode(19, status="error")) is None
+    assert calculator(episode(19, status="error")) == 0.0
 
 
 class _Server(BaseHTTPRequestHandler):
@@ -157,4 +158,5 @@ def test_the_agent_knows_nothing_of_headrace() -> None:
         "assert not [m for m in sys.modules if m.startswith('headrace')]"
     )
     root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -145,7 +145,7 @@ def prepare_external(settings: Settings) -> None:
     if settings.kafka.bootstrap:
         topics.create_topics(settings.bootstrap, settings.kafka.partitions)
     if settings.registry.url:
-        Registry(settings.registry_url).register_all()
+        _register_schemas(settings.registry_url)
     if settings.clickhouse.url:
         _migrate(settings)
 
@@ -190,7 +190,15 @@ def _embedded(settings: Settings, logs: Path, progress: Progress | None) -> list
 
 def _set_up_registry(url: str) -> None:
     registry.configure(url)
-    Registry(url).register_all()
+    _register_schemas(url)
+
+
+def _register_schemas(url: str) -> None:
+    client = Registry(url)
+    try:
+        client.register_all()
+    finally:
+        client.close()
 
 
 def _migrate(settings: Settings) -> None:

@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each schema asked for
     try:
         config = config_from_environment(os.environ, sys.argv[1:] if argv is None else argv)
         asyncio.run(serve(config))

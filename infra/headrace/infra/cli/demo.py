@@ -6,7 +6,6 @@ import typer
 from rich.console import Console
 
 from headrace.infra.cli.app import INTERRUPTED, NO, app
-from headrace.infra.demo import DemoConfig, run_demo
 from headrace.infra.settings import load
 
 
@@ -21,6 +20,8 @@ def demo(
     all on this machine. Exit code 0 only if the last version beats the first with p < 0.01.
     The parts go on running afterwards, so that you can ask questions; `headrace down` stops them.
     """
+    from headrace.infra.demo import DemoConfig, run_demo  # here: the other verbs start faster
+
     try:
         learnt = run_demo(load(), DemoConfig(versions=versions, heldout=heldout), Console())
     except KeyboardInterrupt:

@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
-
 Z95 = 1.959963984540054
 
 
@@ -45,6 +43,8 @@ class PairedTest:
     @property
     def p_value(self) -> float:
         """Exact one-sided McNemar test of "not better" (McNemar 1947; binomial on discordants)."""
+        from scipy.stats import binomtest  # here: it takes most of a second
+
         discordant = self.better + self.worse
         if discordant == 0:
             return 1.0
