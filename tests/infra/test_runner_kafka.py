@@ -356,7 +356,7 @@ def test_the_source_paces_itself_by_versions_and_outcomes(stack: Stack, watch: W
 
     def settle(rollouts: list[str], outcome: str) -> None:
         for rollout in rollouts:
-            record = Outcome(rollout_id=rollout, policy=policy, outcome=outcome)
+            record = Outcome(rollout_id=rollout, policy=policy, outcome=outcome, trainer="main")
             value = watch.codec.encode("headrace.outcomes", to_avro(record))
             writer.send([Outgoing(topic="headrace.outcomes", key=rollout, value=value)])
 

@@ -377,3 +377,13 @@ def test_every_rollout_ends_exactly_once_in_any_order_with_repeats(data: st.Data
     open_groups = {p.group_id for p in ended} ^ set(groups)
     assert len(ended) == 2 * (len(groups) - len(open_groups))
     assert core.waiting_groups == len(open_groups)
+
+
+def test_what_would_be_stale_first_is_trained_first() -> None:
+    core = intake(rollouts=2)
+    for offset, (group, version) in enumerate((("young", 1), ("old", 0))):
+        for i in range(2):
+            core.add_sample(sample(group, i, version), at("s", 2 * offset + i))
+        core.add_credits(credits(group), at("c", offset), NOW)
+
+    assert [group.credits.group_id for group in core.next_batch()] == ["old"]

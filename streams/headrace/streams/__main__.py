@@ -10,7 +10,6 @@ def main(argv: Sequence[str]) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each schema asked for
     for chatty in ("aiokafka", "faust", "httpx2", "mode"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # Each process imports only what it needs.

@@ -84,6 +84,12 @@ class TrainableGroup:
         return self.credits.project, self.credits.group_id
 
     @property
+    def oldest_version(self) -> int:
+        """Oldest policy version among its tokens."""
+        versions = (version for one in self.samples.values() for version in one.run_versions)
+        return min(versions, default=0)  # a row without versions is refused later, by its name
+
+    @property
     def rollouts(self) -> int:
         """Rollouts it stands for, those that bring nothing to train included: so a step is due
         when its rollouts have ended, whatever became of them."""
@@ -186,16 +192,19 @@ class Intake:
         return outcomes
 
     def next_batch(self) -> list[TrainableGroup]:
-        """Groups of the next step, oldest in the log first; empty while too few are there.
+        """Groups of the next step; empty while too few are there.
 
-        All are of one rule and one credit version: others' advantages do not compare.
+        Oldest tokens first, for these would be stale first; then oldest in the log. All are of
+        one rule and one credit version: others' advantages do not compare.
         """
+        complete = [
+            (ready.oldest_version, _age(item), ready)
+            for item in self._groups.items()
+            if (ready := self._complete(*item)) is not None
+        ]
         alike: dict[tuple[str, str], list[TrainableGroup]] = {}
-        for key, group in sorted(self._groups.items(), key=_age):
-            ready = self._complete(key, group)
-            if ready is None:
-                continue
-            batch = alike.setdefault((group.credits.rule, group.credits.credit), [])
+        for _, _, ready in sorted(complete, key=lambda entry: entry[:2]):
+            batch = alike.setdefault((ready.credits.rule, ready.credits.credit), [])
             batch.append(ready)
             if sum(one.rollouts for one in batch) >= self.config.rollouts_per_step:
                 return batch

@@ -44,9 +44,8 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
     finally:
         client.close()
     for query, rows in ((queries.REWARD_BY_VERSION, by_version), (queries.LEDGER, ledger)):
-        console.print(
-            " ".join(query.split()).replace("{policy:String}", f"'{POLICY}'"), style="dim"
-        )
+        shown = " ".join(query.split()).replace("{policy:String}", f"'{POLICY}'")
+        console.print(shown, style="dim", markup=False, highlight=False, soft_wrap=True)
         table = Table(*(rows[0] if rows else ("no rows",)), box=None, pad_edge=False)
         for row in rows:
             table.add_row(*(str(value) for value in row.values()))

@@ -84,6 +84,7 @@ def _learn_and_test(settings: Settings, file: Path, config: DemoConfig, console:
             group_size=settings.trainer.group_size,
             rollouts_per_step=settings.trainer.group_size * settings.trainer.groups_per_step,
             max_staleness=settings.trainer.max_staleness,
+            trainer=settings.trainer.name,
             deadline_s=ATTEMPT_SECONDS,
         )
     )

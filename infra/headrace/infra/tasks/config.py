@@ -28,6 +28,8 @@ class TaskSourceConfig:
     """`module:function` that runs the tasks."""
     project: str = "default"
     """Project of the rollouts."""
+    trainer: str = "main"
+    """Trainer whose outcomes free the slots; a shadow trainer's do not."""
     group_size: int = 8
     """Rollouts of a group."""
     rollouts_per_step: int = 48

@@ -172,6 +172,8 @@ class TaskSource:
         elif not self._ours(record):
             return
         elif topic == OUTCOMES:
+            if record["trainer"] != self._config.trainer:
+                return
             self.admission.outcome(record["rollout_id"], trained=record["outcome"] == "trained")
         elif record["split"] == self._config.split and record["version"] < 0:
             self.admission.admitted([record["rollout_id"]])

@@ -57,13 +57,21 @@ CREATE VIEW IF NOT EXISTS staleness AS
 SELECT project, policy, staleness, count() AS samples
 FROM outcomes FINAL WHERE outcome = 'trained' GROUP BY project, policy, staleness;
 
+-- Of the trainer that makes the policy's versions; a shadow trainer's outcomes are beside it.
 CREATE VIEW IF NOT EXISTS drop_ledger AS
 SELECT
     s.project AS project, s.policy AS policy, s.split AS split,
     multiIf(o.outcome = '', 'pending', o.outcome) AS state,
     multiIf(o.outcome = 'dropped', o.reason, '') AS reason, count() AS samples
-FROM (SELECT project, policy, split, sample_id, rollout_id FROM samples) AS s
+FROM (SELECT project, policy, split, sample_id FROM samples) AS s
 LEFT JOIN (
-    SELECT project, sample_id, outcome, reason FROM outcomes FINAL WHERE sample_id != '' AND outcome IN ('trained', 'dropped')
+    SELECT t.project AS project, t.sample_id AS sample_id, t.outcome AS outcome, t.reason AS reason
+    FROM (
+        SELECT * FROM outcomes FINAL
+        WHERE sample_id != '' AND outcome IN ('trained', 'dropped')
+    ) AS t
+    INNER JOIN (
+        SELECT policy, argMax(trainer, version) AS trainer FROM policies FINAL GROUP BY policy
+    ) AS p ON p.policy = t.policy AND p.trainer = t.trainer
 ) AS o ON o.project = s.project AND o.sample_id = s.sample_id
 GROUP BY project, policy, split, state, reason;
