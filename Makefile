@@ -12,8 +12,8 @@ export PYTHONSAFEPATH := 1
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
 
-test: setup unit ## all tests; the real parts are started once
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "integration or e2e"
+test: setup ## all tests; each worker starts the real parts once
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 setup: $(STAMP) ## a virtual environment with the pinned packages; quick when up to date
 
@@ -24,7 +24,7 @@ check: setup ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: setup ## the tests that need no server
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not integration and not e2e"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m "not integration and not e2e"
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

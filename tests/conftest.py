@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
+
+# Chosen before any test can import Triton: without a GPU its kernels run in its interpreter.
+if not Path("/dev/nvidia0").exists():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 HERE = Path(__file__).parent
 REAL_PARTS = ("integration", "e2e")

@@ -51,9 +51,10 @@ def main() -> int:
     if found:
         return 1
     sys.stderr.write(
-        f"headrace set-up: about {DOWNLOAD_GB:.0f} GB of packages are downloaded (torch for the "
-        f"most part) and {DISK_GB:.0f} GB of disk used; later about 200 MB for Kafka and the "
-        "schema registry, once.\n"
+        "headrace set-up for Linux x86_64 (glibc) and Python 3.11 or 3.12\n"
+        f"  download  about {DOWNLOAD_GB:.0f} GB of packages, torch for the most part; later about "
+        "200 MB for Kafka and the schema registry, once\n"
+        f"  needs     {DISK_GB:.0f} GB of disk, {MEMORY_GB:.0f} GB of memory\n"
     )
     return 0
 
