@@ -51,6 +51,7 @@ class FakeEngine:
         self.answer = ANSWER
         self.error: Exception | None = None
         self.hold: asyncio.Event | None = None
+        self.hold_load: asyncio.Event | None = None
         self.requests: list[GenerationRequest] = []
         self.cancelled = 0
         self.loads: list[tuple[int, str]] = []
@@ -88,6 +89,8 @@ class FakeEngine:
     async def load(self, version: int, directory: Path) -> None:
         if str(directory) in self.bad_directories:
             raise InvalidWeights(f"{directory} holds no weights")
+        if self.hold_load is not None:
+            await self.hold_load.wait()
         self.loads.append((version, str(directory)))
         self.known.add(version)
         self.current = version

@@ -1,5 +1,6 @@
 """What the policy log means for a policy's name."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -116,3 +117,32 @@ def test_a_log_that_is_read_anew_replaces_what_was_known(gateway: "Harness") -> 
     gateway.call(gateway.serving.start, [published(0, uri="/weights/0")])
     gateway.wait_until(lambda: gateway.serving.served == 0)
     assert gateway.serving.versions == (0,)
+
+
+def test_a_rollout_begins_on_the_newest_version_while_other_calls_go_on_with_the_old(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    gateway = make_gateway().serve(0)
+    gateway.engine.hold_load = asyncio.Event()
+    gateway.publish(1)
+    gateway.wait_until(lambda: gateway.serving.waiting_for != "")
+    path = "/rollout/r/attempt/a/v1/chat/completions"
+    request = {"model": "calc", "messages": [{"role": "user", "content": "1+2"}]}
+    rollout = gateway.start(gateway.asend(path, method="POST", json=request))
+
+    assert gateway.chat().json()["system_fingerprint"] == "calc@0"
+    assert not rollout.done()
+    gateway.call(gateway.engine.hold_load.set)
+    assert rollout.result(10).json()["system_fingerprint"] == "calc@1"
+
+
+def test_a_rollout_does_not_wait_for_weights_that_cannot_be_loaded(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    gateway = make_gateway(retry_seconds=0.01).serve(0)
+    gateway.engine.bad_directories.add("/weights/1")
+    gateway.publish(1)
+    gateway.wait_until(lambda: gateway.serving.load_failures >= 1)
+
+    answer = gateway.chat("/rollout/r/attempt/a/v1/chat/completions")
+    assert answer.json()["system_fingerprint"] == "calc@0"

@@ -24,6 +24,8 @@ class Correlation:
     rollout_id: str
     attempt: str
     agent: str
+    in_rollout: bool = False
+    """Whether the client named the attempt: the call is part of an episode that may be trained."""
 
 
 def correlate(request: Request) -> Correlation:
@@ -42,6 +44,7 @@ def correlate(request: Request) -> Correlation:
             rollout_id=check_id(path.get("rollout_id") or new_ulid(), "rollout_id"),
             attempt=check_id(path.get("attempt") or new_ulid(), "attempt"),
             agent=agent,
+            in_rollout="rollout_id" in path,
         )
     except InvalidId as error:
         raise BadRequest(f"the base URL names an id that cannot be: {error}") from error

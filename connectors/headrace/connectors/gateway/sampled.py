@@ -53,6 +53,8 @@ class SampledChat:
             ) from error
         if pinned is not None:
             await self._serving.ensure(pinned)
+        elif asked.correlation.in_rollout:
+            await self._serving.newest()
         generation = await self._generate(
             GenerationRequest(prompt_ids=prompt_ids, sampling=request.sampling, version=pinned)
         )

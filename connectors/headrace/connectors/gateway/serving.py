@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.connectors.engines import Engine, EngineError
@@ -11,6 +12,9 @@ from headrace.connectors.gateway.policies import PolicyBook
 from headrace.schemas import PolicyRecord, PolicyVersion
 
 logger = logging.getLogger(__name__)
+
+# Loading a version takes a second or two; whoever waited this long is better served by the old.
+NEWEST_SECONDS = 15.0
 
 
 class PolicyServing:
@@ -34,6 +38,7 @@ class PolicyServing:
         self._loaded: dict[int, str] = {}
         self._trouble = ""
         self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
         self._switching = asyncio.Lock()
 
     @property
@@ -69,12 +74,12 @@ class PolicyServing:
         book = PolicyBook(self.policy)
         book.take(records)
         self._book, self._is_read = book, True
-        self._changed.set()
+        self._note_change()
 
     def take(self, records: Iterable[PolicyRecord]) -> None:
         """Go on with further records."""
         self._book.take(records)
-        self._changed.set()
+        self._note_change()
 
     def admit(self, pinned: int | None) -> bool:
         """Whether a call can be answered by a published version; False: by base weights.
@@ -122,6 +127,17 @@ class PolicyServing:
                     f"the weights of {self.policy}@{version} cannot be loaded: {error}"
                 ) from error
 
+    async def newest(self) -> None:
+        """Return once the log's version is served, or cannot be, or was waited for long enough.
+
+        The task source admits rollouts as soon as a version is published. One that began on the
+        weights about to be replaced would be a version staler than it was admitted for.
+        """
+        if self._served is None:  # base weights: there is nothing to be behind of
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), NEWEST_SECONDS)
+
     async def run(self) -> None:
         """Follow the book until cancelled."""
         while True:
@@ -140,6 +156,7 @@ class PolicyServing:
         except EngineError as error:
             self.load_failures += 1
             self._trouble = str(error)
+            self._settled.set()  # nobody waits for weights that cannot be loaded
             logger.error(
                 "%s@%d cannot be loaded from %s, %s goes on: %s",
                 self.policy,
@@ -152,7 +169,16 @@ class PolicyServing:
             return
         self._trouble = ""
         self._served = target
+        if not self.waiting_for:
+            self._settled.set()
         logger.info("serving %s@%d", self.policy, target.version)
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        if self.waiting_for:
+            self._settled.clear()
+        else:
+            self._settled.set()
 
     async def _load(self, version: PolicyVersion) -> None:
         await self.engine.load(version.version, Path(version.uri))
