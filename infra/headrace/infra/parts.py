@@ -83,6 +83,7 @@ def build_parts(
         "HEADRACE_SPOOL_DIRECTORY": str(directory / "spool" / "gateway"),
         "HEADRACE_CHECKPOINT_DIRECTORY": str(directory / "checkpoints"),
         "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",  # engine and trainer share cores: no spinning for a turn
         "PYTHONUNBUFFERED": "1",
     }
     stages = [

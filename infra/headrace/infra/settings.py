@@ -88,7 +88,7 @@ class GatewaySettings:
     """Its port."""
     keys: str = field(default="", repr=False, metadata=SECRET)
     """API keys, separated by commas; empty: none asked (loopback only)."""
-    threads: int = 1
+    threads: int = 2
     """CPU threads of the built-in engine."""
     max_batch: int = 48
     """Requests decoded together at most."""
