@@ -25,7 +25,8 @@ def run(
     task_input: dict[str, Any], *, base_url: str, api_key: str, model: str = "calculator"
 ) -> dict[str, Any]:
     """Ask the model, execute the call it makes, return call and result (None: it made none)."""
-    client = _client().with_options(base_url=base_url, api_key=api_key)
+    # Enough retries, with their growing pauses, to sit out a restart of the server.
+    client = _client().with_options(base_url=base_url, api_key=api_key, max_retries=7)
     answer = client.chat.completions.create(
         model=model,
         messages=messages(task_input["question"]),  # type: ignore[arg-type]  # plain dicts

@@ -64,6 +64,9 @@ def _part(fields: dict[str, Any], *, running: bool) -> PartState:
 
 def _alive(pid: int, started: float) -> bool:
     try:  # the start time tells a supervisor from a later process with its id
-        return bool(abs(psutil.Process(pid).create_time() - started) < 1.0)
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended; its parent has not looked
+            return False
+        return bool(abs(process.create_time() - started) < 1.0)
     except psutil.NoSuchProcess:
         return False
