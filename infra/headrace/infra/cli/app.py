@@ -14,6 +14,8 @@ from rich.console import Console
 NO, WRONG_USE, NOT_RUNNING, INTERRUPTED = 1, 2, 3, 130
 VERBS = ("up", "down", "status", "doctor", "demo", "work", "sql")
 
+SETTINGS = typer.Option("--settings", help="Settings file instead of ./headrace.toml.")
+
 app = typer.Typer(
     name="headrace",
     help="Trains LLM agents continuously from the telemetry of the agents themselves.",
@@ -26,25 +28,44 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the console script."""
-    try:
-        for verb in VERBS:
-            import_module(f"headrace.infra.cli.{verb}")
-    except ModuleNotFoundError as error:
-        fail(
-            f"this command needs {error.name}, which the base install leaves out: "
-            "pip install 'headrace[all]'",
-            WRONG_USE,
-        )
+    lacking = _load_verbs()
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    if asked in lacking:
+        _fail_for_lack(asked, lacking[asked])
     from headrace.infra.errors import InfraError, SettingsError
 
     try:
         app()
+    except ModuleNotFoundError as error:
+        _fail_for_lack(asked, str(error.name))
     except SettingsError as error:
         fail(str(error), WRONG_USE)
     except InfraError as error:
         fail(str(error), NOT_RUNNING)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _load_verbs() -> dict[str, str]:
+    """Register the verbs; returns those that this installation cannot run, and what they lack.
+
+    A production agent's base installation runs `headrace work` and leaves the servers out.
+    """
+    lacking = {}
+    for verb in VERBS:
+        try:
+            import_module(f"headrace.infra.cli.{verb}")
+        except ModuleNotFoundError as error:
+            lacking[verb] = str(error.name)
+    return lacking
+
+
+def _fail_for_lack(verb: str, module: str) -> NoReturn:
+    fail(
+        f"`headrace {verb}` needs {module}, which this installation leaves out: "
+        "pip install 'headrace[all]'",
+        WRONG_USE,
+    )
 
 
 def fail(message: str, code: int) -> NoReturn:

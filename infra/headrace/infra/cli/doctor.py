@@ -14,8 +14,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from headrace.infra.cli.app import NO, app
-from headrace.infra.cli.up import SETTINGS
+from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.embedded import jvm
 from headrace.infra.embedded.artifacts import DOWNLOAD_MEGABYTES, cache_dir, missing
 from headrace.infra.errors import PortInUse

@@ -6,8 +6,7 @@ from typing import Annotated
 from rich.console import Console
 
 from headrace.infra import background
-from headrace.infra.cli.app import app
-from headrace.infra.cli.up import SETTINGS
+from headrace.infra.cli.app import SETTINGS, app
 from headrace.infra.settings import load
 
 

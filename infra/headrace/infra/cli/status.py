@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headrace.infra.cli.app import NOT_RUNNING, app
-from headrace.infra.cli.up import SETTINGS
+from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, app
 from headrace.infra.parts import heartbeat_file, read_heartbeat
 from headrace.infra.report import STYLES
 from headrace.infra.settings import Settings, load

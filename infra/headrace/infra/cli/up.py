@@ -9,11 +9,9 @@ import typer
 from rich.console import Console
 
 from headrace.infra import background
-from headrace.infra.cli.app import app
+from headrace.infra.cli.app import SETTINGS, app
 from headrace.infra.running import check_ports, fetch, running
 from headrace.infra.settings import load
-
-SETTINGS = typer.Option("--settings", help="Settings file instead of ./headrace.toml.")
 
 
 @app.command()

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.infra.cli.app import app
-from headrace.infra.cli.up import SETTINGS
+from headrace.infra.cli.app import SETTINGS, app
 from headrace.infra.runner import Runner
 from headrace.infra.settings import load
 from headrace.infra.work import runner_config
