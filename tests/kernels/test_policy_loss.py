@@ -1,6 +1,5 @@
 """`linear_policy_loss` against the float64 reference: forward, both gradients, memory, repeat."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,88 +7,22 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from headrace.kernels import LossConfig, linear_policy_loss
-from headrace.kernels.policy_loss.reference import linear_policy_loss_reference
-
-LOSSES = {
-    "reinforce-tis": LossConfig(kind="reinforce", tis_cap=2.0),
-    "ppo": LossConfig(clip_high=0.28, dual_clip=3.0),
-    "ppo-kl": LossConfig(kl_coef=0.04),
-}
-# Relative Frobenius error. Computation is fp32 whatever the inputs; with bf16 inputs each gradient
-# is rounded to bf16 once at the end: at most the unit roundoff, 2^-8.
-GRADIENT_ERROR = {torch.float32: 4e-6, torch.bfloat16: 2**-8}
-
-
-@dataclass
-class Case:
-    hidden: Tensor
-    weight: Tensor
-    targets: Tensor
-    columns: dict[str, Any]
-
-
-def make_case(
-    n: int = 37,
-    h: int = 24,
-    v: int = 101,
-    *,
-    dtype: torch.dtype = torch.float32,
-    logit_scale: float = 3.0,
-    seed: int = 0,
-) -> Case:
-    """Realistic logits: of standard deviation `logit_scale`, targets drawn from the softmax."""
-    g = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(n, h, generator=g)
-    weight = torch.randn(v, h, generator=g) * logit_scale / h**0.5
-    hidden, weight = hidden.to(dtype), weight.to(dtype)
-    logits = hidden.double() @ weight.double().t()
-    targets = torch.multinomial(torch.softmax(logits, -1), 1, generator=g)[:, 0]
-    targets[-1] = v - 1  # the last column
-    logp = torch.log_softmax(logits, -1).gather(1, targets[:, None])[:, 0].float()
-    advantages = torch.randn(n, generator=g)
-    advantages[::5] = 0.0
-    token_weights = torch.rand(n, generator=g) / n
-    token_weights[1::7] = 0.0
-    return Case(
-        hidden=hidden.requires_grad_(),
-        weight=weight.requires_grad_(),
-        targets=targets,
-        columns={
-            "advantages": advantages,
-            "behaviour_logp": logp + 0.3 * torch.randn(n, generator=g),
-            "token_weights": token_weights,
-            "reference_logp": logp + 0.2 * torch.randn(n, generator=g),
-        },
-    )
-
-
-def assert_matches_reference(case: Case, loss: LossConfig, chunk_rows: int | None = 8) -> None:
-    out = linear_policy_loss(
-        case.hidden, case.weight, case.targets, **case.columns, loss=loss, chunk_rows=chunk_rows
-    )
-    # Double copies, so that the reference's gradients stay float64.
-    hidden = case.hidden.detach().double().requires_grad_()
-    weight = case.weight.detach().double().requires_grad_()
-    expected, logp, entropy = linear_policy_loss_reference(
-        hidden, weight, case.targets, **case.columns, loss=loss
-    )
-    scale = max(1.0, float(logp.detach().abs().max()))
-    torch.testing.assert_close(out.logp.double(), logp.detach(), rtol=0, atol=1e-6 * scale)
-    torch.testing.assert_close(out.entropy.double(), entropy.detach(), rtol=0, atol=1e-5 * scale)
-    torch.testing.assert_close(out.loss.double(), expected, rtol=1e-5, atol=1e-6 * scale)
-    ours = torch.autograd.grad(out.loss, (case.hidden, case.weight))
-    theirs = torch.autograd.grad(expected, (hidden, weight))
-    for name, mine, exact in zip(("hidden", "weight"), ours, theirs, strict=True):
-        assert mine.dtype == case.hidden.dtype
-        error = float((mine.double() - exact).norm() / exact.norm().clamp(min=1e-30))
-        assert error <= GRADIENT_ERROR[case.hidden.dtype], f"gradient of {name}: {error:.2e}"
+from headrace.kernels import linear_policy_loss
+from headrace.kernels.linear_loss.reference import linear_policy_loss_reference
+from tests.kernels.cases import LOSSES, assert_matches_reference, make_case, whole_sequences
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_forward_and_gradients_match_float64(name: str, dtype: torch.dtype) -> None:
     assert_matches_reference(make_case(dtype=dtype), LOSSES[name])
+
+
+@pytest.mark.parametrize("name", ["gspo", "gspo-all"])
+def test_whole_sequences_match_float64(name: str) -> None:
+    case = make_case()
+    whole_sequences(case)
+    assert_matches_reference(case, LOSSES[name])
 
 
 @pytest.mark.parametrize("logit_scale", [1.0, 3.0, 6.0, 10.0])
@@ -115,7 +48,7 @@ def test_huge_logits_stay_finite_and_right() -> None:
     with torch.no_grad():
         case.weight.mul_(80.0 / (case.hidden @ case.weight.t()).abs().max())
         case.columns["behaviour_logp"] = linear_policy_loss(
-            case.hidden, case.weight, case.targets, **case.columns, loss=LOSSES["ppo"]
+            case.hidden, case.weight, case.targets, **case.arguments(LOSSES["ppo"])
         ).logp
     assert_matches_reference(case, LOSSES["ppo"])
 
@@ -145,11 +78,11 @@ def test_tied_weights_get_both_gradients() -> None:
     case = make_case()
     ids = torch.arange(len(case.targets)) % case.weight.shape[0]
     out = linear_policy_loss(
-        case.weight[ids], case.weight, case.targets, **case.columns, loss=LOSSES["ppo"]
+        case.weight[ids], case.weight, case.targets, **case.arguments(LOSSES["ppo"])
     )
     double = case.weight.detach().double().requires_grad_()
     expected, _, _ = linear_policy_loss_reference(
-        double[ids], double, case.targets, **case.columns, loss=LOSSES["ppo"]
+        double[ids], double, case.targets, **case.arguments(LOSSES["ppo"])
     )
     (mine,) = torch.autograd.grad(out.loss, case.weight)
     (exact,) = torch.autograd.grad(expected, double)
@@ -159,8 +92,8 @@ def test_tied_weights_get_both_gradients() -> None:
 def test_the_upstream_gradient_scales_ours() -> None:
     case = make_case()
     arguments = (case.hidden, case.weight, case.targets)
-    once = linear_policy_loss(*arguments, **case.columns, loss=LOSSES["ppo"]).loss
-    thrice = 3.0 * linear_policy_loss(*arguments, **case.columns, loss=LOSSES["ppo"]).loss
+    once = linear_policy_loss(*arguments, **case.arguments(LOSSES["ppo"])).loss
+    thrice = 3.0 * linear_policy_loss(*arguments, **case.arguments(LOSSES["ppo"])).loss
     (plain,) = torch.autograd.grad(once, case.hidden)
     (scaled,) = torch.autograd.grad(thrice, case.hidden)
     torch.testing.assert_close(scaled, 3.0 * plain)
@@ -170,13 +103,13 @@ def test_masked_rows_change_nothing_even_when_they_hold_nan() -> None:
     case = make_case()
     masked = case.columns["token_weights"] == 0
     arguments = (case.weight, case.targets)
-    clean = linear_policy_loss(case.hidden, *arguments, **case.columns, loss=LOSSES["ppo-kl"])
+    clean = linear_policy_loss(case.hidden, *arguments, **case.arguments(LOSSES["ppo-kl"]))
     for name in ("advantages", "behaviour_logp", "reference_logp"):
         case.columns[name][masked] = float("nan")
     dirty_hidden = case.hidden.detach().clone()
     dirty_hidden[masked] = float("nan")
     dirty_hidden.requires_grad_()
-    dirty = linear_policy_loss(dirty_hidden, *arguments, **case.columns, loss=LOSSES["ppo-kl"])
+    dirty = linear_policy_loss(dirty_hidden, *arguments, **case.arguments(LOSSES["ppo-kl"]))
     assert torch.equal(clean.loss, dirty.loss)
     inputs = torch.autograd.grad(clean.loss, (case.hidden, case.weight))
     others = torch.autograd.grad(dirty.loss, (dirty_hidden, case.weight))
@@ -187,7 +120,7 @@ def test_all_rows_masked_give_zero_and_no_gradient() -> None:
     case = make_case()
     case.columns["token_weights"].zero_()
     out = linear_policy_loss(
-        case.hidden, case.weight, case.targets, **case.columns, loss=LOSSES["ppo-kl"]
+        case.hidden, case.weight, case.targets, **case.arguments(LOSSES["ppo-kl"])
     )
     out.loss.backward()  # type: ignore[no-untyped-call]  # torch's own
     assert out.loss.item() == 0.0
@@ -200,30 +133,73 @@ def test_all_rows_masked_give_zero_and_no_gradient() -> None:
 
 def test_no_rows_at_all() -> None:
     case = make_case()
-    columns = {name: values[:0] for name, values in case.columns.items()}
-    out = linear_policy_loss(
-        case.hidden[:0], case.weight, case.targets[:0], **columns, loss=LOSSES["ppo"]
-    )
-    assert out.loss.item() == 0.0
+    case.columns = {name: values[:0] for name, values in case.columns.items()}
+    case.columns["cu_seqlens"] = torch.zeros(1, dtype=torch.int64)
+    for loss in LOSSES.values():
+        out = linear_policy_loss(
+            case.hidden[:0], case.weight, case.targets[:0], **case.arguments(loss)
+        )
+        assert out.loss.item() == 0.0
 
 
 def test_a_frozen_head_gets_no_gradient() -> None:
     case = make_case()
     case.weight.requires_grad_(False)
     out = linear_policy_loss(
-        case.hidden, case.weight, case.targets, **case.columns, loss=LOSSES["ppo"]
+        case.hidden, case.weight, case.targets, **case.arguments(LOSSES["ppo"])
     )
     out.loss.backward()  # type: ignore[no-untyped-call]  # torch's own
     assert case.weight.grad is None
     assert case.hidden.grad is not None
 
 
+@pytest.mark.parametrize("name", ["ppo", "gspo-all"])
+def test_a_bound_on_the_rows_changes_nothing(name: str) -> None:
+    case = make_case()
+    masked = case.columns["token_weights"] == 0
+    with torch.no_grad():
+        case.hidden[masked] = float("nan")
+    arguments = (case.hidden, case.weight, case.targets)
+    counted = linear_policy_loss(*arguments, **case.arguments(LOSSES[name]))
+    for bound in (int((~masked).sum()), len(masked)):
+        bounded = linear_policy_loss(
+            *arguments, **case.arguments(LOSSES[name]), active_rows=bound, chunk_rows=8
+        )
+        torch.testing.assert_close(bounded.loss, counted.loss)
+        mine = torch.autograd.grad(bounded.loss, arguments[:2])
+        theirs = torch.autograd.grad(counted.loss, arguments[:2], retain_graph=True)
+        for ours, other in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(ours, other)
+
+
+def test_too_low_a_bound_on_the_rows_makes_the_loss_nan() -> None:
+    case = make_case()
+    out = linear_policy_loss(
+        case.hidden, case.weight, case.targets, **case.arguments(LOSSES["ppo"]), active_rows=3
+    )
+    assert out.loss.isnan()
+
+
+def test_the_gradient_of_the_head_may_be_added_to_a_main_gradient() -> None:
+    case = make_case(dtype=torch.bfloat16)
+    arguments = (case.hidden, case.weight, case.targets)
+    out = linear_policy_loss(*arguments, **case.arguments(LOSSES["ppo-kl"]))
+    grad_hidden, grad_weight = torch.autograd.grad(out.loss, arguments[:2])
+    main_grad = torch.full(case.weight.shape, 2.0)
+    added = linear_policy_loss(*arguments, **case.arguments(LOSSES["ppo-kl"]), main_grad=main_grad)
+    added.loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+    assert case.weight.grad is None
+    assert case.hidden.grad is not None
+    assert torch.equal(case.hidden.grad, grad_hidden)
+    torch.testing.assert_close(main_grad - 2.0, grad_weight.float(), rtol=2**-8, atol=1e-6)
+
+
 def test_without_grad_mode_the_loss_is_the_same() -> None:
     case = make_case()
     arguments = (case.hidden, case.weight, case.targets)
-    trained = linear_policy_loss(*arguments, **case.columns, loss=LOSSES["ppo-kl"])
+    trained = linear_policy_loss(*arguments, **case.arguments(LOSSES["ppo-kl"]))
     with torch.no_grad():
-        scored = linear_policy_loss(*arguments, **case.columns, loss=LOSSES["ppo-kl"])
+        scored = linear_policy_loss(*arguments, **case.arguments(LOSSES["ppo-kl"]))
     torch.testing.assert_close(scored.loss, trained.loss.detach())
     assert not scored.loss.requires_grad
 
@@ -254,8 +230,7 @@ def test_no_tensor_of_all_logits_is_made(dtype: torch.dtype) -> None:
             case.hidden,
             case.weight,
             case.targets,
-            **case.columns,
-            loss=LOSSES["ppo-kl"],
+            **case.arguments(LOSSES["ppo-kl"]),
             chunk_rows=chunk_rows,
         ).loss.backward()  # type: ignore[no-untyped-call]  # torch's own
     assert largest.elements <= chunk_rows * v
@@ -264,9 +239,9 @@ def test_no_tensor_of_all_logits_is_made(dtype: torch.dtype) -> None:
 def test_rows_without_advantage_cost_no_gradient_work(monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case()
     case.columns["advantages"].zero_()
-    monkeypatch.setattr("headrace.kernels.policy_loss.torch._logit_gradient", None)
+    monkeypatch.setattr("headrace.kernels.linear_loss.torch._add_gradients", None)
     out = linear_policy_loss(
-        case.hidden, case.weight, case.targets, **case.columns, loss=LOSSES["ppo"]
+        case.hidden, case.weight, case.targets, **case.arguments(LOSSES["ppo"])
     )
     out.loss.backward()  # type: ignore[no-untyped-call]  # torch's own
     assert out.loss.item() == 0.0
@@ -280,7 +255,7 @@ def test_a_repeat_is_bitwise_equal(dtype: torch.dtype) -> None:
 
     def once() -> tuple[Tensor, ...]:
         out = linear_policy_loss(
-            case.hidden, case.weight, case.targets, **case.columns, loss=LOSSES["ppo-kl"]
+            case.hidden, case.weight, case.targets, **case.arguments(LOSSES["ppo-kl"])
         )
         return (*torch.autograd.grad(out.loss, (case.hidden, case.weight)), out.loss, out.logp)
 
@@ -300,6 +275,12 @@ def test_a_repeat_is_bitwise_equal(dtype: torch.dtype) -> None:
         ({"weight": torch.zeros(101, 5)}, "weight"),
         ({"chunk_rows": 0}, "chunk_rows"),
         ({"impl": "cuda"}, "impl"),
+        ({"active_rows": 4}, "active_rows"),
+        ({"memory_budget": 0}, "memory_budget"),
+        ({"main_grad": torch.zeros(101, 24, dtype=torch.bfloat16)}, "main_grad"),
+        ({"loss": LOSSES["gspo"], "cu_seqlens": None}, "cu_seqlens"),
+        ({"loss": LOSSES["gspo"], "cu_seqlens": torch.tensor([0.0, 3.0])}, "cu_seqlens"),
+        ({"loss": LOSSES["decoupled-masked"]}, "mis_bounds"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(change: dict[str, Any], message: str) -> None:
@@ -308,8 +289,7 @@ def test_inputs_that_do_not_fit_are_refused(change: dict[str, Any], message: str
         "hidden": case.hidden,
         "weight": case.weight,
         "targets": case.targets,
-        **case.columns,
-        "loss": LOSSES["ppo"],
+        **case.arguments(LOSSES["ppo"]),
     }
     with pytest.raises(ValueError, match=message):
         linear_policy_loss(**{**arguments, **change})

@@ -1,12 +1,14 @@
 """`linear_logp` and the checks that every function on an LM head shares."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Impl = Literal["auto", "torch"]
+from headrace.kernels.implementation import Impl, check_impl, choose
+from headrace.kernels.logp.operators import linear_logp_operator
+
+TRITON_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True, eq=False)
@@ -34,22 +36,19 @@ def linear_logp(
     [N]. Forward only; never holds more than chunk_rows · V logits. Raises ValueError on shapes,
     dtypes or targets that do not fit.
     """
-    from headrace.kernels.logp.torch import linear_logp_torch
-
     check_linear(hidden, weight, targets)
     check_impl(impl)
-    return linear_logp_torch(
+    if chunk_rows is not None and chunk_rows < 1:
+        raise ValueError(f"chunk_rows is {chunk_rows}: it must be at least 1, or None")
+    logp, lse, entropy = linear_logp_operator(
         hidden.detach(),
         weight.detach(),
         targets,
         inverse_temperature(temperature, hidden),
         chunk_rows,
+        choose(impl, hidden, TRITON_DTYPES),
     )
-
-
-def check_impl(impl: str) -> None:
-    if impl not in ("auto", "torch"):
-        raise ValueError(f"impl {impl!r} is unknown: use 'auto' or 'torch'")
+    return LogProbs(logp=logp, lse=lse, entropy=entropy)
 
 
 def check_linear(hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
@@ -64,6 +63,8 @@ def check_linear(hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
     if targets.dtype != torch.int64:
         raise ValueError(f"targets are {targets.dtype}: they must be int64")
     # On an accelerator the check would stop the host; the gather itself traps there.
+    if torch.compiler.is_compiling():
+        return
     if targets.device.type == "cpu" and targets.numel():
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= weight.shape[0]:

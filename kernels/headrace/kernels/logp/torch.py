@@ -43,8 +43,6 @@ def rows_per_chunk(chunk_rows: int | None, weight: Tensor) -> int:
     """Rows whose logits are held at once."""
     if chunk_rows is None:
         return max(1, CHUNK_ELEMENTS // max(1, weight.shape[0]))
-    if chunk_rows < 1:
-        raise ValueError(f"chunk_rows is {chunk_rows}: it must be at least 1, or None")
     return chunk_rows
 
 
@@ -52,7 +50,11 @@ def softmax_block(
     hidden: Tensor, weight: Tensor, targets: Tensor, inverse_temperature: Tensor
 ) -> Softmax:
     """Softmax statistics of a few rows [C, H]; holds two buffers of C · V."""
-    logits = _logits(hidden, weight).mul_(inverse_temperature[:, None])
+    return softmax_of(_logits(hidden, weight).mul_(inverse_temperature[:, None]), targets)
+
+
+def softmax_of(logits: Tensor, targets: Tensor) -> Softmax:
+    """Softmax statistics of logits [C, V], which are overwritten."""
     # Shifted by the row's maximum, so that log-probabilities near 0 keep their precision.
     peak = logits.amax(dim=-1, keepdim=True)
     logits.sub_(peak)

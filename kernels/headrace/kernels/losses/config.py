@@ -1,8 +1,9 @@
 """Which row loss, and its constants."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 LOG_RATIO_LIMIT = 20.0
 """Log-ratios are clamped to ± this before `exp`; beyond it the derivative is zero."""
@@ -10,8 +11,6 @@ LOG_RATIO_LIMIT = 20.0
 LossKind = Literal["reinforce", "ppo", "gspo", "cispo", "sapo"]
 KlKind = Literal["k1", "k2", "k3"]
 Correction = Literal["none", "tis", "mis"]
-
-CLIPPED_KINDS = ("ppo", "gspo", "cispo")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -119,3 +118,38 @@ class LossConfig:
     def needs_every_row(self) -> bool:
         """Whether rows of zero advantage have a gradient too."""
         return self.kl_coef > 0.0 or self.entropy_coef > 0.0
+
+    def encode(self) -> tuple[str, list[float]]:
+        """As a name and numbers, which is what an operator can take."""
+        low, high = self.weight_bounds
+        numbers = [
+            self.clip_low,
+            self.clip_high,
+            math.inf if self.dual_clip is None else self.dual_clip,
+            self.sapo_tau_positive,
+            self.sapo_tau_negative,
+            low,
+            high,
+            self.kl_coef,
+            self.entropy_coef,
+        ]
+        return f"{self.kind} {self.correction} {self.kl_kind}", numbers
+
+
+def decode(name: str, numbers: Sequence[float]) -> LossConfig:
+    """The configuration that `LossConfig.encode` gave."""
+    kind, correction, kl_kind = name.split()
+    clip_low, clip_high, dual, positive, negative, low, high, kl_coef, entropy_coef = numbers
+    return LossConfig(
+        kind=cast(LossKind, kind),
+        clip_low=clip_low,
+        clip_high=clip_high,
+        dual_clip=None if math.isinf(dual) else dual,
+        sapo_tau_positive=positive,
+        sapo_tau_negative=negative,
+        tis_cap=high if correction == "tis" else None,
+        mis_bounds=(low, high) if correction == "mis" else None,
+        kl_coef=kl_coef,
+        kl_kind=cast(KlKind, kl_kind),
+        entropy_coef=entropy_coef,
+    )

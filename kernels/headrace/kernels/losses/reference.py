@@ -3,6 +3,8 @@
 For tests. Stop-gradients are written as `detach`; nothing here is shared with the torch path.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -45,8 +47,10 @@ def row_loss_reference(
             kept = torch.clip(ratio, 1 - loss.clip_low, 1 + loss.clip_high)
             value = -kept.detach() * advantage * logp
         case "sapo":
-            tau = torch.where(advantage > 0, loss.sapo_tau_positive, loss.sapo_tau_negative)
-            tau = tau.double()
+            up, down = (
+                torch.full_like(mu, tau) for tau in (loss.sapo_tau_positive, loss.sapo_tau_negative)
+            )
+            tau = torch.where(advantage > 0, up, down)
             value = -advantage * 4 / tau / (1 + torch.exp(-tau * (ratio - 1)))
 
     if loss.correction != "none":
@@ -81,7 +85,7 @@ def _exp(log_ratio: Tensor) -> Tensor:
 def _sequence_mean(values: Tensor, cu_seqlens: Tensor, mask: Tensor | None) -> Tensor:
     out = torch.zeros_like(values)
     bounds = cu_seqlens.tolist()
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         part = values[start:stop]
         kept = part if mask is None else part[mask[start:stop]]
         if kept.numel():

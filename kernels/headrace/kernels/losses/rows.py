@@ -112,6 +112,10 @@ def check_given(
             f"{field} with kind {loss.kind!r} needs proximal_logp: against the behaviour policy "
             f"the ratio is corrected already. Pass proximal_logp, or set {field} to None"
         )
+    if cu_seqlens is not None and (cu_seqlens.ndim != 1 or cu_seqlens.is_floating_point()):
+        raise ValueError(
+            f"cu_seqlens is {cu_seqlens.dtype} {tuple(cu_seqlens.shape)}: it must be integers [S+1]"
+        )
     if loss.needs_sequences and cu_seqlens is None:
         raise ValueError(f"kind {loss.kind!r} needs cu_seqlens, the bounds of its sequences")
 
@@ -139,11 +143,8 @@ def _clipped(
     logp: Tensor, old: Tensor, advantages: Tensor, loss: LossConfig, sequence: Tensor | None
 ) -> _Policy:
     """PPO, or GSPO where `sequence` holds the mean log-ratio of each row's sequence."""
-    if sequence is None:
-        log_ratio = logp - old
-    else:
-        # The value is the sequence's, the derivative the token's own (GSPO-token).
-        log_ratio = sequence + (logp - logp.detach())
+    # GSPO-token: the value is the sequence's, the derivative the token's own.
+    log_ratio = logp - old if sequence is None else sequence + (logp - logp.detach())
     ratio = clamp_log_ratio(log_ratio).exp()
     plain = -advantages * ratio
     bounded = -advantages * ratio.clamp(1.0 - loss.clip_low, 1.0 + loss.clip_high)
@@ -178,7 +179,8 @@ def _cispo(logp: Tensor, old: Tensor, advantages: Tensor, loss: LossConfig) -> _
 def _sapo(logp: Tensor, old: Tensor, advantages: Tensor, loss: LossConfig) -> _Policy:
     log_ratio = logp - old
     ratio = clamp_log_ratio(log_ratio).exp()
-    tau = torch.where(advantages > 0, loss.sapo_tau_positive, loss.sapo_tau_negative)
+    tau = torch.full_like(advantages, loss.sapo_tau_negative)
+    tau = tau.masked_fill(advantages > 0, loss.sapo_tau_positive)
     gate = torch.sigmoid(tau * (ratio - 1.0))
     slope = -advantages * ratio * 4.0 * gate * (1.0 - gate)
     never = torch.zeros_like(logp, dtype=torch.bool)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 def segment_of_rows(cu_seqlens: Tensor, rows: int) -> Tensor:
     """Sequence of every row [N]; rows after the last bound get the number of sequences."""
-    places = torch.arange(rows, device=cu_seqlens.device, dtype=cu_seqlens.dtype)
-    return torch.bucketize(places, cu_seqlens[1:].contiguous(), right=True)
+    places = torch.arange(rows, device=cu_seqlens.device)
+    return torch.bucketize(places, cu_seqlens[1:].long(), right=True)
 
 
 def segment_means_of_rows(values: Tensor, cu_seqlens: Tensor, mask: Tensor | None) -> Tensor:
@@ -20,7 +20,7 @@ def segment_means_of_rows(values: Tensor, cu_seqlens: Tensor, mask: Tensor | Non
         return held
     # A last segment, to the end, so that every row has one.
     end = torch.full_like(cu_seqlens[:1], rows)
-    bounds = torch.cat((cu_seqlens, end))
+    bounds = torch.cat((cu_seqlens, end)).long()
     sums, counts = (
         torch.segment_reduce(part, "sum", offsets=bounds, axis=0, unsafe=True)
         for part in (held, kept)

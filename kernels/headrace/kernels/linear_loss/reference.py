@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.logp.reference import linear_logp_reference
-from headrace.kernels.losses import LossConfig, row_loss
+from headrace.kernels.losses import LossConfig
+from headrace.kernels.losses.reference import row_loss_reference
 
 
 def linear_policy_loss_reference(
@@ -19,18 +20,22 @@ def linear_policy_loss_reference(
     loss: LossConfig,
     reference_logp: Tensor | None = None,
     proximal_logp: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(loss, logp, entropy) in float64; autograd leads through all of it to the inputs."""
     stats = linear_logp_reference(hidden, weight, targets, temperature)
-    rows = row_loss(
-        stats.logp,
-        advantages=advantages.double(),
-        behaviour_logp=behaviour_logp.double(),
-        loss=loss,
-        reference_logp=None if reference_logp is None else reference_logp.double(),
-        proximal_logp=None if proximal_logp is None else proximal_logp.double(),
-    )
     weights = token_weights.double()
+    rows = row_loss_reference(
+        stats.logp,
+        advantages=advantages,
+        behaviour_logp=behaviour_logp,
+        loss=loss,
+        reference_logp=reference_logp,
+        proximal_logp=proximal_logp,
+        entropy=stats.entropy,
+        cu_seqlens=cu_seqlens,
+        mask=weights != 0,
+    )
     # A masked row may hold anything, NaN included: it must not reach the sum.
-    total = torch.where(weights != 0, weights * rows.loss, 0.0).sum()
+    total = torch.where(weights != 0, weights * rows, 0.0).sum()
     return total, stats.logp, stats.entropy

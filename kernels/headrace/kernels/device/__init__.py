@@ -1,0 +1,1 @@
+"""Triton kernels that the losses share. Importing anything here imports Triton."""

@@ -1,0 +1,242 @@
+"""Triton kernels around the library's matrix products.
+
+One pass (6·N·H·V operations): exp(logit - offset) of a block of rows is stored in the inputs' type;
+every loss then only scales its rows, so both gradients are plain products with it. Recomputing
+(8·N·H·V): log-probabilities first, then the same with the log-sum-exp as offset, a strip of the
+vocabulary at a time over all rows.
+"""
+
+import torch
+from torch import Tensor
+
+from headrace.kernels.device.head import (
+    Block,
+    add_product,
+    exponents_buffer,
+    gather,
+    offsets,
+    product,
+    row_scales,
+    scatter_rows,
+    score_rows,
+    softmax_sums,
+    statistics,
+    to_gradient,
+)
+from headrace.kernels.device.rows import row_slopes, row_sums
+from headrace.kernels.linear_loss.plan import Gradients, Plan
+from headrace.kernels.linear_loss.rows import RowInputs, poison_if_cut, select_rows
+from headrace.kernels.logp.triton import CHUNK_ROWS
+from headrace.kernels.losses import LossConfig
+from headrace.kernels.scan.means import sequence_means
+
+LEAST_ROWS = 2048
+"""Below this many rows a block, reading and writing the head's gradient costs more than
+recomputing."""
+LEAST_COLUMNS = 1024
+"""Narrowest strip of the vocabulary."""
+ROW_MULTIPLE = 128
+
+
+class _Work:
+    """One call: its inputs, and the outputs that its parts fill."""
+
+    def __init__(
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        rows: RowInputs,
+        loss: LossConfig,
+        plan: Plan,
+        main_grad: Tensor | None,
+    ) -> None:
+        self.hidden, self.rows, self.loss, self.plan = hidden, rows, loss, plan
+        self.weight = weight if weight.stride(1) == 1 else weight.contiguous()
+        self.columns = torch.stack(
+            (
+                rows.advantages,
+                rows.behaviour_logp,
+                rows.token_weights,
+                rows.inverse_temperature,
+            )
+        )
+        self.logp = torch.zeros(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        self.entropy = torch.zeros_like(self.logp)
+        self.grad_hidden: Tensor | None = None
+        if plan.want_hidden:
+            self.grad_hidden = torch.zeros(hidden.shape, dtype=hidden.dtype, device=hidden.device)
+        self.main_grad = main_grad
+        self.grad_weight: Tensor | None = None
+
+    def block(self, index: Tensor) -> Block:
+        """The rows at `index`; masked ones come along only where the host does not count."""
+        active = None if self.plan.active_rows is None else self.rows.active
+        return gather(self.hidden, self.rows.targets, self.rows.inverse_temperature, index, active)
+
+    def score(self, index: Tensor) -> list[Tensor]:
+        """Log-probability and entropy of the rows at `index`; their log-sum-exp by blocks."""
+        return [
+            score_rows(self.block(part), self.weight, self.logp, self.entropy)
+            for part in torch.split(index, CHUNK_ROWS)
+            if part.numel()
+        ]
+
+    def sequence_means(self) -> Tensor | None:
+        """Mean log-ratio of each row's sequence, where the loss needs it."""
+        return sequence_means(self.logp, self.rows) if self.loss.needs_sequences else None
+
+    def slopes(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        return row_slopes(
+            index,
+            self.logp,
+            self.entropy,
+            self.columns,
+            self.rows,
+            self.sequence_means(),
+            self.loss,
+        )
+
+    def one_pass(self, index: Tensor, step: int) -> None:
+        """Both gradients of the rows at `index`, `step` rows at a time."""
+        parts = torch.split(index, step)
+        gradient: Tensor | None = None
+        buffer = exponents_buffer(parts[0].shape[0], self.weight.shape[0], self.weight)
+        for part in parts:
+            block = self.block(part)
+            offset = offsets(block, self.weight, self.rows.behaviour_logp[part])
+            exponents = buffer[: part.shape[0]]
+            sums = softmax_sums(block, self.weight, offset, exponents)
+            total = statistics(block, offset, sums, self.logp, self.entropy).total
+            slope, outer = self.slopes(part)
+            scale, scaled = self._prepare(exponents, block, total, slope, outer)
+            if self.grad_hidden is not None:
+                scatter_rows(product(exponents, self.weight), scale, part, self.grad_hidden)
+            if scaled is None:
+                continue
+            if self.main_grad is not None:
+                add_product(self.main_grad, exponents.t(), scaled)
+            elif len(parts) == 1:
+                self.grad_weight = exponents.t() @ scaled
+            elif gradient is None:
+                gradient = product(exponents.t(), scaled)
+            else:
+                add_product(gradient, exponents.t(), scaled)
+        if gradient is not None:
+            self.grad_weight = gradient.to(self.weight.dtype)
+
+    def recompute(self, index: Tensor, width: int) -> None:
+        """Both gradients of the rows at `index`, `width` columns of the vocabulary at a time."""
+        lse = torch.cat(self.score(index))
+        slope, outer = self.slopes(index)
+        block, total = self.block(index), torch.ones_like(slope)
+        vocabulary = self.weight.shape[0]
+        sum_hidden = None
+        if self.grad_hidden is not None:
+            sum_hidden = torch.zeros(block.hidden.shape, dtype=torch.float32, device=lse.device)
+        if self.plan.want_weight and self.main_grad is None:
+            self.grad_weight = torch.empty_like(self.weight)
+        scale, scaled = row_scales(
+            block,
+            slope,
+            outer,
+            total,
+            entropy=self.loss.entropy_coef > 0.0,
+            scaled=self.plan.want_weight,
+        )
+        buffer = exponents_buffer(index.shape[0], min(width, vocabulary), self.weight)
+        for start in range(0, vocabulary, width):
+            strip = self.weight[start : start + width]
+            exponents = buffer[:, : strip.shape[0]]
+            softmax_sums(block, strip, lse, exponents, targets=False)
+            to_gradient(
+                exponents,
+                block,
+                self.logp,
+                self.entropy,
+                total,
+                slope,
+                self.loss.entropy_coef,
+                start,
+            )
+            if sum_hidden is not None:
+                add_product(sum_hidden, exponents, strip)
+            if scaled is None:
+                continue
+            if self.main_grad is not None:
+                add_product(self.main_grad[start : start + width], exponents.t(), scaled)
+            elif self.grad_weight is not None:
+                torch.mm(exponents.t(), scaled, out=self.grad_weight[start : start + width])
+        if sum_hidden is not None and self.grad_hidden is not None:
+            scatter_rows(sum_hidden, scale, index, self.grad_hidden)
+
+    def _prepare(
+        self, exponents: Tensor, block: Block, total: Tensor, slope: Tensor, outer: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        coefficient = self.loss.entropy_coef
+        to_gradient(exponents, block, self.logp, self.entropy, total, slope, coefficient)
+        return row_scales(
+            block,
+            slope,
+            outer,
+            total,
+            entropy=coefficient > 0.0,
+            scaled=self.plan.want_weight,
+        )
+
+
+def gradients_triton(
+    hidden: Tensor,
+    weight: Tensor,
+    rows: RowInputs,
+    loss: LossConfig,
+    plan: Plan,
+    main_grad: Tensor | None,
+) -> Gradients:
+    """Loss, metrics and gradients after the checks of `linear_policy_loss`."""
+    work = _Work(hidden, weight, rows, loss, plan, main_grad)
+    chosen = select_rows(rows, loss, gradients=plan.any_gradient, active_rows=plan.active_rows)
+    work.score(chosen.resting)
+    if count := chosen.learning.shape[0]:
+        step = rows_at_once(count, weight, loss, plan)
+        if step is None:
+            work.recompute(chosen.learning, columns_at_once(count, weight, plan))
+        else:
+            work.one_pass(chosen.learning, step)
+    if plan.active_rows is not None:
+        work.logp = torch.where(rows.active, work.logp, 0.0)
+        work.entropy = torch.where(rows.active, work.entropy, 0.0)
+    total, metrics = row_sums(
+        work.logp, work.entropy, work.columns, rows, work.sequence_means(), loss
+    )
+    grad_weight = work.grad_weight
+    if plan.want_weight and main_grad is None and grad_weight is None:
+        grad_weight = torch.zeros_like(weight)
+    return Gradients(
+        loss=poison_if_cut(total, rows, plan.active_rows),
+        logp=work.logp,
+        entropy=work.entropy,
+        metrics=metrics,
+        grad_hidden=work.grad_hidden,
+        grad_weight=grad_weight,
+    )
+
+
+def rows_at_once(count: int, weight: Tensor, loss: LossConfig, plan: Plan) -> int | None:
+    """Rows a block of the one-pass path, or None for the recomputing path.
+
+    A loss over sequences needs all rows in one block: slopes come after every log-probability.
+    """
+    most = plan.chunk_rows or plan.memory_budget // (weight.shape[0] * weight.element_size())
+    if most >= count:
+        return count
+    if loss.needs_sequences or (plan.chunk_rows is None and most < LEAST_ROWS):
+        return None
+    blocks = -(-count // most)
+    even = -(-count // blocks)
+    return min(most, -(-even // ROW_MULTIPLE) * ROW_MULTIPLE)
+
+
+def columns_at_once(count: int, weight: Tensor, plan: Plan) -> int:
+    """Columns a strip of the recomputing path."""
+    fitting = plan.memory_budget // (count * weight.element_size())
+    return max(LEAST_COLUMNS, fitting // ROW_MULTIPLE * ROW_MULTIPLE)

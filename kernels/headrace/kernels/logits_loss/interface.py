@@ -1,0 +1,103 @@
+"""`policy_loss`: the public signature and its checks."""
+
+import torch
+from torch import Tensor
+
+from headrace.kernels.implementation import Impl, check_impl, choose
+from headrace.kernels.linear_loss.interface import PolicyLoss
+from headrace.kernels.linear_loss.operators import with_gradients
+from headrace.kernels.logits_loss.operators import policy_gradients
+from headrace.kernels.logp.interface import check_rows, compute_dtype, inverse_temperature
+from headrace.kernels.losses import LossConfig
+from headrace.kernels.losses.metrics import METRICS
+from headrace.kernels.losses.rows import check_given
+
+TRITON_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+
+
+def policy_loss(
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    advantages: Tensor,
+    behaviour_logp: Tensor,
+    token_weights: Tensor,
+    temperature: float | Tensor = 1.0,
+    loss: LossConfig,
+    reference_logp: Tensor | None = None,
+    proximal_logp: Tensor | None = None,
+    cu_seqlens: Tensor | None = None,
+    impl: Impl = "auto",
+    inplace: bool = False,
+) -> PolicyLoss:
+    """As `linear_policy_loss`, for logits [N, V] that exist already (fp32, bf16 or fp16).
+
+    Each row is read, then read once more and written as its gradient while it is still in the
+    cache; rows of zero weight are not read. `inplace` writes the gradient over the logits, which
+    nothing else may then need (autograd notices if an earlier operation does); without it the
+    gradient takes as much memory again. Deterministic. Raises ValueError on inputs that do not fit.
+    """
+    _check_logits(logits, targets)
+    check_impl(impl)
+    check_given(loss, reference_logp, proximal_logp, cu_seqlens)
+    rows, dtype = logits.shape[0], compute_dtype(logits)
+
+    def column(name: str, values: Tensor) -> Tensor:
+        check_rows(name, values, rows)
+        return values.detach().to(dtype)
+
+    def optional(name: str, values: Tensor | None) -> Tensor | None:
+        return None if values is None else column(name, values)
+
+    wanted = torch.is_grad_enabled() and logits.requires_grad
+    grad = None
+    if wanted:
+        grad = logits.detach() if inplace else torch.empty_like(logits.detach())
+    name, numbers = loss.encode()
+    value, logp, entropy, metrics = policy_gradients(
+        logits.detach(),
+        targets,
+        torch.stack(
+            (
+                column("advantages", advantages),
+                column("behaviour_logp", behaviour_logp),
+                column("token_weights", token_weights),
+                inverse_temperature(temperature, logits),
+            )
+        ),
+        optional("reference_logp", reference_logp),
+        optional("proximal_logp", proximal_logp),
+        cu_seqlens,
+        grad,
+        name,
+        numbers,
+        choose(impl, logits, TRITON_DTYPES),
+    )
+    if grad is not None:
+        if inplace:
+            torch.autograd.graph.increment_version(logits)
+        value = with_gradients(value, logits, logits.new_empty(0), grad, grad.new_empty(0))
+    return PolicyLoss(
+        loss=value,
+        logp=logp,
+        entropy=entropy,
+        metrics=dict(zip(METRICS, metrics.unbind(), strict=True)),
+    )
+
+
+def _check_logits(logits: Tensor, targets: Tensor) -> None:
+    if logits.ndim != 2 or not logits.is_floating_point() or not logits.is_contiguous():
+        raise ValueError(
+            f"logits are {logits.dtype} {tuple(logits.shape)}: they must be floating, contiguous "
+            "[N, V]"
+        )
+    check_rows("targets", targets, logits.shape[0])
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets are {targets.dtype}: they must be int64")
+    if torch.compiler.is_compiling():
+        return
+    # On an accelerator the check would stop the host; such rows become NaN or trap there.
+    if targets.device.type == "cpu" and targets.numel():
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= logits.shape[1]:
+            raise ValueError(f"targets span {low}..{high}, vocabulary is {logits.shape[1]} tokens")

@@ -1,0 +1,202 @@
+"""Compiles every Triton kernel for a GPU that need not be there, and prints what came out as JSON.
+
+Run in a process of its own, without Triton's interpreter:
+`python -m tests.kernels.compile_ahead [90 80]`.
+"""
+# mypy: disable-error-code="no-untyped-call"
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import triton
+import triton.backends.nvidia
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from headrace.kernels.device import glue, linear, rows, tiles
+from headrace.kernels.logits_loss import triton as logits
+from headrace.kernels.losses import LossConfig
+from headrace.kernels.scan import triton as scan
+
+TOOLS = Path(triton.backends.nvidia.__file__).parent / "bin"
+FLOATS = (
+    *("clip_low", "clip_high", "dual_clip", "tau_positive", "tau_negative", "weight_low"),
+    *("weight_high", "kl_coef", "entropy_coef", "gamma", "lam", "coefficient"),
+)
+MATRICES = ("hidden_ptr", "weight_ptr", "exponents_ptr", "scaled_ptr", "out_ptr", "grad_ptr")
+Kernel = tuple[str, Any, dict[str, str], dict[str, Any], dict[str, int]]
+
+
+def matrix_kernels(arch: int) -> Iterator[Kernel]:
+    """The LM head's product with every tile that this architecture uses."""
+    if arch < 90:
+        return  # the library's product is used there
+    for kind, tile in product(("bf16", "fp16"), (tiles.NARROW, tiles.WIDE)):
+        for store in (True, False) if kind == "bf16" else (False,):
+            for targets in (True, False) if store else (True,):
+                flags = "-".join(
+                    (
+                        kind,
+                        "store" if store else "stats",
+                        *(("targets",) if targets else ()),
+                        f"{tile.rows}x{tile.columns}",
+                    )
+                )
+                half = tile.columns // tile.split
+                signature = {
+                    "hidden": f"tensordesc<{kind}[{tile.rows}, {tile.depth}]>",
+                    "weight": f"tensordesc<{kind}[{tile.columns}, {tile.depth}]>",
+                    "exponents": f"tensordesc<{kind}[{tile.rows}, {half}]>",
+                    "inverse_ptr": "*fp32",
+                    "offset_ptr": "*fp32",
+                    "targets_ptr": "*i64",
+                    "target_ptr": "*fp32",
+                    "peak_ptr": "*fp32",
+                    "sum_ptr": "*fp32",
+                    "weighted_ptr": "*fp32",
+                    **dict.fromkeys(("row_count", "column_count", "depth"), "i32"),
+                }
+                constants = {
+                    "BLOCK_M": tile.rows,
+                    "BLOCK_N": tile.columns,
+                    "BLOCK_K": tile.depth,
+                    "SPLIT": tile.split,
+                    "STORE": store,
+                    "TARGETS": targets,
+                    "UPCAST": False,
+                    **({} if store else {"exponents": None, "offset_ptr": None}),
+                    **({} if not store else {"peak_ptr": None}),
+                    **({} if targets else {"targets_ptr": None, "target_ptr": None}),
+                }
+                options = {"num_warps": tile.warps, "num_stages": tile.stages}
+                yield f"linear-{flags}", linear.linear_kernel, signature, constants, options
+
+
+def pointer_kernels() -> Iterator[Kernel]:
+    """All others; argument types follow from their names."""
+    wide = {"ROWS": 1, "BLOCK": 1024}
+    for store in (True, False):
+        yield _plain(
+            f"strip-{'store' if store else 'stats'}",
+            linear.strip_kernel,
+            {**wide, "STORE": store, "TARGETS": True},
+        )
+    yield _plain("offset", glue.offset_kernel, wide)
+    for peak in (True, False):
+        yield _plain(f"combine-{peak}", glue.combine_kernel, {"PEAK": peak, "BLOCK": 128})
+    yield _plain("scale", glue.scale_kernel, {**wide, "ENTROPY": False, "HIDDEN": True})
+    yield _plain("fix", glue.fix_kernel, {"BLOCK": 128})
+    yield _plain("bonus", glue.bonus_kernel, wide)
+    yield _plain("scatter", glue.scatter_kernel, wide)
+    for name in ("gae", "returns", "sums"):
+        yield _plain(f"scan-{name}", getattr(scan, f"_{name}_kernel"), {"BLOCK": 1024})
+    for loss in (
+        LossConfig(kind="reinforce", tis_cap=2.0),
+        LossConfig(kind="ppo", kl_coef=0.1, mis_bounds=(0.5, 2.0)),
+        LossConfig(kind="gspo", kl_coef=0.1, kl_kind="k2"),
+        LossConfig(kind="cispo", kl_coef=0.1, kl_kind="k1"),
+        LossConfig(kind="sapo"),
+    ):
+        names = {
+            "KIND": loss.kind,
+            "CORRECTION": loss.correction,
+            "KL": loss.kl_kind if loss.kl_coef else "none",
+            "PROXIMAL": loss.correction != "none" and loss.kind != "reinforce",
+        }
+        yield _plain(f"slopes-{loss.kind}", rows._slopes_kernel, {**names, "BLOCK": rows.BLOCK})
+        yield _plain(f"sums-{loss.kind}", rows._sums_kernel, {**names, "BLOCK": rows.BLOCK})
+    yield _plain("logits-stats", logits.stats_kernel, {"BLOCK": logits.BLOCK}, logits.WARPS)
+    for entropy in (True, False):
+        flags = {"BLOCK": logits.BLOCK, "ENTROPY": entropy}
+        yield _plain(f"logits-gradient-{entropy}", logits.gradient_kernel, flags, logits.WARPS)
+        names = {"KIND": "ppo", "CORRECTION": "tis", "KL": "k3", "PROXIMAL": True}
+        yield _plain(f"logits-row-{entropy}", logits.row_kernel, {**names, **flags}, logits.WARPS)
+
+
+def _plain(name: str, kernel: Any, constants: dict[str, Any], warps: int = 4) -> Kernel:
+    signature = {argument: _type(argument) for argument in kernel.arg_names}
+    return name, kernel, signature, constants, {"num_warps": warps, "num_stages": 3}
+
+
+def _type(argument: str) -> str:
+    if argument in ("targets_ptr", "index_ptr", "bounds_ptr"):
+        return "*i64"
+    if argument == "mask_ptr":
+        return "*u8"
+    if argument in (
+        "hidden_ptr",
+        "weight_ptr",
+        "exponents_ptr",
+        "scaled_ptr",
+        "out_ptr",
+        "grad_ptr",
+    ):
+        return "*bf16"
+    if argument.endswith("_ptr"):
+        return "*fp32"
+    return "fp32" if argument in FLOATS else "i32"
+
+
+def compiled(kernel: Kernel, arch: int) -> dict[str, Any]:
+    """Registers, spills, shared memory and instructions of one kernel."""
+    name, function, signature, constants, options = kernel
+    signature = {
+        argument: "constexpr" if argument in constants else kind
+        for argument, kind in {**signature, **dict.fromkeys(constants, "constexpr")}.items()
+    }
+    signature = {argument: signature[argument] for argument in function.arg_names}
+    # Sizes and addresses are multiples of 16, as those of real models are.
+    attributes = {
+        (position,): [["tt.divisibility", 16]]
+        for position, argument in enumerate(function.arg_names)
+        if signature[argument].startswith("*") or argument in ("depth", "stride")
+    }
+    source = ASTSource(
+        function,
+        signature,
+        {(function.arg_names.index(key),): value for key, value in constants.items()},
+        attributes,
+    )
+    out = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    ptx = out.asm["ptx"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.ptx"
+        path.write_text(ptx)
+        target = re.search(r"\.target (\S+)", ptx)
+        assert target is not None
+        log = subprocess.run(
+            [TOOLS / "ptxas", "-v", f"-arch={target[1].rstrip(',')}", path, "-o", "/dev/null"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stderr
+    return {
+        "name": name,
+        "arch": arch,
+        "registers": int(re.findall(r"Used (\d+) registers", log)[0]),
+        "spills": sum(map(int, re.findall(r"(\d+) bytes spill", log))),
+        "shared": out.metadata.shared,
+        "wgmma": len(re.findall(r"wgmma\.mma_async", ptx)),
+        "mma": len(re.findall(r"\bmma\.sync", ptx)),
+        "bulk_copies": len(re.findall(r"cp\.async\.bulk\.tensor", ptx)),
+        "async_copies": len(re.findall(r"cp\.async\.c[ag]", ptx)),
+    }
+
+
+def main(arguments: list[str]) -> None:
+    found = []
+    for arch in map(int, arguments or ["90", "80"]):
+        for kernel in (*matrix_kernels(arch), *pointer_kernels()):
+            found.append(compiled(kernel, arch))
+    sys.stdout.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
