@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from headrace.kernels.device.row_math import bounded_exp, exp_tail, row_terms
+from headrace.kernels.device.row_math import LIMIT, bounded_exp, clamp, exp_tail, row_terms
 from headrace.kernels.linear_loss.rows import RowInputs
 from headrace.kernels.losses import LossConfig
 
@@ -202,8 +202,7 @@ def _sums_kernel(
         KL,
         PROXIMAL,
     )
-    gap = logp - behaviour
-    gap = tl.where(gap > 20.0, 20.0, tl.where(gap < -20.0, -20.0, gap))
+    gap = clamp(logp - behaviour, -LIMIT, LIMIT)
     ratio = tl.where(inside, bounded_exp(gap), 0.0)
     sums = tl.zeros([WIDTH], tl.float32)
     sums = _put(sums, 0, _masked_sum(weight * loss, inside))
