@@ -38,6 +38,7 @@ from headrace.schemas import (
     sample_id,
 )
 from headrace.streams.heartbeat import read_heartbeat
+from tests.shared_log import readable
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -290,7 +291,8 @@ def published(setup: Setup, topic: str, name: str) -> list[Any]:
     values = []
     try:
         while not tailer.caught_up:
-            values += [setup.load.codec.decode(topic, m.value()) for m in tailer.read(1.0)]
+            read = [readable(setup.load.codec, topic, m.value()) for m in tailer.read(1.0)]
+            values += [record for record in read if record is not None]
     finally:
         tailer.close()
     return values

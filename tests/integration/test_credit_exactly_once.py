@@ -34,6 +34,7 @@ from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
 from headrace.streams.credit.table import SCHEMA
 from headrace.streams.heartbeat import read_heartbeat
 from headrace.streams.reward import load_rule
+from tests.shared_log import readable
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -202,7 +203,8 @@ def delivered(bootstrap: str, codec: Codec) -> list[Credits]:
     try:
         while not tailer.caught_up:
             for message in tailer.read(0.5):
-                batch = from_avro(CreditsBatch, codec.decode(CREDITS, message.value()))
+                record = readable(codec, CREDITS, message.value())
+                batch = from_avro(CreditsBatch, record or {"credits": []})
                 found += [credits for credits in batch.credits if credits.project == PROJECT]
     finally:
         tailer.close()

@@ -45,9 +45,8 @@ def read(bootstrap: str, topic: str) -> list[tuple[bytes, int]]:
         consumer.assign([TopicPartition(topic, 0, 0)])
         found: list[tuple[bytes, int]] = []
         while (message := consumer.poll(30)) is not None and message.error() is None:
-            value = message.value()
-            assert value is not None
-            found.append((value, message.timestamp()[0]))
+            if (value := message.value()) is not None:  # other tests write empty ones, too
+                found.append((value, message.timestamp()[0]))
         assert message is not None, "the broker did not answer"
         return found
     finally:

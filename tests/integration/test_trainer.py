@@ -44,6 +44,7 @@ from headrace.trainer.errors import LogLost, TrainerError, TrainerFenced
 from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.optimizer import OptimizerConfig
 from headrace.trainer.run import Trainer
+from tests.shared_log import readable
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -209,7 +210,9 @@ class Bench:
 
     def poll(self) -> None:
         for message in self.tailer.read(0.05):
-            decoded = self.codec.decode(message.topic(), message.value())
+            decoded = readable(self.codec, message.topic(), message.value())
+            if decoded is None:
+                continue
             if message.topic() == OUTCOMES:
                 self._outcomes.append(from_avro(Outcome, decoded))
             elif version := from_avro(PolicyRecord, decoded).version:

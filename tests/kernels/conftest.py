@@ -1,20 +1,15 @@
 """The Triton kernels run in Triton's interpreter, on the CPU: every machine tests them alike.
-It must be chosen before Triton is imported: here, and nowhere later.
+It must be chosen before Triton is imported: tests/conftest.py does.
 
 `HEADRACE_KERNELS_ON_GPU=1 pytest tests/kernels/test_on_gpu.py` runs them on the device instead.
 """
 
 import os
-import sys
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
-
-if os.environ.get("HEADRACE_KERNELS_ON_GPU") != "1":
-    assert "triton" not in sys.modules, "triton was imported before the interpreter was chosen"
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)

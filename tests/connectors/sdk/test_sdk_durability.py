@@ -18,6 +18,7 @@ from headrace.connectors.sdk import SdkConfig, Telemetry
 from headrace.connectors.sdk.sealing import TOPIC
 from headrace.infra.embedded import Stack
 from headrace.schemas import Codec, Registry, Span, new_span_id, new_ulid, partition_of
+from tests.shared_log import readable
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -86,8 +87,8 @@ class Reader:
         self._registry.close()
 
     def _read(self, message: Any) -> None:
-        record = self._codec.decode(TOPIC, message.value())
-        if not any(e["rollout_id"] in self._rollouts for e in record["episodes"]):
+        record = readable(self._codec, TOPIC, message.value())
+        if record is None or not any(e["rollout_id"] in self._rollouts for e in record["episodes"]):
             return
         for episode in record["episodes"]:
             assert partition_of(episode["rollout_id"], 8) == message.partition()
