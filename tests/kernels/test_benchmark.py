@@ -1,5 +1,6 @@
 """The benchmark's parts that need no GPU."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ def test_without_a_gpu_nothing_is_timed_and_it_says_so() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.kernels.run"],
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
