@@ -23,8 +23,8 @@ check: setup ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: setup ## the tests that need no server
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m "not integration and not e2e"
+unit: setup ## the tests that need no server, but for the kernels in their interpreter
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m "not integration and not e2e and not interpreter"
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -21,6 +21,15 @@ if os.environ.get("HEADRACE_KERNELS_ON_GPU") != "1":
 
 HERE = Path(__file__).parent
 REAL_PARTS = ("integration", "e2e")
+# Kernels in Triton's interpreter, and its compiler: minutes of one core.
+INTERPRETED = (
+    "test_triton_policy_loss.py",
+    "test_ahead_of_time.py",
+    "test_scan.py",
+    "test_logits_loss.py",
+    "test_operators.py",
+    "test_benchmark.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = _folder(item.path)
         if folder in REAL_PARTS:
             item.add_marker(folder)
+        if folder == "kernels" and item.path.name in INTERPRETED:
+            item.add_marker("interpreter")
 
 
 @pytest.fixture(autouse=True)
