@@ -10,8 +10,8 @@ import shutil
 import sys
 
 DOWNLOAD_GB = 3.0  # wheels, nearly all of it torch and the libraries it links to
-DISK_GB = 12.0  # the environment is about 7 GB unpacked, the wheels pass through a cache
-MEMORY_GB = 6.0
+DISK_GB = 16.0  # the environment is about 7 GB unpacked, a demo leaves 6 GB of checkpoints
+MEMORY_GB = 8.0
 GIGABYTE = 1e9
 
 
