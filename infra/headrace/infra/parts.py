@@ -93,6 +93,7 @@ def build_parts(
             ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, stage)),
             env=with_own_code(environment),
             depends=_present(here, "kafka", "registry", "clickhouse"),
+            prepare=partial(_forget, heartbeat_file(settings, stage)),
             planned_exits=frozenset({REVOKED}),
             log=logs / f"{stage}.log",
         )
@@ -128,7 +129,7 @@ def build_parts(
         ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, "trainer"), STEP_SECONDS),
         env={**environment, "OMP_NUM_THREADS": str(settings.trainer.threads)},
         depends=_present(here, "kafka", "registry"),
-        prepare=lambda: _discard(model()),
+        prepare=lambda: _forget(heartbeat_file(settings, "trainer"), model()),
         ready_timeout_s=240.0,
         log=logs / "trainer.log",
     )
@@ -216,6 +217,11 @@ def _present(names: set[str], *wanted: str) -> tuple[str, ...]:
 
 def _discard(_: object) -> None:
     """A part's prepare hook returns nothing."""
+
+
+def _forget(heartbeat: Path, _: object = None) -> None:
+    """Take away what an earlier life said of itself: it would make this one look ready."""
+    heartbeat.unlink(missing_ok=True)
 
 
 def _answers(url: str) -> bool:
