@@ -9,43 +9,53 @@ import typer
 
 from headrace.infra.cli.app import VERBS
 from headrace.infra.settings import load
-from tests.docs.blocks import PAGES, ROOT, Block, blocks
-
-OTHERS = {
-    # commands that stand for the reader's own
-    "OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=any python your_agent.py",
-}
+from tests.docs.blocks import COMMAND, PAGES, ROOT, Block, Command, blocks, commands, fenced
+from tests.docs.elsewhere import ELSEWHERE
+from tests.e2e.walk import STEPS, step_for
 
 
-def bash_lines() -> list[tuple[str, str]]:
-    return [
-        (block.page, line.split("  #")[0].strip())
-        for block in blocks("bash")
-        for line in block.text.splitlines()
-        if line.strip() and not line.startswith("#")
+@pytest.mark.parametrize("command", commands(), ids=str)
+def test_every_command_is_run_by_a_test(command: Command) -> None:
+    elsewhere = [e for e in ELSEWHERE if re.fullmatch(e.pattern, command.text, re.DOTALL)]
+    if step_for(command.text):
+        assert elsewhere == []
+        return
+    assert elsewhere, "no test runs it: add a step to tests/e2e/walk.py"
+    for each in elsewhere:
+        assert each.proof in (ROOT / each.file).read_text(encoding="utf-8"), each.why
+
+
+def test_no_command_hides_in_a_block_of_another_language() -> None:
+    read = {"bash", "python", "toml", "sql"}
+    hidden = [
+        f"{each.page}: {line}"
+        for each in fenced()
+        if each.language not in read
+        for line in each.text.splitlines()
+        if COMMAND.match(line.removeprefix("$ ").strip())
     ]
+    assert hidden == []
+    assert {each.language for each in fenced()} <= read | {"", "text"}
 
 
-@pytest.mark.parametrize(("page", "line"), bash_lines())
-def test_every_command_exists(page: str, line: str) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    if line.startswith("make "):
-        assert re.search(rf"^{line.split()[1]}:", makefile, re.MULTILINE)
-    elif line.startswith("headrace "):
-        check_verb(line.split()[1:])
-    elif line.startswith("curl "):
-        assert "--data-binary" in line  # its query is run by the integration tests
-    else:
-        assert line in OTHERS
+def test_no_step_and_no_excuse_is_left_over() -> None:
+    texts = [command.text for command in commands()]
+    known = [each.pattern for each in (*STEPS, *ELSEWHERE)]
+    unused = [p for p in known if not any(re.fullmatch(p, text, re.DOTALL) for text in texts)]
+    assert unused == []
 
 
-def check_verb(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "line", [each.text for each in commands() if each.text.startswith("headrace ")]
+)
+def test_every_verb_and_option_exists(line: str) -> None:
+    words = line.split()[1:]
     for verb in VERBS:
         importlib.import_module(f"headrace.infra.cli.{verb}")
     from headrace.infra.cli.app import app
 
-    commands = typer.main.get_group(app)
-    command = commands.get_command(typer.Context(commands), words[0])
+    group = typer.main.get_group(app)
+    command = group.get_command(typer.Context(group), words[0])
     assert command is not None, f"no verb {words[0]}"
     known = {option for parameter in command.params for option in parameter.opts}
     for word in words[1:]:

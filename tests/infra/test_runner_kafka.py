@@ -28,17 +28,25 @@ from headrace.schemas import (
     KINDS,
     STATUSES,
     Codec,
+    Episode,
     MalformedRecord,
     Outcome,
     PolicyRecord,
     PolicyVersion,
     Registry,
+    SpanColumns,
     Task,
     UnknownSchemaId,
     new_ulid,
     read_span_batch,
     to_avro,
 )
+from headrace.streams.assemble.build import build
+from headrace.streams.assemble.columns import LoggedBatch, spans_of
+from headrace.streams.assemble.config import AssembleConfig
+from headrace.streams.assemble.core import Assembler
+from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
+from headrace.streams.reward import Rule
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -100,6 +108,7 @@ class Watch:
         self.attempts: dict[str, dict[str, Seen]] = defaultdict(lambda: defaultdict(Seen))
         self.tasks: list[dict[str, Any]] = []
         self.dead: list[bytes] = []
+        self._batches: list[LoggedBatch] = []
 
     def until(self, done: Callable[[], bool]) -> None:
         end = time.monotonic() + WAIT_S
@@ -114,6 +123,33 @@ class Watch:
             for seen in self.attempts[rollout].values()
         )
 
+    def episodes(self, rollout: str) -> list[Episode]:
+        """The attempts at a rollout as the assemble stage sees them."""
+        mine = [
+            batch
+            for batch in self._batches
+            if any(episode["rollout_id"] == rollout for episode in batch.columns.episodes)
+        ]
+        folded = Assembler(AssembleConfig()).fold(spans_of(mine), spans_of([]), [])
+        built = build(folded, most_text=1_000_000)
+        return [one for one in built.episodes if one.rollout_id == rollout]
+
+    def statuses(self, rollout: str) -> list[str]:
+        """What these attempts are to their group when its time is over, first ones first."""
+        groups = Groups(
+            Rule(name="one", version="1", function=lambda _: 1.0), CreditMethod(), GroupPatience()
+        )
+        arrivals = [
+            Arrival(partition=0, log_time=one.log_last, episode=one)
+            for one in self.episodes(rollout)
+        ]
+        groups.advance(0, 1 << 60)
+        groups.missing(arrivals)
+        groups.fold(arrivals)
+        (change,) = groups.settle()
+        assert change.credits is not None
+        return [member.status for member in change.credits.members]
+
     def close(self) -> None:
         self._tailer.close()
         self._registry.close()
@@ -126,10 +162,18 @@ class Watch:
                 self.tasks.append(self.codec.decode(TASKS, message.value()))
         else:
             with suppress(MalformedRecord, UnknownSchemaId):  # other tests write bad records
-                self._read_spans(self.codec.decode(SPANS, message.value()))
+                batch = read_span_batch(self.codec.decode(SPANS, message.value()))
+                self._read_spans(batch)
+                self._batches.append(
+                    LoggedBatch(
+                        columns=batch,
+                        partition=message.partition(),
+                        offset=message.offset(),
+                        log_time=message.timestamp()[1],
+                    )
+                )
 
-    def _read_spans(self, record: dict[str, Any]) -> None:
-        batch = read_span_batch(record)
+    def _read_spans(self, batch: SpanColumns) -> None:
         for row in range(batch.n):
             episode = batch.episodes[batch.episode[row]]
             seen = self.attempts[episode["rollout_id"]][episode["attempt"]]
@@ -305,6 +349,9 @@ def test_every_kind_of_agent_leaves_a_closed_episode(
             ("event", "worker_died", "ok"),
             ("attempt.end", f"{agents}:die", "error"),
         ]
+    assert watch.statuses(wanted["die"].rollout_id) == ["infrastructure"] * 2
+    assert watch.statuses(wanted["fail"].rollout_id) == ["used"]
+    assert watch.statuses(wanted["hang"].rollout_id) == ["used"]
     (expired,) = watch.attempts[late.rollout_id].values()
     assert ("event", "deadline", "ok") in expired.spans
 
@@ -335,6 +382,7 @@ def test_a_task_under_a_runner_that_stops_is_run_again(
     assert ("event", "runner_stopped", "ok") in first.spans
     assert (first.spans[-1][2], second.spans[-1][2]) == ("error", "ok")
     assert second.result == '"second"'
+    assert watch.statuses(task.rollout_id) == ["infrastructure", "used"]
 
 
 def test_the_source_paces_itself_by_versions_and_outcomes(stack: Stack, watch: Watch) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from headrace.infra.embedded import ports
 from headrace.infra.errors import AlreadyRunning, PartFailed, SettingsError
-from headrace.infra.supervise import Part, PartState, State, Supervisor, read_status
+from headrace.infra.supervise import Part, PartState, State, Supervisor, read_status, runner
 from headrace.infra.supervise import logs as part_logs
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
@@ -76,7 +76,14 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what follows a crash, whatever the pause."""
+    monkeypatch.setattr(runner, "_FIRST_PAUSE_S", 0.01)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setattr(runner, "_POLL_S", 0.02)
     lab = Lab(tmp_path)
     yield lab
     if lab.supervisor is not None:
@@ -164,6 +171,7 @@ def test_a_planned_exit_is_a_restart_but_not_a_crash(lab: Lab) -> None:
     assert State.CRASHED not in {state for _, state, _ in lab.events.seen}
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_restarted_part_waits_for_the_one_it_needs(lab: Lab) -> None:
     gate = threading.Event()
     gate.set()
@@ -181,12 +189,15 @@ def test_a_restarted_part_waits_for_the_one_it_needs(lab: Lab) -> None:
         supervisor.wait_for_restart("worker", after=0, timeout_s=DEADLINE_S)
 
 
-def test_a_slow_part_is_reported_with_what_is_waited_for(lab: Lab) -> None:
+def test_a_slow_part_is_reported_with_what_is_waited_for(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_REPORT_EVERY_S", 0.1)
     told = threading.Event()
 
     def on_event(part: str, state: State, message: str) -> None:
         lab.events(part, state, message)
-        if "waiting for an answer at 127.0.0.1:9092" in message:
+        if message.startswith("no answer yet ("):
             told.set()
 
     part = lab.part("kafka", ready=told.is_set, endpoint="127.0.0.1:9092")
@@ -207,6 +218,7 @@ def test_a_probe_that_raises_counts_as_no_answer(lab: Lab) -> None:
         assert len(asked) == 3
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_start_gives_up_on_a_part_that_keeps_crashing_and_shows_why(lab: Lab) -> None:
     broken = "import sys; sys.exit('bad configuration: colour')"
     supervisor = lab.supervise(lab.part("kafka"), lab.part("gateway", broken, ready=lambda: False))
@@ -236,6 +248,7 @@ def test_a_port_in_use_ends_the_start_with_the_setting_named(lab: Lab) -> None:
     assert not part.log.exists()
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_command_that_does_not_exist_is_named(lab: Lab) -> None:
     part = Part(
         name="gone",

@@ -15,6 +15,7 @@ def test_the_streams_are_those_of_the_design() -> None:
         "credits",
         "policies",
         "outcomes",
+        "halts",
     }
 
 
@@ -25,11 +26,11 @@ def test_records_of_one_rollout_or_group_share_a_partition_key() -> None:
     assert keys["headrace.credits"] == "group_id"
 
 
-def test_only_policies_are_compacted_and_in_one_partition() -> None:
+def test_only_what_is_a_state_is_compacted_and_in_one_partition() -> None:
     for spec in STREAMS:
-        policies = spec.name == "headrace.policies"
-        assert spec.cleanup == ("compact" if policies else "delete")
-        assert spec.count(8) == (1 if policies else 8)
+        state = spec.name in ("headrace.policies", "headrace.halts")
+        assert spec.cleanup == ("compact" if state else "delete")
+        assert spec.count(8) == (1 if state else 8)
 
 
 def test_every_stream_has_a_dead_letter_topic_of_one_partition() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, ClickHouseUnavailable
 from headrace.connectors.clickhouse.migrate import Migration
+from headrace.connectors.heartbeat import read_heartbeat
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Tailer, Writer, partitions_of
 from headrace.schemas import (
     Call,
@@ -37,7 +38,6 @@ from headrace.schemas import (
     response_id,
     sample_id,
 )
-from headrace.streams.heartbeat import read_heartbeat
 from tests.shared_log import readable
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Worker:
     def heartbeat(self) -> dict[str, Any]:
         """The report of the process that runs now."""
         report = read_heartbeat(self.run / "assemble-0.json")
-        return report if report is not None and report["pid"] == self.process.pid else {}
+        return report if report.get("pid") == self.process.pid else {}
 
     def wait_ready(self) -> None:
         wait_until(lambda: bool(self.heartbeat().get("ready")), f"worker ready, see {self.log}")

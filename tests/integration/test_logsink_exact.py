@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Producer
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.heartbeat import read_heartbeat
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Writer, producer_settings
 from headrace.schemas import (
     Codec,
@@ -27,7 +28,6 @@ from headrace.schemas import (
     Traffic,
     to_avro,
 )
-from headrace.streams.heartbeat import read_heartbeat
 from headrace.streams.logsink.tables import SCHEMAS
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_rows_are_the_committed_log_after_kills_and_a_second_reading(
 
             def has_read_all() -> bool:
                 beat = read_heartbeat(report)
-                return beat is not None and beat["counters"].get("outcomes", 0) >= 160
+                return bool(beat.get("counters", {}).get("outcomes", 0) >= 160)
 
             wait_until(has_read_all, "the second reading")
             process.send_signal(signal.SIGTERM)

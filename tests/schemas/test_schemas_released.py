@@ -15,6 +15,7 @@ from headrace.schemas import (
     SCHEMA_FILES,
     CreditsBatch,
     EpisodeBatch,
+    Halt,
     Outcome,
     PolicyRecord,
     Sample,
@@ -31,6 +32,7 @@ RECORDS = {
     "headrace.credits": CreditsBatch,
     "headrace.policies": PolicyRecord,
     "headrace.outcomes": Outcome,
+    "headrace.halts": Halt,
 }
 PRIMITIVES = {
     "string": str,

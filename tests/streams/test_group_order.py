@@ -4,6 +4,7 @@ every version of a group has one content and the last version is what a quiet ru
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,6 +160,12 @@ def episode(group: int, rollout: int, revision: int, *, attempt: int = 0, late: 
     )
 
 
+def cut_off(group: int, rollout: int, revision: int) -> Episode:
+    """An attempt that infrastructure ended, which its first revision does not know yet."""
+    plain = episode(group, rollout, revision, attempt=9)
+    return replace(plain, status="error", signals={"worker_died": 1}) if revision else plain
+
+
 def record(offset: int, log_time: int, episodes: Sequence[Episode]) -> LogRecord:
     value = CODEC.encode(TOPIC, to_avro(EpisodeBatch(episodes=list(episodes))))
     return LogRecord(topic=TOPIC, partition=0, offset=offset, log_time=log_time, value=value)
@@ -172,11 +179,15 @@ def log_of(batches: Sequence[Sequence[Episode]], step_ms: int = 40) -> list[LogR
     return [*records, end]
 
 
+# Group 2 loses its rollout 1 to infrastructure; in the others another attempt stands in.
 EVERY = [
-    episode(group, rollout, revision, late=rollout)
-    for group in range(2)
-    for rollout in range(3)
+    one
     for revision in range(3)
+    for one in (
+        *(episode(group, r, revision, late=r) for group in range(2) for r in range(3)),
+        *(episode(2, r, revision, late=r) for r in (0, 2)),
+        *(cut_off(group, r, revision) for group, r in ((0, 0), (1, 1), (2, 1))),
+    )
 ]
 ORDERS = st.permutations(EVERY).flatmap(
     lambda order: st.lists(st.sampled_from(EVERY), max_size=8).map(lambda again: [*order, *again])
@@ -196,6 +207,11 @@ def last_credits(outside: Outside) -> dict[str, Credits]:
     return last
 
 
+def untimed(last: dict[str, Credits]) -> dict[str, Credits]:
+    """Without when the group began: that is the order's."""
+    return {group: replace(credits, log_first=0) for group, credits in last.items()}
+
+
 def assert_one_content_per_version(outside: Outside) -> None:
     contents: dict[tuple[str, int], Credits] = {}
     for credits in outside.delivered:
@@ -209,7 +225,7 @@ def test_any_order_and_duplication_of_revisions_ends_in_the_same_credits(
 ) -> None:
     quiet = play(log_of([EVERY]))
     stormy = play(log_of(batches(order, size)))
-    assert last_credits(stormy) == last_credits(quiet)
+    assert untimed(last_credits(stormy)) == untimed(last_credits(quiet))
     versions = [c.version for c in stormy.delivered if c.group_id == "g0"]
     assert versions == sorted(set(versions))
 
@@ -250,6 +266,13 @@ def test_the_first_complete_attempt_stays_the_one_whatever_is_killed(
     used = {m.rollout_id: m.attempt for m in last_credits(outside)["g0"].members
             if m.status == "used"}  # fmt: skip
     assert used == {"g0-r0": f"a{first[0]}", "g0-r1": "a1", "g0-r2": "a0"}
+
+
+def test_an_evicted_group_remembers_which_attempts_infrastructure_ended() -> None:
+    lost = [episode(0, 0, 1), cut_off(0, 1, 1), episode(0, 2, 1)]
+    outside = play(log_of([[one] for one in [*lost, episode(0, 1, 1)]]), max_held=1)
+    (credits,) = outside.delivered
+    assert [m.status for m in credits.members] == ["used", "used", "infrastructure", "used"]
 
 
 def test_an_evicted_open_group_is_closed_at_its_deadline() -> None:

@@ -74,7 +74,7 @@ def test_a_group_waits_for_its_last_rollout_and_is_credited_whole() -> None:
     credits = final(groups, episode("r3", "0"))
     assert credits.outcome == "train"
     assert credits.baseline == "grpo"
-    assert credits.version == 4 * 5
+    assert (credits.version, credits.log_first) == (4 * 5, 1_000)
     assert (credits.mean, credits.std) == (0.75, 0.5)
     assert [m.status for m in credits.members] == ["used"] * 4
     assert sum(m.advantage for m in credits.members) == pytest.approx(0)
@@ -226,6 +226,76 @@ def test_an_episode_with_a_hole_is_awaited_then_left_out() -> None:
     assert credits.members[3].status == "incomplete"
     assert credits.samples[3].reason == "incomplete"
     assert credits.missing_rollouts == []
+
+
+def cut_off(rollout: str, attempt: str = "a0", **facts: Any) -> Episode:
+    """An attempt that infrastructure ended; a rule that were asked would break."""
+    given: dict[str, Any] = {"status": "error", "signals": {"worker_died": 1}}
+    return episode(rollout, "boom", attempt=attempt, **(given | facts))
+
+
+@pytest.mark.parametrize("event", ["worker_died", "runner_stopped"])
+def test_an_attempt_that_infrastructure_ended_leaves_its_place_to_the_next(event: str) -> None:
+    groups = groups_of()
+    take(groups, *[episode(r, "1") for r in ROLLOUTS[1:]])
+    assert take(groups, cut_off("r0", signals={event: 1})) is None
+    assert take(groups, cut_off("r0", "a1", signals={event: 1})) is None
+    credits = final(groups, episode("r0", "5", attempt="a2"))
+    assert (credits.baseline, credits.mean) == ("grpo", 2.0)
+    mine = [m for m in credits.members if m.rollout_id == "r0"]
+    assert [m.status for m in mine] == ["infrastructure", "infrastructure", "used"]
+    assert [m.reward for m in mine] == [None, None, 5.0]
+    assert [s.reason for s in credits.samples[:3]] == ["infrastructure", "infrastructure", ""]
+    assert groups.counters["rule_error"] == 0
+
+
+def test_without_another_attempt_the_rollout_is_out_of_the_statistics_at_the_deadline() -> None:
+    groups = groups_of()
+    take(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])])
+    assert take(groups, cut_off("r3", calls=[])) is None
+    assert take(groups, at=LATE - 1) is None
+    credits = final(groups, at=LATE)
+    assert (credits.outcome, credits.baseline, credits.mean) == ("train", "rloo", 1.0)
+    out = credits.members[3]
+    assert (out.status, out.reward, out.advantage) == ("infrastructure", None, 0.0)
+    assert credits.missing_rollouts == []
+
+
+def test_another_attempt_after_the_deadline_revises_the_group() -> None:
+    groups = groups_of()
+    take(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])], cut_off("r3"))
+    before = final(groups, at=LATE)
+    after = final(groups, episode("r3", "3", attempt="a1"), at=LATE + 5)
+    assert (before.baseline, after.baseline) == ("rloo", "grpo")
+    assert after.version > before.version
+    assert [m.status for m in after.members] == ["used"] * 3 + ["infrastructure", "used"]
+
+
+def test_a_group_that_infrastructure_ended_whole_is_incomplete() -> None:
+    groups = groups_of()
+    take(groups, *[cut_off(r) for r in ROLLOUTS])
+    credits = final(groups, at=LATE)
+    assert credits.outcome == "group_incomplete"
+    assert [m.status for m in credits.members] == ["infrastructure"] * 4
+
+
+def test_what_infrastructure_is_found_to_have_ended_only_later_is_taken_out_again() -> None:
+    groups = groups_of()
+    lost = episode("r3", "9", status="unset")  # closed by the clock: its end had not come
+    before = final(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])], lost)
+    assert before.mean == 3.0
+    take(groups, cut_off("r3", version=9))
+    after = final(groups, episode("r3", "3", attempt="a1"))
+    assert after.mean == 1.5
+    assert [m.status for m in after.members[3:]] == ["infrastructure", "used"]
+
+
+def test_an_attempt_that_ended_well_or_by_its_agent_is_a_result() -> None:
+    groups = groups_of()
+    crashed = episode("r0", "0", status="error", signals={"exceptions": 1})
+    went_on = episode("r1", "1", status="ok", signals={"worker_died": 1})
+    credits = final(groups, crashed, went_on, *[episode(r, "1") for r in ROLLOUTS[2:]])
+    assert [m.status for m in credits.members] == ["used"] * 4
 
 
 def test_calls_that_may_not_be_trained_are_listed_with_their_reason() -> None:

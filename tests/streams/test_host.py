@@ -1,4 +1,4 @@
-"""What the host decides without a broker: settings, records, ticks and the heartbeat."""
+"""What the host decides without a broker: settings, records and ticks."""
 
 import time
 from pathlib import Path
@@ -8,12 +8,8 @@ from typing import Any
 import pytest
 
 from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.heartbeat import read_heartbeat, write_heartbeat
-from headrace.streams.host import (
-    HostConfig,
-    host_config_from_environment,
-    log_record,
-)
+from headrace.streams.host import log_record
+from headrace.streams.host_config import HostConfig, host_config_from_environment
 from headrace.streams.ticks import QUIET_S, Ticker
 
 
@@ -55,15 +51,16 @@ def test_a_quiet_partition_gets_a_tick_when_its_deadline_is_over() -> None:
 
 def test_settings_name_the_field() -> None:
     with pytest.raises(StreamsSettingsError, match="session_timeout_s"):
-        HostConfig(bootstrap="b:1", name="n", topic="t", session_timeout_s=1)
+        HostConfig(bootstrap="b:1", registry_url="r", name="n", topic="t", session_timeout_s=1)
     with pytest.raises(StreamsSettingsError, match="bootstrap"):
-        HostConfig(bootstrap="", name="n", topic="t")
+        HostConfig(bootstrap="", registry_url="r", name="n", topic="t")
 
 
 def test_a_worker_is_its_stage_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", "b:1")
+    monkeypatch.setenv("HEADRACE_REGISTRY_URL", "http://r:1")
     for name in ("HEADRACE_WORKER", "HEADRACE_GROUP", "HEADRACE_RUN_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     config = host_config_from_environment("assemble", "headrace.spans", take_ms=50)
@@ -73,12 +70,3 @@ def test_a_worker_is_its_stage_unless_told_otherwise(
     monkeypatch.setenv("HEADRACE_RUN_DIRECTORY", str(tmp_path))
     config = host_config_from_environment("assemble", "headrace.spans")
     assert (config.member_id, config.run_directory) == ("assemble-3", tmp_path)
-
-
-def test_a_heartbeat_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "assemble-0.json"
-    assert read_heartbeat(path) is None
-    for beat in (1, 2):
-        write_heartbeat(path, {"beat": beat})
-    assert read_heartbeat(path) == {"beat": 2}
-    assert list(path.parent.iterdir()) == [path]

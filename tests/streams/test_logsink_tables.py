@@ -1,12 +1,14 @@
 """Records of the log topics as rows: every field lands, and odd records still count."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from headrace.schemas import Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
+from headrace.connectors.kafka import HALTS, LOG_LOST, POISON, RESUMED
+from headrace.schemas import Halt, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
 from headrace.streams.errors import StreamsSettingsError
 from headrace.streams.logsink import config_from_environment
 from headrace.streams.logsink.tables import SCHEMAS, TOPICS, Message, dead_letter_row, log_row
@@ -55,6 +57,33 @@ def test_a_change_of_traffic_has_no_row() -> None:
 def test_a_task_has_a_row() -> None:
     table, row = stored("headrace.tasks", Task(rollout_id="r", group_rollouts=["r"], subject=None))
     assert (table, row["rollout_id"], row["subject"]) == ("tasks", "r", None)
+
+
+def test_a_loss_that_was_accepted_has_a_row_and_a_halt_has_none() -> None:
+    halt = Halt(
+        stage="assemble",
+        group="headrace.assemble",
+        topic="headrace.spans",
+        partition=5,
+        offset=10,
+        end=15,
+        reason=LOG_LOST,
+    )
+    assert log_row(message(HALTS), to_avro(halt)) is None
+    assert log_row(message(HALTS), to_avro(replace(halt, state=RESUMED, reason=POISON))) is None
+    assert stored(HALTS, replace(halt, state=RESUMED)) == (
+        "drops",
+        {
+            "stage": "assemble",
+            "consumer_group": "headrace.assemble",
+            "topic": "headrace.spans",
+            "partition": 5,
+            "first_offset": 10,
+            "last_offset": 14,
+            "reason": "log_lost",
+            "log_time": 1_000,
+        },
+    )
 
 
 def test_a_dead_letter_stands_under_the_record_that_it_was() -> None:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
 from headrace.trainer.errors import TrainerError
-from headrace.trainer.intake import Intake, IntakeConfig, Position, TrainableGroup
+from headrace.trainer.intake import (
+    Decided,
+    Decision,
+    Intake,
+    IntakeConfig,
+    Position,
+    TrainableGroup,
+)
 
 NOW = 1_000
 
@@ -187,6 +194,26 @@ def test_a_rollout_with_a_crashed_and_a_good_attempt_ends_by_its_samples_alone()
     ]
 
 
+def test_what_infrastructure_ended_is_dropped_for_it_unless_another_attempt_stands() -> None:
+    core = intake(rollouts=1)
+    whole = credits("g")
+    cut_off = [
+        Member(rollout_id=r, attempt="0", status="infrastructure") for r in ("g-0", "g-2", "g-3")
+    ]
+    silent = Member(rollout_id="g-3", attempt="1", status="used", reward=0.0)
+    core.add_sample(sample("g", 0), at("s", 0))
+    core.add_sample(sample("g", 1), at("s", 1))
+    core.add_credits(replace(whole, members=[*cut_off, *whole.members, silent]), at("c", 0), NOW)
+
+    outcomes = core.trained(core.next_batch(), NOW)
+    assert [(o.rollout_id, o.attempt, o.outcome, o.reason) for o in outcomes] == [
+        ("g-0", "a", "trained", ""),
+        ("g-1", "a", "trained", ""),
+        ("g-2", "0", "dropped", "infrastructure"),
+        ("g-3", "1", "dropped", "no_call"),
+    ]
+
+
 def test_after_the_last_version_groups_are_accounted_and_nothing_is_held() -> None:
     core = intake(rollouts=9)
     feed(core, "g")
@@ -218,6 +245,42 @@ def test_a_revision_after_training_is_recorded_and_not_trained() -> None:
     assert {(o.outcome, o.reason) for o in outcomes} == {("revised", "revised_after_training")}
     assert core.next_batch() == []
     assert core.add_credits(credits("g", version=11), at("c", 5), NOW) == []
+
+
+class Remembered(Decided):
+    """Groups decided in an earlier life, known once their time is reached: (log time, group)."""
+
+    def __init__(self, *decided: tuple[int, str]) -> None:
+        super().__init__()
+        self._before = decided
+
+    def reach(self, log_time: int) -> None:
+        for at, group in self._before:
+            if log_time <= at:
+                self["default", group] = Decision(10, trained=True)
+
+
+def test_a_revision_of_a_group_that_an_earlier_life_trained_is_recorded_and_not_decided() -> None:
+    core = intake()
+    core.decided = Remembered((500, "g"))
+    core.add_sample(sample("g", 1), at("s", 7, log_time=9_000))  # of an attempt that came late
+    assert core.held_samples == 1
+
+    late = replace(credits("g", version=12), log_first=400)
+    outcomes = core.add_credits(late, at("c", 7, log_time=9_100), NOW)
+
+    assert {(o.outcome, o.reason) for o in outcomes} == {("revised", "revised_after_training")}
+    assert (core.waiting_groups, core.held_samples, core.held_bytes) == (0, 0, 0)
+    assert core.lowest_needed() == {}
+
+
+def test_records_of_an_earlier_life_that_are_read_again_change_nothing() -> None:
+    core = intake()
+    core.decided = Remembered((500, "g"))
+    core.add_sample(sample("g", 0), at("s", 3, log_time=450))
+    again = core.add_credits(replace(credits("g"), log_first=400), at("c", 2, log_time=480), NOW)
+    assert again == []
+    assert (core.waiting_groups, core.held_samples) == (0, 0)
 
 
 @pytest.mark.parametrize("reason", ["zero_advantage", "eval", "group_incomplete", "reward_absent"])

@@ -2,9 +2,14 @@
 
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headrace.schemas import Offset, Outcome, PolicyVersion
 from headrace.trainer.intake import Decision
-from headrace.trainer.recover import Past
+from headrace.trainer.recover import SKEW_MS, DecidedBefore, Past
+
+NEWEST = 1_000 * SKEW_MS
 
 
 def past() -> Past:
@@ -45,3 +50,56 @@ def test_what_other_trainers_and_policies_decided_does_not_count() -> None:
     found.add_outcome(Outcome(group_id="g", policy="other", trainer="main"))
 
     assert found.decided == {}
+
+
+def looking_back(newest: int = NEWEST) -> tuple[DecidedBefore, list[int]]:
+    """Decided groups whose readings are listed; the start has been made."""
+    readings: list[int] = []
+    decided = DecidedBefore(newest, readings.append)
+    decided.reach(newest)
+    return decided, readings
+
+
+def test_a_start_reads_the_outcomes_about_the_last_version() -> None:
+    found = past()
+    found.add_version(PolicyVersion(policy="p", version=1), 50)
+    found.add_version(PolicyVersion(policy="p", version=2), 70)
+    assert found.last_at == 70
+
+    decided, readings = looking_back()
+    assert readings == [NEWEST - 2 * SKEW_MS]
+    for log_time in (NEWEST + 5, NEWEST - SKEW_MS):
+        decided.reach(log_time)
+    assert len(readings) == 1
+
+
+def test_an_older_record_is_looked_back_for_and_never_twice() -> None:
+    decided, readings = looking_back()
+    decided.reach(NEWEST - 7 * SKEW_MS)
+    assert readings[1] <= NEWEST - 8 * SKEW_MS
+    decided.reach(NEWEST - 7 * SKEW_MS)
+    decided.reach(0)  # credits that do not say when their group began
+    decided.reach(0)
+    assert readings[2:] == [0]
+
+
+def test_before_the_first_version_all_outcomes_are_read() -> None:
+    decided, readings = looking_back(newest=0)
+    decided.reach(0)
+    assert readings == [0]
+
+
+def test_many_old_groups_in_a_row_cost_few_readings() -> None:
+    decided, readings = looking_back()
+    for minutes in range(5_000):
+        decided.reach(NEWEST - 60_000 * minutes)
+    assert len(readings) < 12
+
+
+@given(st.lists(st.integers(0, NEWEST + SKEW_MS), max_size=20))
+def test_what_is_asked_for_has_always_been_read(log_times: list[int]) -> None:
+    decided, readings = looking_back()
+    for log_time in log_times:
+        decided.reach(log_time)
+        assert readings[-1] <= max(0, log_time - SKEW_MS)
+    assert readings == sorted(set(readings), reverse=True)

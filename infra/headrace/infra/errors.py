@@ -5,6 +5,7 @@ InfraError
 ├── SetupError      a download could not be fetched, verified or unpacked
 ├── PortInUse       another process listens where a part wants to
 ├── TopicMismatch   a topic exists with other properties than asked
+├── LogUnavailable  Kafka or the registry does not answer
 ├── AlreadyRunning  another supervisor owns the run directory
 └── PartFailed      a part did not become ready
 """
@@ -30,6 +31,10 @@ class PortInUse(InfraError):
 
 class TopicMismatch(InfraError):
     """A topic exists with other properties than the ones asked for."""
+
+
+class LogUnavailable(InfraError):
+    """Kafka or the registry does not answer."""
 
 
 class AlreadyRunning(InfraError):

@@ -1,6 +1,5 @@
 """The parts of a running headrace, made from the settings."""
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.heartbeat import read_heartbeat
 from headrace.infra import topics
 from headrace.infra.embedded import (
     ClickHouseServerConfig,
@@ -32,7 +32,8 @@ BUNDLED = "smollm2"
 HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
 STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
 PROBE_SECONDS = 2.0
-REVOKED = 3  # exit code by which a stream worker asks for its restart after a rebalance
+# Exit codes by which a stream worker asks for its restart: a rebalance, a partition let go on.
+REVOKED, RESUMED = 3, 5
 
 
 def clickhouse_config(settings: Settings) -> ClickHouseConfig:
@@ -94,7 +95,7 @@ def build_parts(
             env=with_own_code(environment),
             depends=_present(here, "kafka", "registry", "clickhouse"),
             prepare=partial(_forget, heartbeat_file(settings, stage)),
-            planned_exits=frozenset({REVOKED}),
+            planned_exits=frozenset({REVOKED, RESUMED}),
             log=logs / f"{stage}.log",
         )
         for stage in STAGES
@@ -241,12 +242,3 @@ def heartbeat_file(settings: Settings, part: str) -> Path:
     """Where a worker writes its heartbeat: under its member id for the stream stages."""
     member = f"{part}-0" if part in STAGES else part
     return settings.directory / "run" / f"{member}.json"
-
-
-def read_heartbeat(file: Path) -> Mapping[str, object]:
-    """What a worker last said of itself; empty if it has not said anything."""
-    try:
-        beat: dict[str, object] = json.loads(file.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return beat

@@ -95,6 +95,16 @@ class GatewaySettings:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class StreamsSettings:
+    """What the stream workers have in common."""
+
+    poison_limit: int = 100
+    """Unreadable records of a partition within the window before it is halted; 0: any number."""
+    poison_window_ms: int = 600_000
+    """The window, in milliseconds of log time."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class AssembleSettings:
     """The stage that makes episodes of spans. Times are log time, milliseconds."""
 
@@ -156,6 +166,7 @@ class Settings:
     clickhouse: ClickHouseSettings = field(default_factory=ClickHouseSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    streams: StreamsSettings = field(default_factory=StreamsSettings)
     assemble: AssembleSettings = field(default_factory=AssembleSettings)
     credit: CreditSettings = field(default_factory=CreditSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)

@@ -62,6 +62,12 @@ STREAMS = (
         key="{policy}/version/{n} or {policy}/traffic",
     ),
     TopicSpec(name="headrace.outcomes", key="sample_id"),
+    TopicSpec(
+        name="headrace.halts",
+        partitions=1,
+        cleanup="compact",
+        key="{group}/{topic}/{partition}/{offset}",
+    ),
 )
 """What the parts write and read."""
 

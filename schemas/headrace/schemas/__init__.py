@@ -31,6 +31,7 @@ from headrace.schemas.records import (
     EpisodeCall,
     EpisodeReward,
     EpisodeTool,
+    Halt,
     Member,
     Offset,
     Outcome,
@@ -52,15 +53,30 @@ from headrace.schemas.span_reader import (
     read_span_batch,
 )
 from headrace.schemas.span_writer import build_span_batch
-from headrace.schemas.spans import KIND, KINDS, NO_SPAN, STATUSES, Call, Reward, Span, Start
+from headrace.schemas.spans import (
+    INFRASTRUCTURE_ENDS,
+    KIND,
+    KINDS,
+    NO_SPAN,
+    RUNNER_STOPPED,
+    STATUSES,
+    WORKER_DIED,
+    Call,
+    Reward,
+    Span,
+    Start,
+)
 
 __all__ = [
     "COMPATIBILITY",
+    "INFRASTRUCTURE_ENDS",
     "KIND",
     "KINDS",
     "NO_SPAN",
+    "RUNNER_STOPPED",
     "SCHEMA_FILES",
     "STATUSES",
+    "WORKER_DIED",
     "Call",
     "CallColumns",
     "Codec",
@@ -71,6 +87,7 @@ __all__ = [
     "EpisodeCall",
     "EpisodeReward",
     "EpisodeTool",
+    "Halt",
     "InvalidId",
     "MalformedRecord",
     "Member",

@@ -25,6 +25,7 @@ SCHEMA_FILES = {
     "headrace.credits": "credits_batch.avsc",
     "headrace.policies": "policy.avsc",
     "headrace.outcomes": "outcome.avsc",
+    "headrace.halts": "halt.avsc",
 }
 
 

@@ -235,6 +235,7 @@ class Credits:
     rule: str = ""
     credit: str = ""
     version: int = 0
+    log_first: int = 0
     outcome: str = "train"
     baseline: str = ""
     mean: float = 0.0
@@ -294,6 +295,21 @@ class PolicyRecord:
 
     version: PolicyVersion | None = None
     traffic: Traffic | None = None
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Halt:
+    """A partition that a consumer group stopped reading, or that a person let go on."""
+
+    stage: str = ""
+    group: str = ""
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
+    end: int = 0
+    reason: str = ""
+    message: str = ""
+    state: str = "halted"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

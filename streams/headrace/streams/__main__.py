@@ -33,7 +33,8 @@ def _assemble() -> None:
         config_from_environment,
         make_stage,
     )
-    from headrace.streams.host import host_config_from_environment, run_stage
+    from headrace.streams.host import run_stage
+    from headrace.streams.host_config import host_config_from_environment
 
     config = config_from_environment()
     host = host_config_from_environment(
@@ -44,7 +45,8 @@ def _assemble() -> None:
 
 def _credit() -> None:
     from headrace.streams.credit.stage import make_stage
-    from headrace.streams.host import host_config_from_environment, run_stage
+    from headrace.streams.host import run_stage
+    from headrace.streams.host_config import host_config_from_environment
 
     run_stage(make_stage, host_config_from_environment("credit", "headrace.episodes"))
 

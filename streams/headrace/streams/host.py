@@ -11,11 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
-from headrace.streams.errors import HostError, StreamsSettingsError
-from headrace.streams.heartbeat import write_heartbeat
+from headrace.connectors.heartbeat import write_heartbeat
+from headrace.connectors.kafka import DeadLetter, KafkaConfig, Partition
+from headrace.streams.errors import HostError
+from headrace.streams.guard import EXIT_RESUMED, Guard, make_guard
+from headrace.streams.host_config import HostConfig
+from headrace.streams.sinks import UNAVAILABLE, Patience
 from headrace.streams.ticks import TICK_HEADER, Ticker
 
 logger = logging.getLogger(__name__)
@@ -51,8 +54,11 @@ class Stage(Protocol):
     async def assigned(self, partitions: Sequence[int]) -> None:
         """Load what the partitions need; awaited before their first take."""
 
-    async def take(self, records: Sequence[LogRecord]) -> None:
-        """Return when all that follows from the records is durable; raise only on bugs."""
+    async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
+        """Return when all that follows from the records is durable; raise only on bugs.
+
+        Returns those that could not be read; they are in the dead-letter topic by then.
+        """
 
     def next_deadline(self, partition: int) -> int | None:
         """Log time in milliseconds at which this partition needs a record, for ticks."""
@@ -66,92 +72,29 @@ class Reporting(Protocol):
     waiting: str
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
-class HostConfig:
-    """Configuration of one worker of a stage."""
-
-    bootstrap: str
-    """Kafka's address, "host:port"."""
-    name: str
-    """The stage's name; the consumer group is `headrace.<name>`."""
-    topic: str
-    """The topic the stage reads."""
-    member: str = ""
-    """Static member id, its own for every worker of the stage; default `<name>-0`."""
-    take_records: int = 200
-    """Records of one take at most."""
-    take_ms: int = 100
-    """How long a take waits for more records."""
-    session_timeout_s: float = 10.0
-    """After how long without heartbeats the broker gives the partitions to another worker. Every
-    membership change restarts all workers of a stage: they have to be back within this time, or
-    they push each other out for ever."""
-    group: str = ""
-    """Consumer group, if it is not to be `headrace.<name>` (a rebuild)."""
-    data_directory: Path = Path(".headrace/streams")
-    """Where Faust may leave files."""
-    run_directory: Path | None = None
-    """Where `<member>.json`, the worker's heartbeat, is written each second; None: nowhere."""
-
-    def __post_init__(self) -> None:
-        if not self.bootstrap or not self.topic or not self.name:
-            raise StreamsSettingsError("host: bootstrap, name and topic must not be empty")
-        if self.take_records <= 0 or self.take_ms <= 0:
-            raise StreamsSettingsError("host: take_records and take_ms must be positive")
-        if not 6.0 <= self.session_timeout_s <= 60.0:
-            raise StreamsSettingsError(
-                f"host: session_timeout_s is {self.session_timeout_s}: use 6 to 60 seconds, "
-                "which brokers accept"
-            )
-
-    @property
-    def member_id(self) -> str:
-        """The static member id."""
-        return self.member or f"{self.name}-0"
-
-    @property
-    def group_id(self) -> str:
-        """The consumer group."""
-        return self.group or f"headrace.{self.name}"
-
-
-def host_config_from_environment(name: str, topic: str, **settings: Any) -> HostConfig:
-    """The host's configuration from `HEADRACE_*`; `settings` come from the stage."""
-    env = os.environ
-    if "HEADRACE_KAFKA_BOOTSTRAP" not in env:
-        raise StreamsSettingsError("HEADRACE_KAFKA_BOOTSTRAP is not set: give Kafka's host:port")
-    run = env.get("HEADRACE_RUN_DIRECTORY")
-    if timeout := env.get("HEADRACE_SESSION_TIMEOUT_S"):
-        settings["session_timeout_s"] = float(timeout)
-    data = env.get("HEADRACE_DATA_DIRECTORY", ".headrace")
-    return HostConfig(
-        bootstrap=env["HEADRACE_KAFKA_BOOTSTRAP"],
-        name=name,
-        topic=topic,
-        member=env.get("HEADRACE_WORKER", ""),
-        group=env.get("HEADRACE_GROUP", ""),
-        data_directory=Path(data) / "streams",
-        run_directory=Path(run) if run else None,
-        **settings,
-    )
-
-
 def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
     """Run a stage until the process is told to stop; never returns.
 
     Exit codes: 0 stopped, 1 crashed (the supervisor starts it again), 3 a partition was lost,
-    4 the assignment lacks the topic.
+    4 the assignment lacks the topic, 5 a halted partition may go on.
     """
     import faust
 
     config.data_directory.mkdir(parents=True, exist_ok=True)
-    app = build_app(make_stage(), config)
+    guard = make_guard(
+        KafkaConfig(bootstrap=config.bootstrap, delivery_timeout_ms=30_000),
+        config.registry_url,
+        stage=config.name,
+        group=config.group_id,
+        limit=config.poison,
+    )
+    app = build_app(make_stage(), config, guard)
     worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.execute_from_commandline()
     sys.exit(0)
 
 
-def build_app(stage: Stage, config: HostConfig) -> Any:
+def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
     """The Faust app that hosts `stage`."""
     import faust
     import mode
@@ -180,17 +123,19 @@ def build_app(stage: Stage, config: HostConfig) -> Any:
         datadir=str(config.data_directory / config.member_id),
         agent_supervisor=mode.CrashingSupervisor,
     )
-    _Host(app, stage, config).install(mode.CrashingSupervisor)
+    _Host(app, stage, config, guard).install(mode.CrashingSupervisor)
     return app
 
 
 class _Host:
     """The hooks between one Faust app and one stage."""
 
-    def __init__(self, app: Any, stage: Stage, config: HostConfig) -> None:
+    def __init__(self, app: Any, stage: Stage, config: HostConfig, guard: Guard) -> None:
         self.app = app
         self.stage = stage
         self.config = config
+        self.guard = guard
+        self.patience = Patience()
         self.ticker = Ticker(config.bootstrap, config.topic, stage.next_deadline)
         self.loading: asyncio.Task[None] | None = None
         self.positions: dict[int, int] = {}
@@ -214,16 +159,35 @@ class _Host:
     async def _consume(self, stream: Any) -> None:
         within = self.config.take_ms / 1000
         async for events in stream.noack().noack_take(self.config.take_records, within=within):
-            records = [log_record(event.message) for event in events]
             if self.loading is not None:
                 await self.loading
-            await self.stage.take(records)
-            for event in events:
+            admitted = await self._admitted(events)
+            if not admitted:
+                continue
+            records = [log_record(event.message) for event in admitted]
+            refused = await self.stage.take(records)
+            for event in admitted:
                 await stream.ack(event)
             for record in records:
                 self.positions[record.partition] = record.offset + 1
                 self.ticker.seen(record.partition, record.log_time)
             self.records += sum(not record.tick for record in records)
+            await self._settle(records, refused)
+
+    async def _admitted(self, events: Sequence[Any]) -> list[Any]:
+        """The events of partitions that may go on; the others are never acknowledged."""
+        offsets = [(place_of(event.message), event.message.offset) for event in events]
+        if jumps := self.guard.jumps(offsets):
+            await self.patience.until_done(lambda: self.guard.check(jumps))
+        places = zip(events, offsets, strict=True)
+        return [event for event, (where, offset) in places if self.guard.admits(where, offset)]
+
+    async def _settle(self, records: Sequence[LogRecord], refused: Sequence[DeadLetter]) -> None:
+        """Tell the guard what a take has read, and what of it could not be."""
+        self.guard.taken({(r.topic, r.partition): r.offset + 1 for r in records})
+        if refused:
+            log_times = {(r.topic, r.partition): r.log_time for r in records}
+            await self.patience.until_done(lambda: self.guard.refused(refused, log_times))
 
     async def _assigned(self, app: Any, assigned: set[Any], **_: Any) -> None:
         partitions = sorted(tp.partition for tp in assigned if tp.topic == self.config.topic)
@@ -240,7 +204,12 @@ class _Host:
         self.ticker.assign(partitions)
         # Not awaited here (a rebalance has a time limit) and not left to the first record (a
         # quiet partition has none, yet its old episodes must close): the take awaits it.
-        self.loading = asyncio.create_task(self.stage.assigned(partitions))
+        self.loading = asyncio.create_task(self._load(partitions))
+
+    async def _load(self, partitions: Sequence[int]) -> None:
+        places = [(self.config.topic, partition) for partition in partitions]
+        await self.patience.until_done(lambda: self.guard.assigned(places))
+        await self.stage.assigned(partitions)
 
     async def _revoked(self, app: Any, revoked: set[Any], **_: Any) -> None:
         # The set is empty at the first join. State must never outlive an assignment.
@@ -249,16 +218,39 @@ class _Host:
             os._exit(EXIT_REVOKED)
 
     async def _beat(self) -> None:
-        """Once a second: ticks for quiet partitions, and the heartbeat."""
+        """Once a second: ticks for quiet partitions, halted ones, and the heartbeat."""
         while not self.app.should_stop:
             if self.loading is not None and self.loading.done():
                 self.loading.result()  # a stage that failed to load is a crash, not a silence
-                if due := self.ticker.due(time.monotonic()):
+                due = [p for p in self.ticker.due(time.monotonic()) if not self._is_halted(p)]
+                if due:
                     await asyncio.to_thread(self.ticker.append, due)
+                if self.guard.halted:
+                    await self._hold()
             if self.config.run_directory is not None:
                 path = self.config.run_directory / f"{self.config.member_id}.json"
                 await asyncio.to_thread(write_heartbeat, path, self._report())
             await asyncio.sleep(1.0)
+
+    async def _hold(self) -> None:
+        """Fetch nothing of halted partitions, and leave when one of them may go on.
+
+        A restart is what reads them on: Faust has records of theirs in its buffers, dropped.
+        """
+        topics = {tp for tp in self.app.consumer.assignment() if tuple(tp) in self.guard.halted}
+        self.app.consumer.pause_partitions(topics)
+        try:
+            resumed = await asyncio.to_thread(self.guard.resumed)
+        except UNAVAILABLE as error:  # asked again in a second
+            logger.warning("whether a halted partition may go on is not known: %s", error)
+            return
+        if resumed:
+            logger.warning("%s leaves to read %s on", self.config.member_id, resumed)
+            await self.app.consumer.commit()
+            os._exit(EXIT_RESUMED)
+
+    def _is_halted(self, partition: int) -> bool:
+        return (self.config.topic, partition) in self.guard.halted
 
     def _report(self) -> dict[str, Any]:
         report: dict[str, Any] = {
@@ -272,12 +264,18 @@ class _Host:
             "ready": self.loading is not None and self.loading.done(),
             "positions": {str(p): offset for p, offset in sorted(self.positions.items())},
             "counters": {"records": self.records},
-            "waiting": "",
+            "halted": self.guard.report(),
+            "waiting": self.patience.waiting,
         }
         if isinstance(self.stage, Reporting):
             report["counters"] = {**self.stage.counters, **report["counters"]}
-            report["waiting"] = self.stage.waiting
+            report["waiting"] = self.stage.waiting or self.patience.waiting
         return report
+
+
+def place_of(message: Any) -> Partition:
+    """Topic and partition of a Faust message."""
+    return message.topic, message.partition
 
 
 def log_record(message: Any) -> LogRecord:

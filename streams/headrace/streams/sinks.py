@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_AWAY = (ClickHouseUnavailable, KafkaUnavailable, RegistryUnavailable)
+UNAVAILABLE = (ClickHouseUnavailable, KafkaUnavailable, RegistryUnavailable)
+"""What waiting mends."""
 
 
 class Tables(Protocol):
@@ -52,7 +53,7 @@ class Patience:
         while True:
             try:
                 result = await asyncio.to_thread(call)
-            except _AWAY as error:
+            except UNAVAILABLE as error:
                 if not self.waiting:
                     logger.warning("paused: %s", error)
                 self.waiting = str(error)[:500]

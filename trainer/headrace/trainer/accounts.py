@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
 
 TRAINED, DROPPED, REVISED = "trained", "dropped", "revised"
+_PASSED_OVER = frozenset({"incomplete", "infrastructure", "superseded"})
+"""Status of an attempt that did not stand for its rollout."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -41,12 +43,12 @@ def _of_samples(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
 
 
 def _of_rollouts(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
-    """A rollout without any sample ends as its used attempt did, or else as its first."""
+    """A rollout without any sample ends as the attempt that stood for it, or else as its first."""
     sampled = {sample.rollout_id for sample in credits.samples}
     attempts: dict[str, Member] = {}
     for member in credits.members:
         if member.rollout_id not in sampled and (
-            member.rollout_id not in attempts or member.status == "used"
+            member.rollout_id not in attempts or member.status not in _PASSED_OVER
         ):
             attempts[member.rollout_id] = member
     for member in attempts.values():

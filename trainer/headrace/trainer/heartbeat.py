@@ -1,9 +1,10 @@
-"""What a trainer tells of itself: a small file, replaced whole."""
+"""What a trainer tells of itself."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
+
+from headrace.connectors.heartbeat import write_heartbeat
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -22,7 +23,4 @@ class Heartbeat:
         if self._file is None or (doing == self._doing and now - self._at < HEARTBEAT_SECONDS):
             return
         self._at, self._doing = now, doing
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._file.with_suffix(".new")
-        draft.write_text(json.dumps({"ready": True, "doing": doing, **facts}))
-        draft.replace(self._file)
+        write_heartbeat(self._file, {"ready": True, "doing": doing, **facts})

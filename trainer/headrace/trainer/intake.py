@@ -110,16 +110,22 @@ class Decision(NamedTuple):
     trained: bool
 
 
+class Decided(dict[GroupKey, Decision]):
+    """The groups that have ended, in earlier lives of the trainer too."""
+
+    def reach(self, log_time: int) -> None:
+        """Hold what was decided at this log time (milliseconds) or later. This one holds it all;
+        one that is read from the log may have to look further back.
+        """
+
+
 @dataclass(slots=True)
 class Intake:
-    """State of the join of a trainer at `version`.
-
-    `decided` are the groups that have ended, in earlier lives of the trainer too.
-    """
+    """State of the join of a trainer at `version`."""
 
     config: IntakeConfig
     version: int = 0
-    decided: dict[GroupKey, Decision] = field(default_factory=dict)
+    decided: Decided = field(default_factory=Decided)
     held_bytes: int = 0
     """Bytes of samples in memory."""
     _groups: dict[GroupKey, _Group] = field(default_factory=dict)
@@ -127,8 +133,11 @@ class Intake:
 
     def add_sample(self, sample: Sample, position: Position) -> None:
         """Keep a sample until its group is decided. A repetition changes nothing."""
+        if sample.policy != self.config.policy:
+            return
         key = (sample.project, sample.group_id)
-        if sample.policy != self.config.policy or key in self.decided:
+        self.decided.reach(position.log_time)
+        if key in self.decided:
             return
         held = self._samples.setdefault(key, {})
         if sample.sample_id not in held:
@@ -140,9 +149,11 @@ class Intake:
         if credits.policy != self.config.policy:
             return []
         key = (credits.project, credits.group_id)
+        known = self._groups.get(key)
+        if known is None:  # no group is decided before its first Episode was there
+            self.decided.reach(credits.log_first)
         if key in self.decided:
             return self._revised(key, credits, now_ms)
-        known = self._groups.get(key)
         if known is not None and known.credits.version >= credits.version:
             return []
         first = position if known is None else min(known.position, position)
@@ -154,6 +165,7 @@ class Intake:
 
     def _revised(self, key: GroupKey, credits: Credits, now_ms: int) -> list[Outcome]:
         """Record what a revision would have changed: a decided group is not decided again."""
+        self._forget_samples(key)
         decision = self.decided[key]
         if credits.version <= decision.credits_version:
             return []
@@ -300,6 +312,9 @@ class Intake:
     def _decide(self, key: GroupKey, *, trained: bool) -> None:
         credits = self._groups.pop(key).credits
         self.decided[key] = Decision(credits.version, trained)
+        self._forget_samples(key)
+
+    def _forget_samples(self, key: GroupKey) -> None:
         for one in self._samples.pop(key, {}).values():
             self._let_go(one, "decided")
 

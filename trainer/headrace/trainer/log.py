@@ -8,19 +8,15 @@ from typing import Any
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicPartition,
 )
 
-# A public name, but not in an __all__.
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
-
 from headrace.connectors.kafka import (
     KafkaConfig,
-    KafkaUnavailable,
-    admin_settings,
+    Offsets,
+    Partition,
     consumer_settings,
     partitions_of,
 )
@@ -31,10 +27,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 MAX_RECORDS = 500
-ENDS_SECONDS = 5.0
-
-Partition = tuple[str, int]
-"""Topic and partition."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -66,7 +58,7 @@ class Log:
             for topic in topics
             for partition in range(partitions_of(kafka, topic))
         ]
-        self._admin = AdminClient(admin_settings(kafka))
+        self._offsets = Offsets(kafka)
         self._consumer = Consumer(
             consumer_settings(
                 kafka, group=group, auto_offset_reset="error", enable_partition_eof=True
@@ -106,19 +98,7 @@ class Log:
 
         Raises KafkaUnavailable while no broker answers.
         """
-        end = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
-        asked = {TopicPartition(*where): end for where in set(partitions)}
-        if not asked:
-            return {}
-        futures = self._admin.list_offsets(
-            asked,
-            isolation_level=IsolationLevel.READ_UNCOMMITTED,
-            request_timeout=ENDS_SECONDS,
-        )
-        try:
-            return {(p.topic, p.partition): int(f.result().offset) for p, f in futures.items()}
-        except KafkaException as error:
-            raise KafkaUnavailable(f"the ends of the log are not known: {error}") from error
+        return self._offsets.ends(partitions)
 
     def has_read(self, ends: Mapping[Partition, int]) -> bool:
         """Whether everything before `ends` has been read."""
@@ -136,9 +116,10 @@ class Log:
 def _on_error(error: KafkaError, where: Partition) -> None:
     if error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
         raise LogLost(
-            f"{where[0]}/{where[1]}: the log does not hold the offset that the last committed "
-            f"policy version still needs ({error.str()}): its retention is shorter than the "
-            "trainer was away, or the topic was made anew. Restore it, or start a new policy"
+            f"{where[0]}/{where[1]}: the log does not hold the offset to read next "
+            f"({error.str()}): its retention is shorter than the trainer needs, and a restart "
+            "halts until the loss is accepted; or the topic was made anew: restore it, or start "
+            "a new policy"
         )
     if error.fatal():
         raise KafkaException(error)

@@ -74,8 +74,8 @@ class Publisher:
     ) -> None:
         """Write all of it, or none. Returns when the broker has committed.
 
-        `offsets` serve lag displays (the consumer group `group`, its metadata object); the truth
-        stands in `version.offsets`.
+        `offsets` go to the consumer group `group` (its metadata object): they tell its lag, and
+        what is not missed if the log loses it. Where to read on stands in `version.offsets`.
         """
         records = self._patience.until_there(lambda: self._records(version, outcomes))
         positions = [TopicPartition(*where, offset) for where, offset in (offsets or {}).items()]

@@ -38,7 +38,7 @@ class Trainer:
         """
         torch.set_num_threads(self.config.threads)
         try:
-            with opened(self.config, Patience(stop)) as session:
+            with opened(self.config, Patience(stop), self.heartbeat) as session:
                 loop = Loop(session, self.heartbeat)
                 while not stop.is_set():
                     loop.turn()

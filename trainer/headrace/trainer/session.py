@@ -10,14 +10,16 @@ from pathlib import Path
 
 import torch
 
-from headrace.connectors.kafka import DeadLetters
+from headrace.connectors.kafka import DeadLetters, Partition
 from headrace.schemas import Codec, Offset, PolicyVersion, Registry
 from headrace.trainer import checkpoint
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decode import Decoder
+from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake, TrainableGroup
 from headrace.trainer.ledger import Ledger
 from headrace.trainer.log import Log
+from headrace.trainer.lost import readable
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy
 from headrace.trainer.publish import Publisher
@@ -50,7 +52,7 @@ class Session:
         version = self.intake.version
         config = self.config
         saved = checkpoint.save(config.checkpoints, version, self.policy, self.optimizer)
-        offsets = dict(self.log.positions) | self.intake.lowest_needed()
+        offsets = self._needed()
         record = PolicyVersion(
             policy=config.publishes,
             version=version,
@@ -83,16 +85,27 @@ class Session:
     def flush(self) -> None:
         """Commit the pending outcomes without a version.
 
-        The offsets stay: a restart reads these groups again and finds them decided.
+        A restart reads on at the last version's offsets and finds these groups decided. The
+        group's offsets go along: what lies before them is not missed if the log loses it.
         """
-        self.publisher.commit(outcomes=self.ledger.pending)
+        self.publisher.commit(
+            outcomes=self.ledger.pending,
+            offsets=self._needed(),
+            group=self.log.group_metadata(),
+        )
         self.ledger.committed(with_version=False)
+
+    def _needed(self) -> dict[Partition, int]:
+        """Lowest offset that is still needed, per partition."""
+        return dict(self.log.positions) | self.intake.lowest_needed()
 
 
 @contextmanager
-def opened(config: TrainerConfig, patience: Patience) -> Iterator[Session]:
+def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> Iterator[Session]:
     """Recover: fence older incarnations, read what is committed, load the checkpoint that the last
     committed version names, and read on at its offsets. Without one, version 0 is published.
+
+    Waits where the log no longer holds those offsets, until the loss is accepted.
     """
     with ExitStack() as stack:
         registry = Registry(config.registry_url)
@@ -108,10 +121,13 @@ def opened(config: TrainerConfig, patience: Patience) -> Iterator[Session]:
         publisher.start()  # first: what is read afterwards is all there will be
         past = Past(policy=intake.policy, trainer=intake.trainer, publishes=config.publishes)
         read_past(config.kafka, decoder, patience, past)
-        policy, optimizer = _weights(config, past.last)
         group = f"headrace.trainer.{config.publishes}"
+        offsets = readable(
+            config.kafka, codec, patience, heartbeat, group=group, offsets=past.offsets
+        )
+        policy, optimizer = _weights(config, past.last)
         records = patience.until_there(
-            lambda: Log(config.kafka, [CREDITS, SAMPLES], group, past.offsets)
+            lambda: Log(config.kafka, [CREDITS, SAMPLES], group, offsets)
         )
         stack.callback(records.close)
         session = Session(

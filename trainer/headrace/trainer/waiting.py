@@ -36,9 +36,9 @@ class Patience:
             self._told = ""
             return result
 
-    def pause(self, why: str, seconds: float = RETRY_SECONDS) -> None:
-        """Wait a moment; a reason is logged once in a row. Raises Stopped."""
-        if why != self._told:
+    def pause(self, why: str = "", seconds: float = RETRY_SECONDS) -> None:
+        """Wait a moment; a reason is logged once in a row, none not at all. Raises Stopped."""
+        if why and why != self._told:
             log.warning("the trainer waits: %s", why)
             self._told = why
         if self._stop.wait(seconds):

@@ -12,19 +12,38 @@ from headrace.connectors.kafka.config import (
 )
 from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetters
 from headrace.connectors.kafka.errors import KafkaClientError, KafkaUnavailable, TopicMissing
+from headrace.connectors.kafka.halts import (
+    HALTED,
+    HALTS,
+    LOG_LOST,
+    POISON,
+    RESUMED,
+    HaltLog,
+    accepts,
+)
+from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.writer import Outgoing, Writer
 
 __all__ = [
+    "HALTED",
+    "HALTS",
+    "LOG_LOST",
+    "POISON",
+    "RESUMED",
     "DeadLetter",
     "DeadLetters",
+    "HaltLog",
     "KafkaClientError",
     "KafkaConfig",
     "KafkaUnavailable",
+    "Offsets",
     "Outgoing",
+    "Partition",
     "Tailer",
     "TopicMissing",
     "Writer",
+    "accepts",
     "admin_settings",
     "consumer_settings",
     "partitions_of",

@@ -1,18 +1,25 @@
 """`headrace status`: what runs, where, and how far it is."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, app
-from headrace.infra.parts import heartbeat_file, read_heartbeat
+from headrace.connectors.heartbeat import read_heartbeat
+from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app
+from headrace.infra.errors import LogUnavailable
+from headrace.infra.halted import halted_partitions
+from headrace.infra.parts import heartbeat_file
 from headrace.infra.report import STYLES
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import State, read_status
+
+_READY = State.READY.value
 
 
 @app.command()
@@ -20,18 +27,22 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Show every part: state, endpoint, restarts, and what the workers have done.
+    """Show every part: state, endpoint, restarts, what the workers have done, what is halted.
 
-    Exit code 0 if every part is ready, 3 otherwise.
+    Exit code 0 if every part is ready, 3 otherwise; 1 if all are ready and a partition is halted.
     """
     loaded = load(settings)
     parts = describe(loaded)
+    halted = halts(loaded, parts)
     if as_json:
-        typer.echo(json.dumps({"parts": parts}, indent=1))
+        typer.echo(json.dumps({"parts": parts, "halted": halted}, indent=1))
     else:
         _print(parts, loaded.directory)
-    if not parts or any(part["state"] != State.READY.value for part in parts):
+        _print_halted(halted)
+    if not parts or any(part["state"] != _READY for part in parts):
         raise typer.Exit(NOT_RUNNING)
+    if halted:
+        raise typer.Exit(NO)
 
 
 def describe(settings: Settings) -> list[dict[str, Any]]:
@@ -53,6 +64,35 @@ def describe(settings: Settings) -> list[dict[str, Any]]:
         }
         for part in known.parts
     ]
+
+
+def halts(settings: Settings, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The halted partitions: as the log has them, or as the workers last said if it is away."""
+    states = {part["name"]: part["state"] for part in parts}
+    if not parts or any(states.get(name, _READY) != _READY for name in ("kafka", "registry")):
+        return _last_said(parts)
+    try:
+        return [dataclasses.asdict(halt) for halt in halted_partitions(settings)]
+    except LogUnavailable:
+        return _last_said(parts)
+
+
+def _last_said(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"stage": part["name"], **h} for part in parts for h in part["work"].get("halted", ())]
+
+
+def _print_halted(halted: list[dict[str, Any]]) -> None:
+    if not halted:
+        return
+    console = Console(highlight=False)
+    console.print()
+    for halt in halted:
+        console.print(
+            f"[red]halted[/] {halt['stage']}: {halt['topic']}/{halt['partition']} at offset "
+            f"{halt['offset']}: {escape(halt['message'])}",
+            soft_wrap=True,
+        )
+    console.print("`headrace resume` lets them go on.")
 
 
 def _print(parts: list[dict[str, Any]], directory: Path) -> None:

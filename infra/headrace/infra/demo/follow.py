@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.status import Status
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
+from headrace.connectors.heartbeat import read_heartbeat
 from headrace.connectors.kafka import KafkaConfig, Tailer
 from headrace.infra.demo import queries
 from headrace.infra.demo.workplace import POLICY
 from headrace.infra.errors import InfraError
-from headrace.infra.parts import read_heartbeat
 from headrace.infra.settings import Settings
 from headrace.schemas import Codec, PolicyRecord, PolicyVersion, Registry, from_avro
 

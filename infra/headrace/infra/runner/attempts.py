@@ -10,7 +10,7 @@ from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
 from headrace.infra.runner.config import RunnerConfig
 from headrace.infra.runner.jobs import Job
 from headrace.infra.runner.pool import AgentStuck, Pool, WorkerDied
-from headrace.schemas import Task
+from headrace.schemas import RUNNER_STOPPED, WORKER_DIED, Task
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class TaskRunner:
             return "deadline", ""
         except WorkerDied as error:
             how = "stopped" if self._stop.is_set() else "died"
-            event = {"stopped": "runner_stopped", "died": "worker_died"}[how]
+            event = RUNNER_STOPPED if how == "stopped" else WORKER_DIED
             attempt.event(event, {"message": str(error)})
             return how, ""
         if done.failure is not None:

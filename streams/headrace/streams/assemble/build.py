@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from headrace.schemas import Episode, EpisodeCall, EpisodeTool, Sample
+from headrace.schemas import INFRASTRUCTURE_ENDS, Episode, EpisodeCall, EpisodeTool, Sample
 from headrace.schemas.spans import Array
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
 from headrace.streams.assemble.core import Folded, Snapshot
@@ -85,6 +86,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
     tools = _read_tools(batch, slot, count)
     rewards = read_rewards(batch, slot, count)
     exceptions = np.bincount(slot[flags(batch, "exception")], minlength=count).tolist()
+    ends = _infrastructure_ends(batch, slot, count)
     episodes, samples, rows = [], [], []
     for i, snapshot in enumerate(snapshots):
         fact = facts[i].completed(snapshot, [call.record for call in calls[i]])
@@ -92,6 +94,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
             "no_start": int(not fact.has_start),
             "exceptions": exceptions[i],
             "tool_errors": sum(tool.status == "error" for tool in tools[i]),
+            **{name: numbers[i] for name, numbers in ends.items()},
             **_call_signals(calls[i]),
             **reward_signals(snapshot, rewards[i], [call.record for call in calls[i]]),
         }
@@ -132,6 +135,17 @@ def _read_tools(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[Epi
     for found in tools:
         found.sort(key=lambda tool: (tool.started_at, tool.span_id))
     return tools
+
+
+def _infrastructure_ends(batch: pa.RecordBatch, slot: Array, count: int) -> dict[str, list[int]]:
+    """How often each of these events stands in each of `count` episodes."""
+    events, names = flags(batch, "event"), batch.column("name")
+    return {
+        name: np.bincount(
+            slot[events & pc.equal(names, name).to_numpy(zero_copy_only=False)], minlength=count
+        ).tolist()
+        for name in INFRASTRUCTURE_ENDS
+    }
 
 
 def _cells(batch: pa.RecordBatch, rows: Array, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -92,11 +92,11 @@ class AssembleStage:
             key = key_of(row["project"], row["rollout_id"], row["attempt"])
             self._assembler.add_stub(key, row["home"], row["close_by"])
 
-    async def take(self, records: Sequence[LogRecord]) -> None:
-        """Steps 1 to 5; the host acknowledges (6) when this returns."""
+    async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
+        """Steps 1 to 5; the host acknowledges (6) when this returns what could not be read."""
         for record in records:
             self._assembler.advance(record.partition, record.log_time)
-        batch = await self._read([record for record in records if not record.tick])
+        batch, letters = await self._read([record for record in records if not record.tick])
         await insert(self._patience, self._tables, "spans", batch)
         keys, _ = keys_of(batch)
         unknown, stubs = self._assembler.unknown(keys)
@@ -110,9 +110,15 @@ class AssembleStage:
         await insert(self._patience, self._tables, "episodes", built.rows)
         self._assembler.evict()
         self._count(batch, built, rebuild)
+        return letters
 
-    async def _read(self, records: Sequence[LogRecord]) -> pa.RecordBatch:
-        """The take's spans; what cannot be taken here is on its way before anything else."""
+    async def _read(
+        self, records: Sequence[LogRecord]
+    ) -> tuple[pa.RecordBatch, Sequence[DeadLetter]]:
+        """The take's spans, and its dead letters.
+
+        What cannot be taken here is on its way before anything else.
+        """
         intake = await self._reader.read(records, self._patience)
         letters: list[DeadLetter] = intake.letters
         if letters:
@@ -120,7 +126,7 @@ class AssembleStage:
             self.counters["dead_letters"] += len(letters)
         await self._send(intake.forwards)
         self.counters["forwarded"] += len(intake.forwards)
-        return spans_of(intake.batches)
+        return spans_of(intake.batches), letters
 
     async def _known(self, keys: Sequence[str]) -> list[str]:
         """Of `keys` those that have a row in `episodes`.

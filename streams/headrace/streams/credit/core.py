@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from headrace.schemas import Credits, Episode
 from headrace.streams.credit.deadlines import Deadlines
-from headrace.streams.credit.members import member_of
+from headrace.streams.credit.members import member_of, reward_of
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.settle import credits_of
 from headrace.streams.credit.state import GroupKey, GroupPatience, GroupState
-from headrace.streams.reward import Rule, evaluate
+from headrace.streams.reward import Rule
 
 NOTHING_STORED = -1
 
@@ -111,7 +111,7 @@ class Groups:
             if not held.state.is_news(episode):
                 self.counters["duplicates"] += 1
                 continue
-            result = evaluate(self.rule, episode)
+            result = reward_of(self.rule, episode)
             self.counters["episodes"] += 1
             if result.reason:
                 self.counters[result.reason.partition(":")[0]] += 1

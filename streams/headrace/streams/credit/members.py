@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from headrace.schemas import Episode, EpisodeCall, ids
-from headrace.streams.reward import RewardResult
+from headrace.schemas import INFRASTRUCTURE_ENDS, Episode, EpisodeCall, ids
+from headrace.streams.reward import RewardResult, Rule, evaluate
 
 NOT_SELECTED = "not_selected"
 UNEXPLAINED = "untrainable"
+INFRASTRUCTURE = "infrastructure"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -38,6 +39,28 @@ class MemberFacts:
     def key(self) -> tuple[str, str]:
         """Its episode: rollout and attempt."""
         return self.rollout_id, self.attempt
+
+    @property
+    def stands(self) -> bool:
+        """Whether it may stand for its rollout: whole, and not ended by infrastructure."""
+        return self.complete and not self.cut_off
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether infrastructure ended it; its rollout may get another attempt."""
+        return self.reward.reason == INFRASTRUCTURE
+
+
+def reward_of(rule: Rule, episode: Episode) -> RewardResult:
+    """What the rule says of an Episode; it is not asked of one that infrastructure cut off.
+
+    An agent's own crash or time-out is a result. One that ended well is one too, whatever
+    happened on the way.
+    """
+    cut_off = any(episode.signals.get(end) for end in INFRASTRUCTURE_ENDS)
+    if cut_off and episode.status != "ok":
+        return RewardResult(reason=INFRASTRUCTURE)
+    return evaluate(rule, episode)
 
 
 def member_of(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headrace.schemas import Credits, Member, SampleCredit
-from headrace.streams.credit.members import MemberFacts
+from headrace.streams.credit.members import INFRASTRUCTURE, MemberFacts
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.state import GroupState
 
@@ -64,6 +64,7 @@ def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
         rule=rule,
         credit=method.id,
         version=state.version,
+        log_first=state.log_first,
         outcome=statistics.outcome,
         baseline=statistics.baseline,
         mean=statistics.mean,
@@ -122,6 +123,8 @@ def _outcome(state: GroupState, present: int, rewarded: int, telling: bool) -> s
 
 
 def _status(member: MemberFacts, chosen: dict[str, MemberFacts]) -> str:
+    if member.cut_off:
+        return INFRASTRUCTURE
     if not member.complete:
         return INCOMPLETE
     if chosen[member.rollout_id] is not member:

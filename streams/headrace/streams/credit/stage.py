@@ -69,8 +69,11 @@ class CreditStage:
         ):
             self._groups.stub(partition, key, close_by)
 
-    async def take(self, records: Sequence[LogRecord]) -> None:
-        """Credit what follows from the records; returns when Credits and rows are durable."""
+    async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
+        """Credit what follows from the records; returns when Credits and rows are durable.
+
+        Returns those that could not be read.
+        """
         arrivals: list[Arrival] = []
         refused: list[DeadLetter] = []
         for record in records:
@@ -94,6 +97,7 @@ class CreditStage:
             await self._patience.until_done(partial(self._credits.deliver, final))
             await self._patience.until_done(partial(self._store.write, changes))
             self._groups.written(changes)
+        return refused
 
     def next_deadline(self, partition: int) -> int | None:
         """Log time in milliseconds at which a group of the partition is due."""

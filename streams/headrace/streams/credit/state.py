@@ -32,8 +32,8 @@ class GroupPatience:
 class GroupState:
     """What is known of one group after a prefix of its partition's log.
 
-    The order of `members` is kept: of several complete attempts of one rollout the first that
-    became complete in the log is the one used.
+    The order of `members` is kept: of several attempts of one rollout that may stand for it (they
+    are complete, and infrastructure did not end them) the first in the log is the one used.
     """
 
     project: str
@@ -65,8 +65,8 @@ class GroupState:
     def add(self, episode: Episode, member: MemberFacts) -> None:
         """Take in a newer version of an Episode (`is_news`) with its facts."""
         held = self.members.get(member.key)
-        if held is not None and member.complete and not held.complete:
-            del self.members[member.key]  # goes behind those that were complete before it
+        if held is not None and member.stands and not held.stands:
+            del self.members[member.key]  # goes behind those that stood before it
         self.members[member.key] = member
         self.group_size = max(self.group_size, episode.group_size)
         self.group_rollouts = max(
@@ -80,15 +80,15 @@ class GroupState:
         self.log_last = max(self.log_last, member.log_time)
 
     def chosen(self) -> dict[str, MemberFacts]:
-        """The episode of each rollout that takes part: its first complete one."""
+        """The episode of each rollout that takes part: the first that may stand for it."""
         chosen: dict[str, MemberFacts] = {}
         for member in self.members.values():
-            if member.complete:
+            if member.stands:
                 chosen.setdefault(member.rollout_id, member)
         return chosen
 
     def is_complete(self) -> bool:
-        """Whether every rollout has an episode that is complete and whose reward is decided."""
+        """Whether every rollout has an episode that stands for it and whose reward is decided."""
         decided = [m for m in self.chosen().values() if not m.reward.pending]
         return len(decided) >= self.group_size
 

@@ -1,11 +1,13 @@
 """Settings of the sink."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.connectors.clickhouse import ClickHouseConfig
 from headrace.streams.errors import StreamsSettingsError
+from headrace.streams.host_config import poison_limit_from_environment
+from headrace.streams.poison import PoisonLimit
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -30,6 +32,8 @@ class SinkConfig:
     """After how long without heartbeats the broker gives the partitions to another sink."""
     unknown_schema_s: float = 30.0
     """How long the registry may not know a record's schema before it is a dead letter."""
+    poison: PoisonLimit = field(default_factory=PoisonLimit)
+    """How many records of a partition may be refused before it is halted."""
     run_directory: Path | None = None
     """Where `<member>.json`, the heartbeat, is written each second; None: nowhere."""
 
@@ -61,6 +65,7 @@ def config_from_environment() -> SinkConfig:
             ),
             group=env.get("HEADRACE_GROUP") or "headrace.sink",
             member=env.get("HEADRACE_WORKER") or "sink-0",
+            poison=poison_limit_from_environment(),
             run_directory=Path(run) if run else None,
         )
     except KeyError as error:

@@ -1,4 +1,4 @@
-"""The sink: fills `outcomes`, `policies`, `tasks` and `dead_letters` from their topics.
+"""The sink: fills `outcomes`, `policies`, `tasks`, `dead_letters` and `drops` from their topics.
 
 Reads committed records only (outcomes come in transactions, which Faust would not respect),
 inserts, then commits: a record that comes twice writes the same row again.
@@ -15,19 +15,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
+from headrace.connectors.heartbeat import write_heartbeat
 from headrace.connectors.kafka import (
     DeadLetter,
     DeadLetters,
     KafkaConfig,
     KafkaUnavailable,
+    Partition,
     consumer_settings,
 )
 from headrace.schemas import Codec, MalformedRecord, Registry, RegistryUnavailable, UnknownSchemaId
 from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.heartbeat import write_heartbeat
+from headrace.streams.guard import EXIT_RESUMED, make_guard
 from headrace.streams.logsink.config import SinkConfig, config_from_environment
 from headrace.streams.logsink.tables import (
     DEAD_LETTERS,
@@ -47,6 +49,7 @@ T = TypeVar("T")
 NAME = "sink"
 _RETRY_S = 0.25
 _HEARTBEAT_S = 1.0
+_OUT_OF_RANGE = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
 _AWAY = (ClickHouseUnavailable, KafkaUnavailable, RegistryUnavailable)
 _MAX_WAIT_MS = 24 * 3600 * 1000  # waiting for ClickHouse is no reason to lose the partitions
 
@@ -74,19 +77,29 @@ class Sink:
                 session_timeout_ms=int(config.session_timeout_s * 1000),
                 max_poll_interval_ms=_MAX_WAIT_MS,
                 topic_metadata_refresh_interval_ms=5_000,
+                # A position that the log no longer holds is told, and never jumped over.
+                auto_offset_reset="error",
             )
         )
-        self._positions: dict[tuple[str, int], int] = {}
+        self._guard = make_guard(
+            kafka, config.registry_url, stage=NAME, group=config.group, limit=config.poison
+        )
+        self._positions: dict[Partition, int] = {}
         self._counters: Counter[str] = Counter()
         self._waiting = ""
         self._beat_at = 0.0
 
-    def run(self) -> None:
-        """Fill the tables until told to stop; raises only on bugs and fatal client errors."""
-        self._consumer.subscribe(list(TOPICS))
+    def run(self) -> bool:
+        """Fill the tables until told to stop; raises only on bugs and fatal client errors.
+
+        Returns True if it ended because a halted partition may go on: a restart reads it on.
+        """
+        self._consumer.subscribe(list(TOPICS), on_assign=self._assigned)
         try:
             while not self._stop.is_set():
-                self._beat()
+                if self._beat() and self._guard.halted and self._durably(self._guard.resumed):
+                    logger.warning("%s leaves to read halted partitions on", self._config.member)
+                    return True
                 messages = self._read()
                 if messages:
                     self._store(messages)
@@ -97,6 +110,21 @@ class Sink:
             self._dead_letters.close()
             self._clickhouse.close()
             self._registry.close()
+        return False
+
+    def _assigned(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        """Begin where the group stopped; what is halted is assigned and not fetched."""
+        places = [(part.topic, part.partition) for part in partitions]
+        positions = self._durably(self._guard.assigned, places)
+        halted = {where: halt.end for where, halt in self._guard.halted.items()}
+        starts = positions | halted
+        consumer.assign([TopicPartition(*where, starts[where]) for where in places])
+        self._pause_halted()
+
+    def _pause_halted(self) -> None:
+        halted = [TopicPartition(*where) for where in self._guard.halted]
+        if halted:
+            self._consumer.pause(halted)
 
     def _read(self) -> list[Message]:
         messages = []
@@ -106,11 +134,25 @@ class Sink:
                 messages.append(_message(message))
             elif error.fatal():
                 raise KafkaUnavailable(f"reading {message.topic()}: {error.str()}")
+            elif error.code() in _OUT_OF_RANGE:
+                self._out_of_range(str(message.topic()), int(message.partition() or 0), error.str())
             else:  # the client goes on by itself
                 logger.warning("reading %s: %s", message.topic(), error.str())
         return messages
 
-    def _store(self, messages: Sequence[Message]) -> None:
+    def _out_of_range(self, topic: str, partition: int, message: str) -> None:
+        """Halt a partition whose next record is gone; anything else is no case for going on."""
+        where = (topic, partition)
+        if where in self._guard.halted:
+            return
+        self._durably(self._guard.check_expected, where)
+        if where not in self._guard.halted:
+            raise KafkaUnavailable(f"reading {topic}/{partition}: {message}")
+        self._pause_halted()
+
+    def _store(self, fetched: Sequence[Message]) -> None:
+        # What was fetched before a partition was halted may still arrive.
+        messages = [m for m in fetched if self._guard.admits((m.topic, m.partition), m.offset)]
         rows: dict[str, list[Row]] = {}
         refused: list[DeadLetter] = []
         for message in messages:
@@ -128,6 +170,11 @@ class Sink:
                 self._clickhouse.insert_arrow, table, pa.Table.from_pylist(some, SCHEMAS[table])
             )
         self._commit(messages)
+        self._guard.taken({(m.topic, m.partition): m.offset + 1 for m in messages})
+        if refused:
+            log_times = {(m.topic, m.partition): m.log_time for m in messages}
+            self._durably(self._guard.refused, refused, log_times)
+            self._pause_halted()
         self._counters["records"] += len(messages)
         self._counters["dead_letters"] += len(refused)
         self._counters.update({table: len(some) for table, some in rows.items()})
@@ -182,10 +229,13 @@ class Sink:
         if self._stop.wait(_RETRY_S):
             raise Stopped
 
-    def _beat(self) -> None:
-        if self._config.run_directory is None or time.monotonic() < self._beat_at:
-            return
+    def _beat(self) -> bool:
+        """Write the heartbeat if its second is over; whether it was."""
+        if time.monotonic() < self._beat_at:
+            return False
         self._beat_at = time.monotonic() + _HEARTBEAT_S
+        if self._config.run_directory is None:
+            return True
         assigned = self._consumer.assignment()
         write_heartbeat(
             self._config.run_directory / f"{self._config.member}.json",
@@ -200,9 +250,11 @@ class Sink:
                 "ready": bool(assigned),
                 "positions": {f"{t}/{p}": end for (t, p), end in sorted(self._positions.items())},
                 "counters": dict(self._counters),
+                "halted": self._guard.report(),
                 "waiting": self._waiting,
             },
         )
+        return True
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -216,7 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    Sink(config, stop).run()
+    if Sink(config, stop).run():
+        sys.exit(EXIT_RESUMED)
 
 
 def _message(message: Any) -> Message:

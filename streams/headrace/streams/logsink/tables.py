@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.schemas import SCHEMA_FILES, Outcome, PolicyRecord, Task, from_avro
+from headrace.connectors.kafka import HALTS, LOG_LOST, RESUMED
+from headrace.schemas import SCHEMA_FILES, Halt, Outcome, PolicyRecord, Task, from_avro
 
 Row = dict[str, Any]
 
@@ -113,6 +114,18 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("log_time", pa.int64()),
         ]
     ),
+    "drops": pa.schema(
+        [
+            ("stage", pa.string()),
+            ("consumer_group", pa.string()),
+            ("topic", pa.string()),
+            ("partition", pa.uint32()),
+            ("first_offset", pa.uint64()),
+            ("last_offset", pa.uint64()),
+            ("reason", pa.string()),
+            ("log_time", pa.int64()),
+        ]
+    ),
 }
 
 UNSIGNED = {
@@ -141,10 +154,26 @@ def _policy_row(data: dict[str, Any]) -> Row | None:
     return row
 
 
+def _drop_row(data: dict[str, Any]) -> Row | None:
+    halt = from_avro(Halt, data)
+    if halt.state != RESUMED or halt.reason != LOG_LOST:  # nothing was given up
+        return None
+    return {
+        "stage": halt.stage,
+        "consumer_group": halt.group,
+        "topic": halt.topic,
+        "partition": halt.partition,
+        "first_offset": halt.offset,
+        "last_offset": halt.end - 1,
+        "reason": halt.reason,
+    }
+
+
 LOG_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Row | None]]] = {
     "headrace.outcomes": ("outcomes", _outcome_row),
     "headrace.policies": ("policies", _policy_row),
     "headrace.tasks": ("tasks", _task_row),
+    HALTS: ("drops", _drop_row),
 }
 """Topic -> its table, and how a decoded record becomes a row (None: it has none)."""
 
@@ -162,7 +191,7 @@ def log_row(message: Message, data: dict[str, Any]) -> tuple[str, Row] | None:
         "offset": message.offset,
         "log_time": message.log_time,
     }
-    return table, row | {k: v for k, v in position.items() if k in SCHEMAS[table].names}
+    return table, {k: v for k, v in position.items() if k in SCHEMAS[table].names} | row
 
 
 def dead_letter_row(message: Message) -> Row:

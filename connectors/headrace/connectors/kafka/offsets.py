@@ -1,0 +1,65 @@
+"""Where the log of a partition begins and ends, and how far a consumer group is."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+
+# Public names, but not in an __all__.
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from headrace.connectors.kafka.config import KafkaConfig, admin_settings
+from headrace.connectors.kafka.errors import KafkaUnavailable
+
+Partition = tuple[str, int]
+"""Topic and partition."""
+
+REQUEST_S = 5.0
+
+
+class Offsets:
+    """Asks the brokers for offsets; every answer raises KafkaUnavailable while none answers."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._bootstrap = config.bootstrap
+        self._admin = AdminClient(admin_settings(config))
+
+    def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Offset of the first record that the log still holds."""
+        return self._listed(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Offset behind the last record, open transactions included."""
+        return self._listed(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def since(self, partitions: Iterable[Partition], log_time: int) -> dict[Partition, int]:
+        """Offset of the first record written at a log time (milliseconds) or later; -1: none."""
+        spec = OffsetSpec.for_timestamp(log_time)
+        return self._listed(partitions, spec)
+
+    def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """What a consumer group has committed; partitions it never committed are left out."""
+        asked = [TopicPartition(*where) for where in sorted(set(partitions))]
+        if not asked:
+            return {}
+        futures = self._admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, asked)], request_timeout=REQUEST_S
+        )
+        found: list[Any] = self._answer(futures[group]).topic_partitions
+        return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+
+    def _listed(self, partitions: Iterable[Partition], spec: OffsetSpec) -> dict[Partition, int]:
+        asked = {TopicPartition(*where): spec for where in set(partitions)}
+        if not asked:
+            return {}
+        futures = self._admin.list_offsets(asked, request_timeout=REQUEST_S)
+        return {(p.topic, p.partition): int(self._answer(f).offset) for p, f in futures.items()}
+
+    def _answer(self, future: Any) -> Any:
+        try:
+            return future.result()
+        except KafkaException as error:
+            raise KafkaUnavailable(
+                f"{self._bootstrap} did not tell its offsets: {error.args[0]}; check that the "
+                "broker runs"
+            ) from error

@@ -1,0 +1,47 @@
+"""How many records of a partition may be refused. Pure: time is the log's."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from headrace.streams.errors import StreamsSettingsError
+
+Partition = tuple[str, int]
+"""Topic and partition."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class PoisonLimit:
+    """How many refused records are put up with.
+
+    A few unreadable records are somebody's mistake and become dead letters; more than `records`
+    of them within `window_ms` mean that something is wrong with what is written or with the
+    registry, and that going on would move the stream into the dead-letter topic.
+    """
+
+    records: int = 100
+    """Refused records of a partition that are put up with; 0: any number."""
+    window_ms: int = 600_000
+    """Log time, in milliseconds, over which they are counted."""
+
+    def __post_init__(self) -> None:
+        if self.records < 0 or self.window_ms <= 0:
+            raise StreamsSettingsError(
+                f"[streams] poison_limit is {self.records} and poison_window_ms "
+                f"{self.window_ms}: give a number of records (0: no limit) and a positive time"
+            )
+
+
+class PoisonCount:
+    """Counts refused records in a sliding window of log time, per partition."""
+
+    def __init__(self, limit: PoisonLimit) -> None:
+        self.limit = limit
+        self._times: dict[Partition, deque[int]] = {}
+
+    def refused(self, where: Partition, log_time: int) -> bool:
+        """Count a refused record; whether its partition is past the limit now."""
+        if not self.limit.records:
+            return False
+        times = self._times.setdefault(where, deque(maxlen=self.limit.records + 1))
+        times.append(log_time)
+        return len(times) > self.limit.records and log_time - times[0] <= self.limit.window_ms

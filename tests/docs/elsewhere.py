@@ -1,0 +1,89 @@
+"""What the pages tell to run and the walk (tests/e2e/walk.py) does not: why, and who runs it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Elsewhere:
+    """Commands that match `pattern` are run by `file`, which holds `proof`."""
+
+    pattern: str
+    file: str
+    proof: str
+    why: str
+
+
+ELSEWHERE = (
+    Elsewhere(
+        pattern="make test",
+        file=".ci/run",
+        proof="make test",
+        why="a test run cannot hold itself; a step of CI",
+    ),
+    Elsewhere(
+        pattern="make check",
+        file=".ci/run",
+        proof="make check",
+        why="minutes of mypy; a step of CI",
+    ),
+    Elsewhere(
+        pattern="make setup",
+        file="Makefile",
+        proof="check: setup",
+        why="fetches packages; CI's `make check` begins with it, on a clean checkout",
+    ),
+    Elsewhere(
+        pattern="make unit",
+        file=".ci/run",
+        proof="make test",
+        why="a test run cannot hold itself; CI's `make test` runs what it would and more",
+    ),
+    Elsewhere(
+        pattern="make fmt",
+        file="Makefile",
+        proof="ruff format --check .",
+        why="rewrites the tree; CI's `make check` runs both of its tools, the second with --check",
+    ),
+    Elsewhere(
+        pattern="make lock",
+        file="Makefile",
+        proof="$(UV) pip install -q --no-deps -r requirements.txt",
+        why="rewrites requirements.txt from the index; CI installs what it wrote",
+    ),
+    Elsewhere(
+        pattern="pip install headrace",
+        file="tests/test_packaging.py",
+        proof="WheelBuilder(",
+        why="fetches from an index; what it would install is built and looked into there",
+    ),
+    Elsewhere(
+        pattern="uv pip check",
+        file="docs/decisions.md",
+        proof="`uv pip check` therefore complains",
+        why="named for its complaint; nobody is told to run it",
+    ),
+    Elsewhere(
+        pattern=r"HEADRACE_KERNELS_ON_GPU=1 pytest tests/kernels/test_on_gpu\.py",
+        file="tests/kernels/test_on_gpu.py",
+        proof="def test_",
+        why="needs a CUDA device; without one `make test` reads the file and skips it",
+    ),
+    Elsewhere(
+        pattern=r"python -m benchmarks\.kernels\.run",
+        file="tests/kernels/test_benchmark.py",
+        proof='"benchmarks.kernels.run"',
+        why="run there; without a GPU it must say so and time nothing",
+    ),
+    Elsewhere(
+        pattern=r".*\n@reward\(.*",
+        file="tests/docs/test_documents.py",
+        proof="rules = [value for value in names.values() if isinstance(value, Rule)]",
+        why="reward rules are executed there, and called",
+    ),
+    Elsewhere(
+        pattern=r"import torch\nfrom headrace\.kernels import .*",
+        file="tests/kernels/test_kernels_docs.py",
+        proof="exec(compile(block",
+        why="run there",
+    ),
+)

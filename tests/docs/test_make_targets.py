@@ -1,0 +1,54 @@
+"""The make targets that the pages tell to run would run things that are there."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headrace.infra.cli import doctor
+from tests.docs.blocks import ROOT, commands
+
+TARGETS = sorted({each.text for each in commands() if each.text.startswith("make ")})
+
+
+def dry_run(target: str, **variables: str) -> list[str]:
+    """The lines that a target would run."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    given = [f"{name}={value}" for name, value in variables.items()]
+    done = subprocess.run(
+        [*shlex.split(target), "-n", *given],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_runs_programs_that_are_there(target: str) -> None:
+    lines = dry_run(target, VENV=sys.prefix)
+    for line in lines:
+        words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+        assert shutil.which(words[0], path=f"{ROOT}{os.pathsep}{os.environ['PATH']}"), line
+        files = [word for word in words[1:] if word.endswith((".py", ".txt", ".toml"))]
+        assert [file for file in files if not (ROOT / file).exists()] == [], line
+
+
+def test_make_demo_is_headrace_demo() -> None:
+    assert dry_run("make demo", VENV=sys.prefix)[-1] == f"{sys.prefix}/bin/headrace demo"
+
+
+def test_the_interpreter_can_be_chosen_as_a_wrong_one_is_told(tmp_path: Path) -> None:
+    told = re.search(r"`(make setup PY=(\S+))`", Path(doctor.__file__).read_text())
+    assert told
+    lines = dry_run(told[1], VENV=str(tmp_path / "venv"))
+    assert f"{told[2]} -m venv {tmp_path / 'venv'}" in lines
+    assert lines.index(f"{told[2]} tools/preflight.py --disk-under .") == 0

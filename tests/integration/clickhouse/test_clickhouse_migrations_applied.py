@@ -1,0 +1,88 @@
+"""Migrations applied to a real server: once, in order, and never changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, MigrationError, migrate
+from tests.integration.clickhouse.server_process import Server, wait_for
+
+
+@pytest.fixture
+def empty(server: Server, client: ClickHouse) -> Iterator[ClickHouse]:
+    """A client of a database that does not exist yet."""
+    scratch = server.client(database="scratch")
+    yield scratch
+    client.command("DROP DATABASE IF EXISTS scratch SYNC")
+    scratch.close()
+
+
+def folder(path: Path, **files: str) -> Path:
+    path.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (path / f"{name.removeprefix('m')}.sql").write_text(text)
+    return path
+
+
+ONE = "CREATE TABLE IF NOT EXISTS one (a UInt8, s LowCardinality(String)) ENGINE = Memory;"
+TWO = "CREATE VIEW IF NOT EXISTS two AS SELECT a + 1 AS b FROM one;"
+THREE = "CREATE TABLE IF NOT EXISTS three (c UInt8) ENGINE = Memory;"
+
+
+def test_migrations_apply_once_and_in_order(empty: ClickHouse, tmp_path: Path) -> None:
+    path = folder(tmp_path / "m", m0001_create_one=ONE, m0002_create_two=TWO)
+    assert migrate.apply(empty, path) == ["0001_create_one", "0002_create_two"]
+    assert migrate.apply(empty, path) == []
+    folder(path, m0003_create_three=THREE)
+    assert migrate.apply(empty, path, dry_run=True) == ["0003_create_three"]
+    assert "three" not in migrate.live_schema(empty)
+    assert [m.name for m in migrate.pending(empty, path)] == ["0003_create_three"]
+    migrate.apply(empty, path)
+    assert migrate.live_schema(empty) == {
+        "one": {"a": "UInt8", "s": "LowCardinality(String)"},
+        "two": {"b": "UInt16"},
+        "three": {"c": "UInt8"},
+    }
+    assert migrate.declared_schema(empty, path) == migrate.live_schema(empty)
+
+
+def test_a_broken_migration_is_repeated_once_mended(empty: ClickHouse, tmp_path: Path) -> None:
+    path = folder(tmp_path / "m", m0001_create_one=ONE + "\nCREATE TABLE IF;")
+    with pytest.raises(ClickHouseRejected):
+        migrate.apply(empty, path)
+    folder(path, m0001_create_one=ONE + "\n" + THREE)
+    assert migrate.apply(empty, path) == ["0001_create_one"]
+
+
+def test_what_was_applied_must_not_change(empty: ClickHouse, tmp_path: Path) -> None:
+    path = folder(tmp_path / "m", m0001_create_one=ONE, m0002_create_two=TWO)
+    migrate.apply(empty, path)
+    folder(path, m0001_create_one=ONE + " -- changed")
+    with pytest.raises(MigrationError, match=r"0001_create_one.*changed"):
+        migrate.apply(empty, path)
+    folder(path, m0001_create_one=ONE)
+    (path / "0002_create_two.sql").unlink()
+    with pytest.raises(MigrationError, match="0002_create_two was applied"):
+        migrate.pending(empty, path)
+
+
+def test_an_earlier_migration_cannot_be_added_later(empty: ClickHouse, tmp_path: Path) -> None:
+    path = folder(tmp_path / "m", m0001_create_one=ONE, m0002_create_two=TWO)
+    migrate.apply(empty, path)
+    empty.command("ALTER TABLE schema_migrations DELETE WHERE migration = 1", None)
+    empty.command("OPTIMIZE TABLE schema_migrations FINAL")
+    gone = "SELECT count() AS n FROM schema_migrations WHERE migration = 1"
+    wait_for(lambda: empty.query(gone) == [{"n": 0}], "the row to be deleted")
+    with pytest.raises(MigrationError, match="0001_create_one was left out"):
+        migrate.pending(empty, path)
+
+
+def test_the_shipped_migrations_declare_what_is_live(empty: ClickHouse) -> None:
+    migrate.apply(empty)
+    assert migrate.live_schema(empty) == migrate.declared_schema(empty)
+    assert {"spans", "episodes", "groups"} <= set(migrate.live_schema(empty))
+    for name in migrate.live_schema(empty):
+        assert empty.query_arrow(f"SELECT * FROM {name} LIMIT 1").num_rows == 0

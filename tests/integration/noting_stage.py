@@ -1,0 +1,52 @@
+"""A stage that notes every offset it takes; run as a process by test_halted_partitions.py."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from headrace.connectors.kafka import DeadLetter
+from headrace.streams.host import LogRecord, run_stage
+from headrace.streams.host_config import host_config_from_environment
+
+POISON = b"poison"
+
+
+class NotingStage:
+    """Appends "partition offset" to a file for each record; `poison` is one it cannot read."""
+
+    name = "noting"
+
+    def __init__(self, topic: str, file: Path) -> None:
+        self.topic = topic
+        self._file = file
+
+    async def assigned(self, partitions: Sequence[int]) -> None:
+        pass
+
+    def next_deadline(self, partition: int) -> int | None:
+        return None
+
+    async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
+        with self._file.open("a") as notes:
+            notes.writelines(f"{record.partition} {record.offset}\n" for record in records)
+        return [
+            DeadLetter(
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                value=record.value,
+                reason="malformed",
+                message="it is poison",
+            )
+            for record in records
+            if record.value == POISON
+        ]
+
+
+if __name__ == "__main__":
+    topic, notes = sys.argv[1:]
+    # Small takes, so that a partition is halted in the middle of what was written to it.
+    config = host_config_from_environment("noting", topic, take_records=4, take_ms=20)
+    os.chdir(config.data_directory.parent)
+    run_stage(lambda: NotingStage(topic, Path(notes)), config)
