@@ -1,19 +1,22 @@
 # One verb each. `make demo` and `make test` set up what they need by themselves.
 VENV ?= .venv
 PY ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+TORCH ?= 2.11
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+# Many processes of the tests import torch: bytecode is kept, whatever the surroundings say.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit fmt lock help
+.PHONY: demo test setup check unit kernels fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
 
-test: setup ## all tests; each worker starts the real parts once
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
+test: setup ## all tests; the real parts are started once
+	$(PYTEST)
 
 setup: $(STAMP) ## a virtual environment with the pinned packages; quick when up to date
 
@@ -24,7 +27,14 @@ check: setup ## lint, types, import contracts
 	$(BIN)/lint-imports
 
 unit: setup ## the tests that need no server, but for the kernels in their interpreter
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical -m "not integration and not e2e and not interpreter"
+	$(PYTEST) -m "not integration and not e2e and not interpreter"
+
+kernels: $(UV) ## the kernels' tests on another torch, as a GPU host may have it: make kernels TORCH=2.11
+	$(UV) venv -q --allow-existing -p $(BIN)/python .venv-torch-$(TORCH)
+	VIRTUAL_ENV=.venv-torch-$(TORCH) $(UV) pip install -q --no-config "torch==$(TORCH).*" "numpy<2.4" \
+		pytest pytest-timeout pytest-xdist hypothesis
+	VIRTUAL_ENV=.venv-torch-$(TORCH) $(UV) pip install -q --no-deps -e .
+	OMP_NUM_THREADS=1 .venv-torch-$(TORCH)/bin/python -m pytest -n logical tests/kernels
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

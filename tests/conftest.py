@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+
+from tests.one_stack import claim, distribute, uses_the_stack
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 # Chosen before any test can import Triton (see tests/kernels/conftest.py).
 if os.environ.get("HEADRACE_KERNELS_ON_GPU") != "1":
     os.environ["TRITON_INTERPRET"] = "1"
+
+# A property holds however busy the machine is.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 REAL_PARTS = ("integration", "e2e")
@@ -32,14 +39,18 @@ INTERPRETED = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the folder they lie in, so that `-m "not integration"` cannot miss one."""
+    """Mark tests by their folder and parts, so that `-m "not integration"` cannot miss one."""
     for item in items:
         folder = _folder(item.path)
         if folder in REAL_PARTS:
             item.add_marker(folder)
+        elif uses_the_stack(item):
+            item.add_marker("integration")
         if folder == "kernels" and item.path.name in INTERPRETED:
             item.add_marker("interpreter")
+    distribute(items)
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +79,19 @@ def _loopback_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """Real Kafka with its topics, registry and ClickHouse, started once per run on free ports."""
     from headrace.infra.embedded import running_stack
 
     def tell(part: str, state: str, message: str) -> None:
         logging.getLogger("tests.stack").info("%s %s: %s", part, state, message)
 
-    with running_stack(tmp_path_factory.mktemp("stack"), on_event=tell) as running:
+    run = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # a worker's folder lies in that of the run
+        run = run.parent
+    with running_stack(claim(run), on_event=tell) as running:
         yield running
 
 

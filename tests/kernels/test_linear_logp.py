@@ -1,8 +1,5 @@
 """`linear_logp` against the float64 reference."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -38,14 +35,6 @@ def test_a_certain_token_keeps_its_small_log_probability() -> None:
     hidden, weight = torch.ones(1, 1), torch.tensor([[12.0], [0.0]])
     out = linear_logp(hidden, weight, torch.tensor([0]))
     assert out.logp.item() == pytest.approx(-6.1442e-6, rel=0.05)
-
-
-def test_the_package_imports_torch_alone() -> None:
-    code = (
-        "import sys, headrace.kernels; "
-        "assert not {'triton', 'transformers', 'confluent_kafka'} & set(sys.modules), 'too much'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.kernels import linear_logp
@@ -114,6 +114,7 @@ def logp_and_gradients(
 
 @settings(max_examples=15, deadline=None)
 @given(calls=CALLS, budget=st.integers(13, 60))
+@example(calls=[([1], [1]), ([1], [1])], budget=13)
 def test_sharing_changes_neither_log_probabilities_nor_gradients(
     make_row: MakeRow, tiny_model: Path, calls: list[tuple[list[int], list[int]]], budget: int
 ) -> None:
@@ -125,9 +126,11 @@ def test_sharing_changes_neither_log_probabilities_nor_gradients(
     shared_logp, shared_gradients = logp_and_gradients(policy, shared)
     for name, expected in logp.items():
         torch.testing.assert_close(shared_logp[name], expected, rtol=1e-5, atol=1e-5)
+    # Some are zero but for rounding: a prompt of one token attends to nothing else.
+    rounding = 5e-6 * max(gradient.norm() for gradient in gradients.values())
     for name, expected in gradients.items():
-        error = (shared_gradients[name] - expected).norm() / expected.norm().clamp(min=1e-3)
-        assert error <= 1e-5, name
+        error = (shared_gradients[name] - expected).norm()
+        assert error <= 1e-5 * expected.norm() + rounding, name
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ class Runner(threading.Thread):
                 return None
             if now - reported >= _REPORT_EVERY_S:
                 reported = now
-                waited = f"waiting for an answer{where} ({now - began:.0f} s){trouble}"
+                waited = f"no answer yet ({now - began:.0f} s){trouble}"
                 self._report(State.STARTING, waited, pid=child.pid)
             self._stop_asked.wait(_POLL_S)
         return None
