@@ -281,13 +281,23 @@ def test_a_group_that_infrastructure_ended_whole_is_incomplete() -> None:
 
 def test_what_infrastructure_is_found_to_have_ended_only_later_is_taken_out_again() -> None:
     groups = groups_of()
-    lost = episode("r3", "9", status="unset")  # closed by the clock: its end had not come
+    # Closed by the clock, its end still to come, and of no task: so nobody owed it.
+    lost = episode("r3", "9", status="unset", deadline=0)
     before = final(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])], lost)
     assert before.mean == 3.0
     take(groups, cut_off("r3", version=9))
     after = final(groups, episode("r3", "3", attempt="a1"))
     assert after.mean == 1.5
     assert [m.status for m in after.members[3:]] == ["infrastructure", "used"]
+
+
+def test_an_attempt_of_a_task_that_was_closed_before_its_end_is_waited_for() -> None:
+    groups = groups_of()
+    take(groups, *[episode(r, "0") for r in ROLLOUTS[:3]])
+    assert take(groups, episode("r3", "0", status="unset", closed_by="idle")) is None
+    credits = final(groups, episode("r3", "4", version=9))  # it was only silent for long
+    assert credits.mean == 1.0
+    assert [m.status for m in credits.members] == ["used"] * 4
 
 
 def test_an_attempt_that_ended_well_or_by_its_agent_is_a_result() -> None:

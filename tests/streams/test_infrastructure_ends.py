@@ -33,6 +33,12 @@ def test_an_attempt_without_an_end_is_cut_off_as_well_once_its_runner_said_so() 
     assert reward_of(RULE, episode).reason == "infrastructure"
 
 
+def test_a_runner_that_never_ended_its_attempt_is_gone() -> None:
+    unended = replace(attempt(end()), status="unset", closed_by="idle")
+    assert reward_of(RULE, replace(unended, deadline=1_000)).reason == "infrastructure"
+    assert reward_of(RULE, unended).value == 1.0, "without a task nobody owes an end"
+
+
 @pytest.mark.parametrize(
     "spans",
     [

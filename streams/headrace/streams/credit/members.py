@@ -57,10 +57,17 @@ def reward_of(rule: Rule, episode: Episode) -> RewardResult:
     An agent's own crash or time-out is a result. One that ended well is one too, whatever
     happened on the way.
     """
-    cut_off = any(episode.signals.get(end) for end in INFRASTRUCTURE_ENDS)
-    if cut_off and episode.status != "ok":
+    if _is_cut_off(episode):
         return RewardResult(reason=INFRASTRUCTURE)
     return evaluate(rule, episode)
+
+
+def _is_cut_off(episode: Episode) -> bool:
+    told = any(episode.signals.get(end) for end in INFRASTRUCTURE_ENDS)
+    # A runner ends every attempt, at the latest at its deadline. One that did not is gone, or the
+    # attempt goes on after a long silence: then the end is still to come.
+    vanished = episode.deadline > 0 and episode.status == "unset"
+    return vanished or (told and episode.status != "ok")
 
 
 def member_of(
