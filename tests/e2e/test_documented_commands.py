@@ -31,6 +31,7 @@ def test_the_pages_can_be_followed(tmp_path: Path) -> None:
         reader.environment["HEADRACE_GATEWAY_UPSTREAM_URL"] = theirs
         reader.settle(tiny_llama(tmp_path / "model"), more=readme("toml", "my_rewards:solved"))
         reader.write("my_rewards.py", readme("python", "def solved("))
+        reader.write("tasks.jsonl", readme("text", '{"input"'))
         for command in commands():
             step = step_for(command.text)
             if step is None:

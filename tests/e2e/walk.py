@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 from headrace.infra.cli.app import NO, NOT_RUNNING
 from headrace.infra.demo.follow import COLUMNS
-from headrace.infra.tasks import TaskItem, TaskSource, TaskSourceConfig
 from tests.docs.blocks import ROOT
 from tests.e2e import upstream
 from tests.e2e.reader import DEFAULTS, Reader
 
 UP = "headrace up --detach"
 PARTS = ["kafka", "registry", "clickhouse", "assemble", "credit", "sink", "trainer", "gateway"]
+POLICY = DEFAULTS.policy.name
 SHORT_DEMO = "headrace demo --versions 1 --heldout 8"
 """What `make demo` runs (test_make_targets.py), with less to train and to ask."""
 SMALL_STEPS = {"HEADRACE_TRAINER_GROUP_SIZE": "4", "HEADRACE_TRAINER_GROUPS_PER_STEP": "2"}
@@ -38,16 +38,6 @@ answer = client.chat.completions.create(
 )
 print(answer.id)
 """
-YOUR_MODULE = """
-    from openai import OpenAI
-
-    with OpenAI(base_url=base_url, api_key=api_key) as client:
-        answer = client.chat.completions.create(
-            model="assistant", messages=[{"role": "user", "content": task_input}], max_tokens=8
-        )
-    result = {"id": answer.id, "said": "done"}
-"""
-"""In place of the three dots of README's function."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -141,43 +131,41 @@ def foreign_model(reader: Reader, variable: str) -> None:
 
 
 def agent_function(reader: Reader, block: str) -> None:
-    head, dots, tail = block.partition("    ...  # your agent")
-    assert dots
-    reader.write("your_module.py", head + YOUR_MODULE + tail.partition("\n")[2])
+    reader.write("your_module.py", block)
 
 
 def work(reader: Reader, line: str) -> None:
+    reader.notes["work"] = line
     runner = reader.start(line)
-    (rollout,) = put_task(reader)
-    # The reward is of README's rule, which headrace.toml names.
+    assert runner.stdout is not None
+    assert "working for" in runner.stdout.readline()
+    assert "attempts: 0 ok" in reader.interrupt(runner, signal.SIGTERM).ended(0)
+
+
+def tasks(reader: Reader, line: str) -> None:
+    """Every rollout that it asks for ends, and is given a reward by README's rule."""
+    split, of_each = (
+        ("eval", 1) if "--split eval" in line else ("train", DEFAULTS.trainer.group_size)
+    )
+    groups = len((reader.folder / "tasks.jsonl").read_text().splitlines())
+    rollouts = groups * of_each
+    runner = reader.start(reader.notes["work"])
+    assert f"{rollouts} rollouts asked for" in reader.type(line).ended(0)
+    reader.await_row(
+        "SELECT count() AS ended FROM episodes FINAL "
+        "WHERE state = 'closed' AND status = 'ok' AND complete AND rollout_id IN "
+        f"(SELECT rollout_id FROM tasks WHERE policy = '{POLICY}' AND split = '{split}') "
+        f"HAVING ended = {rollouts}"
+    )
     given = reader.await_row(
-        f"SELECT attempt, value FROM rewards WHERE rollout_id = '{rollout}' AND origin = 'rule'"
+        "SELECT count() AS rewards, uniqExact(group_id) AS groups, min(reward) AS least, "
+        "max(reward) AS most, any(rollout_id) AS rollout_id, any(attempt) AS attempt FROM credits "
+        f"WHERE policy = '{POLICY}' AND split = '{split}' HAVING rewards = {rollouts}"
     )
-    assert given["value"] == 1.0
-    episode = reader.await_row(f"SELECT * FROM episodes FINAL WHERE rollout_id = '{rollout}'")
-    assert (episode["status"], episode["complete"]) == ("ok", True)
-    assert json.loads(str(episode["result"]))["said"] == "done"
-    reader.interrupt(runner, signal.SIGINT).ended(0)
-    reader.notes |= {"rollout_id": rollout, "attempt": str(given["attempt"])}
-
-    again = reader.start(line)
-    assert again.stdout is not None
-    assert "working for" in again.stdout.readline()
-    reader.interrupt(again, signal.SIGTERM).ended(0)
-
-
-def put_task(reader: Reader) -> list[str]:
-    config = TaskSourceConfig(
-        bootstrap=reader.here(DEFAULTS.bootstrap),
-        registry_url=reader.here(DEFAULTS.registry_url),
-        policy=DEFAULTS.policy.name,
-        agent="nobody:nothing",  # the line on the page names its own
-    )
-    source = TaskSource(config)
-    try:
-        return source.send_eval([TaskItem(input="What is 3 plus 4?")], -1)
-    finally:
-        source.close()
+    assert given["groups"] == groups
+    assert 0.0 <= given["least"] <= given["most"] <= 1.0
+    reader.notes |= {name: str(given[name]) for name in ("rollout_id", "attempt")}
+    assert f"attempts: {rollouts} ok" in reader.interrupt(runner, signal.SIGINT).ended(0)
 
 
 def late_reward(reader: Reader, block: str) -> None:
@@ -210,8 +198,9 @@ STEPS = (
     Step(pattern=r"headrace resume( .*)?", do=resume),
     Step(pattern=r"OPENAI_BASE_URL=\S+ OPENAI_API_KEY=\w+ python your_agent\.py", do=agent),
     Step(pattern=r"HEADRACE_GATEWAY_UPSTREAM_URL", do=foreign_model),
-    Step(pattern=r"def run\(task_input, \*, base_url, api_key\):\n.*", do=agent_function),
+    Step(pattern=r"from openai import OpenAI\n.*def run\(task_input, .*", do=agent_function),
     Step(pattern=r"headrace work --agent your_module:run", do=work),
+    Step(pattern=r"headrace tasks tasks\.jsonl( .*)?", do=tasks),
     Step(pattern=r"from headrace\.connectors\.sdk import .*send_reward\(.*", do=late_reward),
     Step(pattern=r"from examples\.calculator\.agent import run\n.*", do=example_agent),
 )

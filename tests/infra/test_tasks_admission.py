@@ -155,7 +155,7 @@ TestLoop = Loop.TestCase
     ("field", "value"),
     [
         ("policy", ""),
-        ("agent", ""),
+        ("agent", "noname"),
         ("group_size", 0),
         ("max_staleness", -1),
         ("rollouts_per_step", 3),

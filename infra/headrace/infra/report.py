@@ -1,10 +1,10 @@
 """What commands show of the parts: one line each, and what is being waited for."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -13,9 +13,9 @@ from rich.progress import (
     TextColumn,
     TransferSpeedColumn,
 )
-from rich.status import Status
 
 from headrace.infra.embedded.artifacts import Progress as OnProgress
+from headrace.infra.live import LiveLine
 from headrace.infra.supervise import State
 
 STYLES = {
@@ -26,33 +26,28 @@ STYLES = {
     State.STOPPING: "dim",
 }
 SHOWN = {State.READY, State.CRASHED, State.FAILED}
-PLAIN_SECONDS = 10.0  # without a terminal, how often a wait is told anew
 
 
 class PartLines:
     """Prints a line when a part is ready or has failed, and keeps saying what is waited for.
 
-    On a terminal the wait is one moving line; elsewhere it is told every ten seconds. Used as a
-    context manager.
+    Used as a context manager.
     """
 
     def __init__(self, console: Console, endpoints: Mapping[str, str | None]) -> None:
         self._console = console
         self._endpoints = endpoints
         self._states: dict[str, tuple[State, str]] = {}
-        self._status: Status | None = console.status("") if console.is_terminal else None
-        self._started = self._told = time.monotonic()
+        self._wait = LiveLine(console, indent="  ")
 
     def __enter__(self) -> "PartLines":
         """Begin to show the wait."""
-        if self._status is not None:
-            self._status.start()
+        self._wait.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Take the wait away; later changes are still printed."""
-        if self._status is not None:
-            self._status.stop()
+        self._wait.__exit__()
 
     def __call__(self, part: str, state: State, message: str) -> None:
         """Take in a part's state."""
@@ -65,25 +60,19 @@ class PartLines:
     def _print(self, part: str, state: State, message: str) -> None:
         text = (self._endpoints.get(part) or "") if state is State.READY else message
         self._console.print(
-            f"  {part:<11}[{STYLES[state]}]{state.value:<8}[/] {text}",
+            f"  {part:<11}[{STYLES[state]}]{state.value:<8}[/] {escape(text)}",
             highlight=False,
             soft_wrap=True,
         )
 
     def _tell_wait(self) -> None:
         waits = [
-            f"{part} ({'preparing' if state is State.PREPARING else message})"
+            f"{part}: {'preparing' if state is State.PREPARING else message}"
             for part, (state, message) in self._states.items()
             if state in (State.PREPARING, State.STARTING)
         ]
-        if not waits:
-            return
-        text = f"waiting for {', '.join(waits)}"
-        if self._status is not None:
-            self._status.update(text)
-        elif time.monotonic() - self._told > PLAIN_SECONDS:
-            self._told = time.monotonic()
-            self._console.print(f"  {text}", highlight=False, soft_wrap=True)
+        if waits:
+            self._wait.update(f"waiting for {', '.join(waits)}")
 
 
 @contextmanager

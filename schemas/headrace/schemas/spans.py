@@ -11,8 +11,8 @@ KIND = {name: number for number, name in enumerate(KINDS)}
 STATUSES = ("unset", "ok", "error")
 NO_SPAN = "0" * 16
 
-WORKER_DIED, RUNNER_STOPPED = "worker_died", "runner_stopped"
-INFRASTRUCTURE_ENDS = (WORKER_DIED, RUNNER_STOPPED)
+WORKER_DIED, RUNNER_STOPPED, NEVER_RUN = "worker_died", "runner_stopped", "never_run"
+INFRASTRUCTURE_ENDS = (WORKER_DIED, RUNNER_STOPPED, NEVER_RUN)
 """Events by which a runner says that infrastructure ended an attempt, not its agent; an Episode
 counts them among its `signals`, under the same names."""
 

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _CODE = re.compile(r"\bCode:\s*(\d+)")
+_SAID = re.compile(r"server response: (.*?)(?: \(for url [^)]*\))?$", re.DOTALL)
 _GATEWAY_STATUS = re.compile(r"HTTP status 50[234]\b")
 # The server's state, not the statement: slots, time, network, memory, disk, too many parts,
 # cancelled by a shutdown, overloaded, Keeper.
@@ -35,6 +36,7 @@ _ONE_BLOCK = {
     "async_insert": 0,
 }
 _DESCRIBED_LIMIT = 256
+_SHOWN = 200  # characters of a statement in an error
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -227,13 +229,30 @@ def _translated(sql: str) -> Iterator[None]:
         yield
     except DriverError as error:
         code = getattr(error, "code", None) or _code_in(str(error))
-        message = f"{error} in: {sql[:200]}"
+        message = _message(error, sql)
         lost = isinstance(error, OperationalError) and code is None
         if lost or code in _TRANSIENT or _GATEWAY_STATUS.search(str(error)):
             raise ClickHouseUnavailable(message, code) from error
         raise ClickHouseRejected(message, code) from error
     except (HTTPError, OSError) as error:
-        raise ClickHouseUnavailable(f"{error} in: {sql[:200]}") from error
+        raise ClickHouseUnavailable(_message(error, sql)) from error
+
+
+def _message(error: BaseException, sql: str) -> str:
+    """What the server said, or why it could not, and of which statement if that is not in it."""
+    found = _SAID.search(str(error))
+    text = found[1] if found else _root(error)
+    return text if sql[:_SHOWN] in text else f"{text} in: {sql[:_SHOWN]}"
+
+
+def _root(error: BaseException) -> str:
+    """The system's own words, where it is the network that failed; else the driver's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"no answer: {cause.strerror}"
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def _code_in(message: str) -> int | None:

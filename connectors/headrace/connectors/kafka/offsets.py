@@ -18,11 +18,14 @@ REQUEST_S = 5.0
 
 
 class Offsets:
-    """Asks the brokers for offsets; every answer raises KafkaUnavailable while none answers."""
+    """Asks the brokers for offsets; every answer raises KafkaUnavailable while none answers.
+
+    Connects with its first question. Not for sharing between threads.
+    """
 
     def __init__(self, config: KafkaConfig) -> None:
-        self._bootstrap = config.bootstrap
-        self._admin = AdminClient(admin_settings(config))
+        self._config = config
+        self._admin: AdminClient | None = None
 
     def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Offset of the first record that the log still holds."""
@@ -42,7 +45,7 @@ class Offsets:
         asked = [TopicPartition(*where) for where in sorted(set(partitions))]
         if not asked:
             return {}
-        futures = self._admin.list_consumer_group_offsets(
+        futures = self._client().list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, asked)], request_timeout=REQUEST_S
         )
         found: list[Any] = self._answer(futures[group]).topic_partitions
@@ -52,14 +55,22 @@ class Offsets:
         asked = {TopicPartition(*where): spec for where in set(partitions)}
         if not asked:
             return {}
-        futures = self._admin.list_offsets(asked, request_timeout=REQUEST_S)
+        futures = self._client().list_offsets(asked, request_timeout=REQUEST_S)
         return {(p.topic, p.partition): int(self._answer(f).offset) for p, f in futures.items()}
+
+    def _client(self) -> AdminClient:
+        if self._admin is None:
+            self._admin = AdminClient(admin_settings(self._config))
+        return self._admin
 
     def _answer(self, future: Any) -> Any:
         try:
             return future.result()
         except KafkaException as error:
+            # After a broker's death librdkafka's admin client asks with the old leader's epoch for
+            # ever (FENCED_LEADER_EPOCH): the next question goes to a new one.
+            self._admin = None
             raise KafkaUnavailable(
-                f"{self._bootstrap} did not tell its offsets: {error.args[0]}; check that the "
-                "broker runs"
+                f"{self._config.bootstrap} did not tell its offsets: {error.args[0]}; "
+                "check that the broker runs"
             ) from error

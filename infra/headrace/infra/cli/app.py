@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 NO, WRONG_USE, NOT_RUNNING, INTERRUPTED = 1, 2, 3, 130
-VERBS = ("up", "down", "status", "resume", "doctor", "demo", "work", "sql")
+VERBS = ("up", "down", "status", "resume", "doctor", "demo", "work", "tasks", "sql")
 
 SETTINGS = typer.Option("--settings", help="Settings file instead of ./headrace.toml.")
 

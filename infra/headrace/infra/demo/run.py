@@ -15,12 +15,12 @@ from headrace.infra import background
 from headrace.infra.demo import report
 from headrace.infra.demo.evaluation import evaluate
 from headrace.infra.demo.follow import follow_versions
-from headrace.infra.demo.workplace import POLICY, prepare
+from headrace.infra.demo.workplace import prepare
 from headrace.infra.errors import SetupError
 from headrace.infra.parts import clickhouse_config
 from headrace.infra.running import check_ports, fetch
 from headrace.infra.settings import Settings
-from headrace.infra.tasks import TaskSource, TaskSourceConfig
+from headrace.infra.tasks import TaskSource, source_config
 from headrace.infra.work import work_process
 
 AGENT = "examples.calculator.agent:run"
@@ -75,19 +75,7 @@ def _find_example() -> None:
 
 def _learn_and_test(settings: Settings, file: Path, config: DemoConfig, console: Console) -> bool:
     client = ClickHouse(clickhouse_config(settings))
-    source = TaskSource(
-        TaskSourceConfig(
-            bootstrap=settings.bootstrap,
-            registry_url=settings.registry_url,
-            policy=POLICY,
-            agent=AGENT,
-            group_size=settings.trainer.group_size,
-            rollouts_per_step=settings.trainer.group_size * settings.trainer.groups_per_step,
-            max_staleness=settings.trainer.max_staleness,
-            trainer=settings.trainer.name,
-            deadline_s=ATTEMPT_SECONDS,
-        )
-    )
+    source = TaskSource(source_config(settings, agent=AGENT, deadline_s=ATTEMPT_SECONDS))
     try:
         with work_process(file, settings.directory / "logs" / "work.log"):
             console.rule("learning")

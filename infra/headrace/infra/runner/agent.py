@@ -4,6 +4,8 @@ import asyncio
 import importlib
 import inspect
 import json
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +17,21 @@ class AgentUnusable(InfraError):
     """The agent cannot be imported, or cannot be called as its task asks."""
 
 
+def import_from_here() -> None:
+    """Let modules be found in the folder where this process was started."""
+    here = os.getcwd()  # noqa: PTH109 - sys.path holds strings
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
 def load_agent(name: str) -> Callable[..., Any]:
     """The function behind `module:function`. Raises AgentUnusable."""
     module, _, function = name.partition(":")
     if not module or not function:
-        raise AgentUnusable(f"agent {name!r} is not module:function: name it so in the task")
+        raise AgentUnusable(
+            f"agent {name!r} is not module:function: name it so in the task, or in "
+            "`headrace work --agent`"
+        )
     try:
         agent = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

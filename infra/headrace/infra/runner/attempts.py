@@ -10,7 +10,7 @@ from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
 from headrace.infra.runner.config import RunnerConfig
 from headrace.infra.runner.jobs import Job
 from headrace.infra.runner.pool import AgentStuck, Pool, WorkerDied
-from headrace.schemas import RUNNER_STOPPED, WORKER_DIED, Task
+from headrace.schemas import NEVER_RUN, RUNNER_STOPPED, WORKER_DIED, Task
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,16 @@ class RunnerStats:
     """The worker process ended under it."""
     stopped: int = 0
     """The runner was stopped."""
+
+    def __str__(self) -> str:
+        """As a person reads it: what ended well, and what else there was."""
+        others = {
+            "failed": self.failed,
+            "past the deadline": self.deadline,
+            "lost with a worker process": self.died,
+            "stopped": self.stopped,
+        }
+        return ", ".join([f"{self.ok} ok", *(f"{n} {how}" for how, n in others.items() if n)])
 
 
 class TaskRunner:
@@ -84,8 +94,8 @@ class TaskRunner:
         limit = self._config.attempt_timeout_s
         if task.deadline:
             limit = min(limit, task.deadline / 1000 - time.time())
-        if limit <= 0:  # it waited too long for a runner
-            attempt.event("deadline")
+        if limit <= 0:  # it waited too long for a runner, or for another attempt
+            attempt.event(NEVER_RUN, {"message": "the deadline was over before the agent began"})
             return "deadline", ""
         try:
             done = self._pool.run(self._job(task, attempt), limit)
@@ -99,6 +109,8 @@ class TaskRunner:
             return how, ""
         if done.failure is not None:
             failure = done.failure
+            agent = self._config.agent or task.agent
+            logger.warning("agent %s raised %s: %s", agent, failure.name, failure.message)
             attempt.failure(failure.name, failure.message, failure.trace)
             return "failed", ""
         return "ok", done.output

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
@@ -19,6 +20,7 @@ from headrace.connectors.kafka import (
 from headrace.connectors.sdk import SdkConfig, Telemetry
 from headrace.infra.errors import InfraError
 from headrace.infra.runner.attempts import RunnerStats, TaskRunner
+from headrace.infra.runner.broker import BrokerWatch
 from headrace.infra.runner.config import RunnerConfig
 from headrace.infra.runner.offsets import Offsets
 from headrace.infra.runner.pool import Pool
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 TOPIC = "headrace.tasks"
 _POLL_S = 0.1
 _AGAIN_S = 1.0
+_ANSWER_S = 0.5
 
 
 class Runner:
@@ -55,6 +58,7 @@ class Runner:
             registry_url=config.registry_url,
             spool_directory=config.spool_directory,
         )
+        self._broker = BrokerWatch(config.bootstrap)
         self._offsets = Offsets()
         self._finished: SimpleQueue[tuple[int, int]] = SimpleQueue()
         self._running = 0
@@ -66,11 +70,22 @@ class Runner:
         """Attempts so far, by how they ended."""
         return self._tasks.stats if self._tasks is not None else RunnerStats()
 
-    def run(self, stop: threading.Event) -> None:
+    @property
+    def running(self) -> int:
+        """Attempts that run now."""
+        return self._running
+
+    @property
+    def away(self) -> bool:
+        """Whether no broker answers now."""
+        return self._broker.away
+
+    def run(self, stop: threading.Event, on_turn: Callable[[], None] = lambda: None) -> None:
         """Run tasks until `stop` is set; then wait for running attempts, `drain_s` at most.
 
         Attempts that do not end in that time are ended with status error and the event
-        `runner_stopped`; their tasks are run again by whoever reads them next.
+        `runner_stopped`; their tasks are run again by whoever reads them next. `on_turn` is called
+        several times a second, in this thread.
 
         Raises InfraError if the Kafka client fails for good.
         """
@@ -92,6 +107,7 @@ class Runner:
                 session_timeout_ms=10_000,
                 partition_assignment_strategy="cooperative-sticky",
             )
+            | {"error_cb": self._broker.heard}
         )
         consumer.subscribe([TOPIC], on_revoke=self._revoked, on_lost=self._lost)
         try:
@@ -100,7 +116,8 @@ class Runner:
                 if message is not None:
                     self._start(message, codec, letters, executor, stop)
                 self._commit(consumer)
-            self._drain(consumer, give_up, pool)
+                on_turn()
+            self._drain(consumer, give_up, pool, on_turn)
         finally:
             give_up.set()
             pool.close()
@@ -118,6 +135,7 @@ class Runner:
             (consumer.pause if full else consumer.resume)(consumer.assignment())
             self._paused = full
         message = consumer.poll(_POLL_S)
+        self._broker.ask(lambda: consumer.list_topics(TOPIC, timeout=_ANSWER_S))
         if message is None or message.error() is None:
             return message
         error = message.error()
@@ -171,12 +189,19 @@ class Runner:
         except KafkaException as error:  # the tasks are run again after a restart
             logger.warning("cannot commit %s: %s", TOPIC, error)
 
-    def _drain(self, consumer: Consumer, give_up: threading.Event, pool: Pool) -> None:
+    def _drain(
+        self,
+        consumer: Consumer,
+        give_up: threading.Event,
+        pool: Pool,
+        on_turn: Callable[[], None],
+    ) -> None:
         consumer.pause(consumer.assignment())
         for _ in range(int(self._config.drain_s / _POLL_S) + 1):
             self._commit(consumer)
             if not self._running:
                 return
+            on_turn()
             consumer.poll(_POLL_S)
         logger.warning("stopping under %d attempts", self._running)
         give_up.set()

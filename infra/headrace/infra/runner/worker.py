@@ -2,13 +2,12 @@
 
 import os
 import signal
-import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection
 
 from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
-from headrace.infra.runner.agent import call_agent
+from headrace.infra.runner.agent import call_agent, import_from_here
 from headrace.infra.runner.jobs import Done, Failure, Job
 
 _FLUSH_S = 10.0
@@ -17,8 +16,7 @@ _FLUSH_S = 10.0
 def main(connection: Connection, config: SdkConfig) -> None:
     """Run jobs that come over the connection until it says None or its other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - sys.path holds strings
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as above
+    import_from_here()
     # Started by the first span that a tool records itself: most agents record none.
     telemetry = Telemetry(config, lazy=True)
     sending = threading.Lock()

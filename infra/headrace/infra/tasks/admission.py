@@ -39,6 +39,11 @@ class Admission:
         """Rollouts that were trained."""
         return self._accepted
 
+    @property
+    def dropped(self) -> int:
+        """Rollouts that are over and were not trained."""
+        return len(self._over) - self._accepted
+
     def published(self, version: int) -> None:
         """A policy version was published."""
         self._version = max(self._version, version)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.infra.errors import SettingsError
+from headrace.infra.settings import Settings
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -24,8 +25,8 @@ class TaskSourceConfig:
     """Schema registry (Confluent API)."""
     policy: str
     """Policy under training."""
-    agent: str
-    """`module:function` that runs the tasks."""
+    agent: str = ""
+    """`module:function` that runs the tasks; empty: the one that the runner was started with."""
     project: str = "default"
     """Project of the rollouts."""
     trainer: str = "main"
@@ -42,9 +43,12 @@ class TaskSourceConfig:
     """Seconds that an attempt may take from the moment its task is written; 0: no deadline."""
 
     def __post_init__(self) -> None:
-        for name in ("policy", "agent"):
-            if not getattr(self, name):
-                raise SettingsError(f"TaskSourceConfig.{name} is empty: name it")
+        if not self.policy:
+            raise SettingsError("TaskSourceConfig.policy is empty: name it")
+        if self.agent and ":" not in self.agent:
+            raise SettingsError(
+                f"TaskSourceConfig.agent is {self.agent!r}: name it as module:function"
+            )
         for name in ("group_size", "rollouts_per_step"):
             if getattr(self, name) < 1:
                 raise SettingsError(
@@ -60,3 +64,19 @@ class TaskSourceConfig:
                 f"TaskSourceConfig.rollouts_per_step is {self.rollouts_per_step}: use a multiple "
                 f"of group_size ({self.group_size}), or a step could wait for ever for its last"
             )
+
+
+def source_config(settings: Settings, *, agent: str = "", deadline_s: float) -> TaskSourceConfig:
+    """The source that keeps pace with the trainer of these settings."""
+    trainer = settings.trainer
+    return TaskSourceConfig(
+        bootstrap=settings.bootstrap,
+        registry_url=settings.registry_url,
+        policy=settings.policy.name,
+        agent=agent,
+        trainer=trainer.name,
+        group_size=trainer.group_size,
+        rollouts_per_step=trainer.group_size * trainer.groups_per_step,
+        max_staleness=trainer.max_staleness,
+        deadline_s=deadline_s,
+    )

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headrace.connectors.kafka import (
@@ -17,6 +17,7 @@ from headrace.connectors.kafka import (
 )
 from headrace.infra.tasks.admission import Admission
 from headrace.infra.tasks.config import TaskItem, TaskSourceConfig
+from headrace.infra.tasks.pace import Pace
 from headrace.schemas import (
     Codec,
     MalformedRecord,
@@ -55,12 +56,29 @@ class TaskSource:
         self._codec = Codec(self._registry)
         self._writer = Writer(self._kafka)
         self._partitions: int | None = None
+        self._groups = 0
 
-    def run(self, draw: Iterator[TaskItem], stop: threading.Event) -> None:
+    @property
+    def pace(self) -> Pace:
+        """Where it stands."""
+        return Pace(
+            version=self.admission.version,
+            groups=self._groups,
+            running=self.admission.running,
+            trained=self.admission.accepted,
+            dropped=self.admission.dropped,
+        )
+
+    def run(
+        self,
+        draw: Iterator[TaskItem],
+        stop: threading.Event,
+        on_turn: Callable[[Pace], None] = lambda _: None,
+    ) -> None:
         """Admit groups of drawn tasks as the trainer makes room, until `stop` is set.
 
         Each drawn task makes a group of `group_size` rollouts. Returns early when `draw` has
-        no more.
+        no more. `on_turn` is told the pace several times a second, in this thread.
 
         Raises:
             KafkaClientError: a topic is missing, or the broker was away for minutes.
@@ -79,6 +97,7 @@ class TaskSource:
                         logger.info("no more tasks to draw")
                         return
                     self._send_group(item, stop)
+                on_turn(self.pace)
         finally:
             tailer.close()
 
@@ -119,6 +138,7 @@ class TaskSource:
                 stop.wait(_AGAIN_S)
             else:
                 self.admission.admitted(rollouts)
+                self._groups += 1
                 return
 
     def _task(

@@ -1,0 +1,66 @@
+"""`headrace sql` on the real engine: what it prints, and what it says of an error."""
+
+import json
+import sys
+
+import pytest
+
+from headrace.infra.cli.app import NO, main
+from tests.integration.clickhouse.server_process import Server
+
+
+def sql(server: Server, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", f"http://127.0.0.1:{server.port}")
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_DATABASE", "system")
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(sys, "argv", ["headrace", "sql", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+def strict(line: str) -> object:
+    """As every other language reads it."""
+    return json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_numbers_that_json_has_no_words_for_are_null(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = (
+        "SELECT stddevSamp(number) AS deviation, [inf, 1.5] AS list, map('a', -inf) AS map, "
+        "tuple(nan, 'x') AS pair, toDate('2026-01-02') AS day FROM numbers(1)"
+    )
+    assert sql(server, monkeypatch, "--json", query) == 0
+    assert strict(capsys.readouterr().out) == {
+        "deviation": None,
+        "list": [None, 1.5],
+        "map": {"a": None},
+        "pair": [None, "x"],
+        "day": "2026-01-02",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT nope FROM numbers(1)", "Unknown expression identifier `nope`"),
+        ("SELEC 1", "Syntax error"),
+        ("SELECT 1 SETTINGS foo = 1", "Unknown setting 'foo'"),
+        ("SELECT throwIf(number = 0) FROM numbers(1)", "is non-zero"),
+    ],
+)
+def test_an_error_is_told_once_in_clickhouse_s_words(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    query: str,
+    said: str,
+) -> None:
+    assert sql(server, monkeypatch, query) == NO
+    told = capsys.readouterr().err
+    assert told.startswith("headrace: Code: ")
+    assert said in told
+    assert told.count("Code: ") == 1
+    assert told.count(query) <= 1
+    assert "for url" not in told
