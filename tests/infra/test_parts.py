@@ -6,20 +6,35 @@ from pathlib import Path
 import pytest
 
 from headrace.infra.parts import build_parts, heartbeat_file
-from headrace.infra.settings import load
+from headrace.infra.settings import Settings, load
+
+
+def settings_in(directory: Path) -> Settings:
+    model = directory / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    return load(
+        environment={
+            "HEADRACE_DATA_DIRECTORY": str(directory),
+            "HEADRACE_POLICY_MODEL": str(model),
+        }
+    )
+
+
+@pytest.mark.parametrize("trainer", [True, False])
+def test_without_a_trainer_nobody_publishes_a_version_and_the_base_is_served(
+    trainer: bool, tmp_path: Path
+) -> None:
+    parts = {part.name: part for part in build_parts(settings_in(tmp_path), trainer=trainer)}
+    assert ("trainer" in parts) is trainer
+    assert parts["gateway"].env is not None
+    serves_base = parts["gateway"].env["HEADRACE_GATEWAY_SERVE_BASE"]
+    assert serves_base == ("false" if trainer else "true")
 
 
 @pytest.mark.parametrize("name", ["assemble", "credit", "sink", "trainer"])
 def test_a_worker_is_not_ready_by_what_its_earlier_life_said(name: str, tmp_path: Path) -> None:
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "config.json").write_text("{}")
-    settings = load(
-        environment={
-            "HEADRACE_DATA_DIRECTORY": str(tmp_path),
-            "HEADRACE_POLICY_MODEL": str(model),
-        }
-    )
+    settings = settings_in(tmp_path)
     (part,) = (part for part in build_parts(settings) if part.name == name)
     beat = heartbeat_file(settings, name)
     beat.parent.mkdir(parents=True)

@@ -111,7 +111,12 @@ def build_parts(
         ],
         ready=partial(_answers, f"{settings.gateway_url}/healthz"),
         endpoint=settings.gateway_url,
-        env={**environment, "OMP_NUM_THREADS": str(settings.gateway.threads)},
+        env={
+            **environment,
+            "OMP_NUM_THREADS": str(settings.gateway.threads),
+            # The trainer publishes the base weights as version 0; without it nobody does.
+            "HEADRACE_GATEWAY_SERVE_BASE": str(not trainer).lower(),
+        },
         depends=_present(here, "kafka", "registry"),
         prepare=lambda: _discard(model()),
         ready_timeout_s=240.0,

@@ -21,7 +21,10 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave the parts running in the background.")
     ] = False,
-    trainer: Annotated[bool, typer.Option(help="Start the trainer too.")] = True,
+    trainer: Annotated[
+        bool,
+        typer.Option(help="Start the trainer too; without it the base weights are served."),
+    ] = True,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
     """Start Kafka, registry, ClickHouse, stream workers, trainer and gateway.
