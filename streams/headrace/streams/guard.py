@@ -57,8 +57,8 @@ class Guard:
     def __init__(
         self, *, stage: str, group: str, offsets: LogOffsets, halts: Halts, limit: PoisonLimit
     ) -> None:
-        self.halted: dict[Partition, Halt] = {}
-        """Partitions that are not to be read on."""
+        self.halted: Mapping[Partition, Halt] = {}
+        """Partitions that are not to be read on. Replaced, never changed."""
         self._stage = stage
         self._group = group
         self._offsets = offsets
@@ -150,7 +150,8 @@ class Guard:
     def resumed(self) -> list[Partition]:
         """Halted partitions that a person has let go on since."""
         standing = self._halts.read()
-        return [w for w in self.halted if standing[self._group, w].state != HALTED]
+        last = {where: standing.get((self._group, where)) for where in self.halted}
+        return [where for where, halt in last.items() if halt is None or halt.state != HALTED]
 
     def report(self) -> list[dict[str, Any]]:
         """The halted partitions, for a heartbeat."""
@@ -187,7 +188,7 @@ class Guard:
             message=message,
         )
         self._halts.write(halt)
-        self.halted[where] = halt
+        self.halted = {**self.halted, where: halt}  # others may be reading it at this moment
         logger.error("%s/%d is halted at offset %d: %s", *where, offset, message)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headrace.kernels.implementation import Impl, check_impl, choose
 from headrace.kernels.linear_loss.operators import linear_policy_gradients, with_gradients
-from headrace.kernels.logp.interface import (
+from headrace.kernels.logp.inputs import (
     check_linear,
     check_rows,
     compute_dtype,

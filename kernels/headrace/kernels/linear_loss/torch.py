@@ -14,7 +14,7 @@ from headrace.kernels.linear_loss.rows import (
     select_rows,
     total_loss,
 )
-from headrace.kernels.logp.interface import compute_dtype
+from headrace.kernels.logp.inputs import compute_dtype
 from headrace.kernels.logp.torch import (
     VOCAB_BLOCK,
     Softmax,

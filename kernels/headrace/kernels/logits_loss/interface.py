@@ -7,7 +7,7 @@ from headrace.kernels.implementation import Impl, check_impl, choose
 from headrace.kernels.linear_loss.interface import PolicyLoss
 from headrace.kernels.linear_loss.operators import with_gradients
 from headrace.kernels.logits_loss.operators import policy_gradients
-from headrace.kernels.logp.interface import check_rows, compute_dtype, inverse_temperature
+from headrace.kernels.logp.inputs import check_rows, compute_dtype, inverse_temperature
 from headrace.kernels.losses import LossConfig
 from headrace.kernels.losses.metrics import METRICS
 from headrace.kernels.losses.rows import check_given

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from headrace.kernels.implementation import on_device
 from headrace.kernels.linear_loss.rows import RowInputs
-from headrace.kernels.logp.interface import compute_dtype
+from headrace.kernels.logp.inputs import compute_dtype
 from headrace.kernels.losses.config import decode
 from headrace.kernels.losses.metrics import METRICS
 from headrace.kernels.operators import fake, operator

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from headrace.kernels.linear_loss.rows import RowInputs, metrics_of, row_terms, total_loss
 from headrace.kernels.linear_loss.torch import logit_gradient
-from headrace.kernels.logp.interface import compute_dtype
+from headrace.kernels.logp.inputs import compute_dtype
 from headrace.kernels.logp.torch import Softmax, rows_per_chunk, softmax_of
 from headrace.kernels.losses import LossConfig
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from headrace.kernels.logp.interface import LogProbs
+from headrace.kernels.logp.inputs import LogProbs
 
 
 def linear_logp_reference(

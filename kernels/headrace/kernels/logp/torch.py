@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from headrace.kernels.logp.interface import LogProbs, compute_dtype
+from headrace.kernels.logp.inputs import LogProbs, compute_dtype
 
 VOCAB_BLOCK = 8192
 CHUNK_ELEMENTS = 1 << 25
