@@ -95,8 +95,7 @@ def pointer_kernels() -> Iterator[Kernel]:
     yield _plain("fix", glue.fix_kernel, {"BLOCK": 128})
     yield _plain("bonus", glue.bonus_kernel, wide)
     yield _plain("scatter", glue.scatter_kernel, wide)
-    for name in ("gae", "returns", "sums"):
-        yield _plain(f"scan-{name}", getattr(scan, f"_{name}_kernel"), {"BLOCK": 1024})
+    yield from scan_kernels()
     for loss in (
         LossConfig(kind="reinforce", tis_cap=2.0),
         LossConfig(kind="ppo", kl_coef=0.1, mis_bounds=(0.5, 2.0)),
@@ -120,6 +119,17 @@ def pointer_kernels() -> Iterator[Kernel]:
         yield _plain(f"logits-row-{entropy}", logits.row_kernel, {**names, **flags}, logits.WARPS)
 
 
+def scan_kernels() -> Iterator[Kernel]:
+    """Those of the scans, of advantages (with values) and of returns (without)."""
+    for name in ("ends", "carry", "sums"):
+        yield _plain(f"scan-{name}", getattr(scan, f"_{name}_kernel"), {"BLOCK": 1024})
+    nothing: dict[str, Any] = {"values_ptr": None, "bootstrap_ptr": None}
+    for name in ("tiles", "rows"):
+        kernel = getattr(scan, f"_{name}_kernel")
+        yield _plain(f"scan-{name}-values", kernel, {"VALUES": True, "BLOCK": 1024})
+        yield _plain(f"scan-{name}", kernel, {"VALUES": False, "BLOCK": 1024, **nothing})
+
+
 def _plain(name: str, kernel: Any, constants: dict[str, Any], warps: int = 4) -> Kernel:
     signature = {argument: _type(argument) for argument in kernel.arg_names}
     return name, kernel, signature, constants, {"num_warps": warps, "num_stages": 3}
@@ -130,6 +140,8 @@ def _type(argument: str) -> str:
         return "*i64"
     if argument == "mask_ptr":
         return "*u8"
+    if argument == "ends_ptr":
+        return "*i32"
     if argument in (
         "hidden_ptr",
         "weight_ptr",

@@ -107,12 +107,13 @@ def test_the_loss_on_logits_is_that_of_torch(name: str, dtype: torch.dtype) -> N
     assert error <= (BF16_ERROR if dtype == torch.bfloat16 else 1e-5)
 
 
-def test_scans_of_a_million_rows_are_those_of_torch() -> None:
+@pytest.mark.parametrize("sequences", [1, 2_000])
+def test_scans_of_a_million_rows_are_those_of_torch(sequences: int) -> None:
     g = torch.Generator().manual_seed(0)
     rows = 1 << 20
     rewards, values = torch.randn(2, rows, generator=g).cuda()
     mask = (torch.rand(rows, generator=g) < 0.7).cuda()
-    cuts = torch.randint(rows, (2000,), generator=g).sort().values
+    cuts = torch.randint(rows, (sequences - 1,), generator=g).sort().values
     bounds = torch.cat((torch.zeros(1).long(), cuts, torch.tensor([rows]))).cuda()
     for function, arguments in (
         (gae, {"rewards": rewards, "values": values, "gamma": 0.99, "lam": 0.95}),

@@ -54,6 +54,36 @@ def test_returns_match_the_loop(impl: Impl, gamma: float) -> None:
     torch.testing.assert_close(out.double(), exact, rtol=1e-6, atol=1e-6)
 
 
+# Rows in the interpreter's tiles of 16, and the tiles again in blocks of 16: 44 tiles are 3 blocks.
+LONG = 700
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "cuts",
+    [[], [1], [256, 256, 257], [15, 16, 17, 400, 511, 512, 513, 699], list(range(0, 700, 7))],
+)
+def test_sequences_of_any_length_are_scanned_across_tiles(impl: Impl, cuts: list[int]) -> None:
+    bounds = torch.tensor([0, *cuts, LONG])
+    g = torch.Generator().manual_seed(3)
+    mask = torch.rand(LONG, generator=g) < 0.8
+    rewards, values = torch.randn(2, LONG, generator=g)
+    rewards[~mask], values[~mask] = float("nan"), float("nan")
+    bootstrap = torch.randn(len(bounds) - 1, generator=g)
+    inputs = {"rewards": rewards, "values": values, "mask": mask}
+    advantages, _ = gae(
+        **inputs, cu_seqlens=bounds, gamma=0.99, lam=0.95, bootstrap=bootstrap, impl=impl
+    )
+    exact = gae_reference(**inputs, cu_seqlens=bounds, gamma=0.99, lam=0.95, bootstrap=bootstrap)
+    torch.testing.assert_close(advantages.double(), exact, rtol=2e-6, atol=2e-6)
+    returns = discounted_returns(rewards, bounds, gamma=1.0, mask=mask, impl=impl)
+    exact = returns_reference(rewards, bounds, gamma=1.0, mask=mask)
+    torch.testing.assert_close(returns.double(), exact, rtol=2e-6, atol=2e-5)
+    sums = segment_sums(rewards, bounds, mask=mask, impl=impl)
+    whole = [part.double().nansum() for part in rewards.split(bounds.diff().tolist())]
+    torch.testing.assert_close(sums.double(), torch.stack(whole), rtol=1e-5, atol=1e-5)
+
+
 @BOTH
 def test_sums_and_means_of_segments(impl: Impl) -> None:
     inputs = draw(96, seed=2)

@@ -1,7 +1,10 @@
-"""Triton: one program a sequence, from its end, a block at a time; a block is an associative scan.
+"""Triton: scans over all rows at once, tile by tile, whatever the sequences' lengths are.
 
-A recurrence x_t = a_t·x_{t+1} + b_t composes as (a, b)∘(a', b') = (a·a', a·b' + b), which is
-associative; the carry is the recurrence at the block's first row.
+Going backwards over the rows, the state is (x, v): the advantage so far, and the value of the next
+row in the mask. A row maps it to (a·x + c·v + b, k·v + w); such maps compose to such maps, so a
+tile of rows is an associative scan, and so are the tiles (Blelloch 1990): each tile's map first,
+then one program carries the state over the tiles, then each tile is scanned again from its state.
+A sequence's last row puts a state of its own in place of what comes from behind it.
 """
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # Kernels are compiled from their source: annotations other than constexpr mean nothing there.
@@ -14,96 +17,194 @@ from torch import Tensor
 from headrace.kernels.implementation import interpreted
 
 BLOCK = 16 if interpreted() else 1024
+SPLITS = 3 if interpreted() else 64
+"""Programs for one sequence's sum, at most."""
 
 
 @triton.jit
-def _compose(later_a, later_b, earlier_a, earlier_b):
-    return later_a * earlier_a, earlier_a * later_b + earlier_b
+def _compose(la, lc, lb, lk, lw, ea, ec, eb, ek, ew):
+    """The map of the later rows (l), then that of the earlier ones (e)."""
+    return (
+        ea * la,
+        ea * lc + ec * lk,
+        ea * lb + ec * lw + eb,
+        ek * lk,
+        ek * lw + ew,
+    )
 
 
 @triton.jit
-def _gae_kernel(
+def _ends_kernel(bounds_ptr, ends_ptr, sequences, BLOCK: tl.constexpr):
+    """Writes the number of each sequence to its last row."""
+    sequence = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    start = tl.load(bounds_ptr + sequence, mask=sequence < sequences, other=0)
+    stop = tl.load(bounds_ptr + sequence + 1, mask=sequence < sequences, other=0)
+    tl.store(ends_ptr + stop - 1, sequence, mask=stop > start)
+
+
+@triton.jit
+def _tile(
     rewards_ptr,
     values_ptr,
     mask_ptr,
     bootstrap_ptr,
     bounds_ptr,
-    out_ptr,
+    ends_ptr,
+    sequences,
     gamma,
     lam,
+    rows,
+    VALUES: tl.constexpr,
+):
+    """Maps of the tile's rows, scanned from its end: at each row, that row and all behind it."""
+    total = tl.load(bounds_ptr + sequences)
+    inside = rows < total
+    mask = (tl.load(mask_ptr + rows, mask=inside, other=0) != 0) & inside
+    reward = tl.load(rewards_ptr + rows, mask=mask, other=0.0)
+    ends = tl.load(ends_ptr + rows, mask=inside, other=-1)
+    if VALUES:
+        value = tl.load(values_ptr + rows, mask=mask, other=0.0)
+        bootstrap = tl.load(bootstrap_ptr + ends, mask=ends >= 0, other=0.0)
+    else:
+        value = reward * 0.0
+        bootstrap = reward * 0.0
+    a = tl.where(mask, gamma * lam, 1.0)
+    c = tl.where(mask, gamma, 0.0)
+    b = tl.where(mask, reward - value, 0.0)
+    k = tl.where(mask, 0.0, 1.0)
+    w = tl.where(mask, value, 0.0)
+    # Behind a last row there is nothing but the bootstrap value.
+    last = ends >= 0
+    b = tl.where(last, c * bootstrap + b, b)
+    w = tl.where(last, k * bootstrap + w, w)
+    a = tl.where(last, 0.0, a)
+    c = tl.where(last, 0.0, c)
+    k = tl.where(last, 0.0, k)
+    a, c, b, k, w = tl.associative_scan((a, c, b, k, w), 0, _compose, reverse=True)
+    return a, c, b, k, w, mask
+
+
+@triton.jit
+def _tiles_kernel(
+    rewards_ptr,
+    values_ptr,
+    mask_ptr,
+    bootstrap_ptr,
+    bounds_ptr,
+    ends_ptr,
+    maps_ptr,
+    sequences,
+    tiles,
+    gamma,
+    lam,
+    VALUES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    sequence = tl.program_id(0)
-    start = tl.load(bounds_ptr + sequence).to(tl.int64)
-    stop = tl.load(bounds_ptr + sequence + 1).to(tl.int64)
-    value_carry = tl.load(bootstrap_ptr + sequence).to(tl.float32)
-    carry = value_carry * 0.0
+    """Writes the map of each whole tile, [5, tiles]."""
+    tile = tl.program_id(0)
     lanes = tl.arange(0, BLOCK)
-    for block in range(0, tl.cdiv(stop - start, BLOCK)):
-        rows = stop - (block + 1) * BLOCK + lanes
-        inside = rows >= start
-        mask = (tl.load(mask_ptr + rows, mask=inside, other=0) != 0) & inside
-        reward = tl.load(rewards_ptr + rows, mask=mask, other=0.0)
-        value = tl.load(values_ptr + rows, mask=mask, other=0.0)
-
-        # The value in force after each row: that of the next row in the mask, else the carry.
-        # Read one row further on, where this program has not written: inputs are never outputs.
-        beyond = rows + 1
-        has_next = (beyond < stop) & (beyond >= start) & (lanes + 1 < BLOCK)
-        next_mask = (tl.load(mask_ptr + beyond, mask=has_next, other=0) != 0) & has_next
-        next_value = tl.load(values_ptr + beyond, mask=next_mask, other=0.0)
-        keep = tl.where(next_mask, 0.0, 1.0)
-        keep, following = tl.associative_scan((keep, next_value), 0, _compose, reverse=True)
-        following += keep * value_carry
-
-        delta = tl.where(mask, reward + gamma * following - value, 0.0)
-        decay = tl.where(mask, gamma * lam, 1.0)
-        decay, running = tl.associative_scan((decay, delta), 0, _compose, reverse=True)
-        running += decay * carry
-        tl.store(out_ptr + rows, tl.where(mask, running, 0.0), mask=inside)
-
-        carry = tl.sum(tl.where(lanes == 0, running, 0.0), 0)
-        first = tl.sum(tl.where((lanes == 0) & mask, value, 0.0), 0)
-        first_kept = tl.sum(tl.where((lanes == 0) & mask, 1.0, 0.0), 0)
-        before = tl.sum(tl.where(lanes == 0, following, 0.0), 0)
-        value_carry = tl.where(first_kept > 0, first, before)
+    a, c, b, k, w, _ = _tile(
+        rewards_ptr,
+        values_ptr,
+        mask_ptr,
+        bootstrap_ptr,
+        bounds_ptr,
+        ends_ptr,
+        sequences,
+        gamma,
+        lam,
+        tile.to(tl.int64) * BLOCK + lanes,
+        VALUES,
+    )
+    first = lanes == 0
+    tl.store(maps_ptr + tile + lanes, a, mask=first)
+    tl.store(maps_ptr + tiles + tile + lanes, c, mask=first)
+    tl.store(maps_ptr + 2 * tiles + tile + lanes, b, mask=first)
+    tl.store(maps_ptr + 3 * tiles + tile + lanes, k, mask=first)
+    tl.store(maps_ptr + 4 * tiles + tile + lanes, w, mask=first)
 
 
 @triton.jit
-def _returns_kernel(rewards_ptr, mask_ptr, bounds_ptr, out_ptr, gamma, BLOCK: tl.constexpr):
-    sequence = tl.program_id(0)
-    start = tl.load(bounds_ptr + sequence).to(tl.int64)
-    stop = tl.load(bounds_ptr + sequence + 1).to(tl.int64)
+def _carry_kernel(maps_ptr, states_ptr, tiles, BLOCK: tl.constexpr):
+    """One program: the state at the first row of each tile, [2, tiles + 1]; the last is 0."""
     lanes = tl.arange(0, BLOCK)
-    carry = tl.sum(tl.zeros([BLOCK], tl.float32), 0)
-    for block in range(0, tl.cdiv(stop - start, BLOCK)):
-        rows = stop - (block + 1) * BLOCK + lanes
-        inside = rows >= start
-        mask = (tl.load(mask_ptr + rows, mask=inside, other=0) != 0) & inside
-        reward = tl.load(rewards_ptr + rows, mask=mask, other=0.0)
-        decay = tl.where(mask, gamma, 1.0)
-        decay, running = tl.associative_scan((decay, reward), 0, _compose, reverse=True)
-        running += decay * carry
-        tl.store(out_ptr + rows, tl.where(mask, running, 0.0), mask=inside)
-        carry = tl.sum(tl.where(lanes == 0, running, 0.0), 0)
+    x = tl.sum(tl.zeros([BLOCK], tl.float32), 0)
+    v = x
+    for block in range(0, tl.cdiv(tiles, BLOCK)):
+        tile = tiles - (block + 1) * BLOCK + lanes
+        there = tile >= 0
+        a = tl.load(maps_ptr + tile, mask=there, other=1.0)
+        c = tl.load(maps_ptr + tiles + tile, mask=there, other=0.0)
+        b = tl.load(maps_ptr + 2 * tiles + tile, mask=there, other=0.0)
+        k = tl.load(maps_ptr + 3 * tiles + tile, mask=there, other=1.0)
+        w = tl.load(maps_ptr + 4 * tiles + tile, mask=there, other=0.0)
+        a, c, b, k, w = tl.associative_scan((a, c, b, k, w), 0, _compose, reverse=True)
+        at_x = a * x + c * v + b
+        at_v = k * v + w
+        tl.store(states_ptr + tile, at_x, mask=there)
+        tl.store(states_ptr + tiles + 1 + tile, at_v, mask=there)
+        x = tl.sum(tl.where(lanes == 0, at_x, 0.0), 0)
+        v = tl.sum(tl.where(lanes == 0, at_v, 0.0), 0)
 
 
 @triton.jit
-def _sums_kernel(values_ptr, mask_ptr, bounds_ptr, sums_ptr, counts_ptr, BLOCK: tl.constexpr):
-    sequence = tl.program_id(0)
+def _rows_kernel(
+    rewards_ptr,
+    values_ptr,
+    mask_ptr,
+    bootstrap_ptr,
+    bounds_ptr,
+    ends_ptr,
+    states_ptr,
+    result_ptr,
+    sequences,
+    tiles,
+    count,
+    gamma,
+    lam,
+    VALUES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Scans each tile again, from the state behind it."""
+    tile = tl.program_id(0)
+    rows = tile.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    a, c, b, _, _, mask = _tile(
+        rewards_ptr,
+        values_ptr,
+        mask_ptr,
+        bootstrap_ptr,
+        bounds_ptr,
+        ends_ptr,
+        sequences,
+        gamma,
+        lam,
+        rows,
+        VALUES,
+    )
+    x = tl.load(states_ptr + tile + 1)
+    v = tl.load(states_ptr + tiles + 1 + tile + 1)
+    tl.store(result_ptr + rows, tl.where(mask, a * x + c * v + b, 0.0), mask=rows < count)
+
+
+@triton.jit
+def _sums_kernel(
+    values_ptr, mask_ptr, bounds_ptr, sums_ptr, counts_ptr, splits, BLOCK: tl.constexpr
+):
+    """A share of one sequence's blocks, [S, splits]."""
+    sequence, split = tl.program_id(0), tl.program_id(1)
     start = tl.load(bounds_ptr + sequence).to(tl.int64)
     stop = tl.load(bounds_ptr + sequence + 1).to(tl.int64)
     lanes = tl.arange(0, BLOCK)
     sums = tl.zeros([BLOCK], tl.float32)
     counts = tl.zeros([BLOCK], tl.float32)
-    for block in range(0, tl.cdiv(stop - start, BLOCK)):
+    for block in range(split, tl.cdiv(stop - start, BLOCK), splits):
         rows = start + block * BLOCK + lanes
         inside = rows < stop
         mask = (tl.load(mask_ptr + rows, mask=inside, other=0) != 0) & inside
         sums += tl.load(values_ptr + rows, mask=mask, other=0.0)
         counts += tl.where(mask, 1.0, 0.0)
-    tl.store(sums_ptr + sequence, tl.sum(sums, 0))
-    tl.store(counts_ptr + sequence, tl.sum(counts, 0))
+    tl.store(sums_ptr + sequence * splits + split, tl.sum(sums, 0))
+    tl.store(counts_ptr + sequence * splits + split, tl.sum(counts, 0))
 
 
 def gae_triton(
@@ -116,42 +217,57 @@ def gae_triton(
     lam: float,
 ) -> Tensor:
     """`gae` after its checks."""
-    out = torch.zeros_like(rewards)  # rows after the last bound belong to no program
-    if sequences := cu_seqlens.shape[0] - 1:
-        _gae_kernel[(sequences,)](
-            rewards.contiguous(),
-            values.contiguous(),
-            _bytes(mask),
-            bootstrap.contiguous(),
-            cu_seqlens,
-            out,
-            gamma,
-            lam,
-            BLOCK=BLOCK,
-        )
-    return out
+    return _scan(rewards, values.contiguous(), mask, bootstrap.contiguous(), cu_seqlens, gamma, lam)
 
 
 def returns_triton(rewards: Tensor, mask: Tensor, cu_seqlens: Tensor, gamma: float) -> Tensor:
     """`discounted_returns` after its checks."""
-    out = torch.zeros_like(rewards)
-    if sequences := cu_seqlens.shape[0] - 1:
-        _returns_kernel[(sequences,)](
-            rewards.contiguous(), _bytes(mask), cu_seqlens, out, gamma, BLOCK=BLOCK
-        )
+    return _scan(rewards, None, mask, None, cu_seqlens, gamma, 1.0)
+
+
+def _scan(
+    rewards: Tensor,
+    values: Tensor | None,
+    mask: Tensor,
+    bootstrap: Tensor | None,
+    cu_seqlens: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    count, sequences = rewards.shape[0], cu_seqlens.shape[0] - 1
+    if not count or not sequences:
+        return torch.zeros_like(rewards)
+    device = rewards.device
+    tiles = triton.cdiv(count, BLOCK)
+    ends = torch.full((count,), -1, dtype=torch.int32, device=device)
+    maps = torch.empty((5, tiles), dtype=torch.float32, device=device)
+    states = torch.zeros((2, tiles + 1), dtype=torch.float32, device=device)
+    out = torch.empty_like(rewards, memory_format=torch.contiguous_format)
+    inputs = (rewards.contiguous(), values, _bytes(mask), bootstrap, cu_seqlens, ends)
+    flags = {"VALUES": values is not None, "BLOCK": BLOCK}
+    _ends_kernel[(triton.cdiv(sequences, BLOCK),)](cu_seqlens, ends, sequences, BLOCK=BLOCK)
+    if tiles > 1:  # one tile has no state behind it
+        _tiles_kernel[(tiles,)](*inputs, maps, sequences, tiles, gamma, lam, **flags)
+        _carry_kernel[(1,)](maps, states, tiles, BLOCK=BLOCK)
+    _rows_kernel[(tiles,)](*inputs, states, out, sequences, tiles, count, gamma, lam, **flags)
     return out
 
 
 def sums_triton(values: Tensor, mask: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
     """Sum and number of rows of each sequence."""
     sequences = cu_seqlens.shape[0] - 1
-    sums = torch.empty(sequences, dtype=values.dtype, device=values.device)
+    if not sequences:
+        nothing = torch.empty(0, dtype=values.dtype, device=values.device)
+        return nothing, nothing.clone()
+    # Few sequences are spread over many programs, many need no spreading.
+    blocks = triton.cdiv(values.shape[0], BLOCK)
+    splits = max(1, min(SPLITS, blocks // sequences))
+    sums = torch.empty((sequences, splits), dtype=values.dtype, device=values.device)
     counts = torch.empty_like(sums)
-    if sequences:
-        _sums_kernel[(sequences,)](
-            values.contiguous(), _bytes(mask), cu_seqlens, sums, counts, BLOCK=BLOCK
-        )
-    return sums, counts
+    _sums_kernel[(sequences, splits)](
+        values.contiguous(), _bytes(mask), cu_seqlens, sums, counts, splits, BLOCK=BLOCK
+    )
+    return sums.sum(1), counts.sum(1)
 
 
 def _bytes(mask: Tensor) -> Tensor:
