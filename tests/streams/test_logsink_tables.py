@@ -11,6 +11,7 @@ from headrace.connectors.kafka import HALTS, LOG_LOST, POISON, RESUMED
 from headrace.schemas import Halt, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
 from headrace.streams.errors import StreamsSettingsError
 from headrace.streams.logsink import config_from_environment
+from headrace.streams.logsink.sink import instance_id
 from headrace.streams.logsink.tables import SCHEMAS, TOPICS, Message, dead_letter_row, log_row
 
 
@@ -127,3 +128,10 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HEADRACE_CLICKHOUSE_URL", raising=False)
     with pytest.raises(StreamsSettingsError, match="HEADRACE_CLICKHOUSE_URL"):
         config_from_environment()
+
+
+def test_a_sink_is_the_same_member_after_a_restart_and_another_with_other_topics() -> None:
+    here = instance_id("sink-0", ["a", "b"])
+    assert here == instance_id("sink-0", ["b", "a"])
+    assert here != instance_id("sink-1", ["a", "b"])
+    assert here != instance_id("sink-0", ["a", "b", "c"])

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ class Sink:
             consumer_settings(
                 kafka,
                 group=config.group,
-                group_instance_id=config.member,
+                group_instance_id=instance_id(config.member, TOPICS),
                 session_timeout_ms=int(config.session_timeout_s * 1000),
                 max_poll_interval_ms=_MAX_WAIT_MS,
                 topic_metadata_refresh_interval_ms=5_000,
@@ -153,6 +154,8 @@ class Sink:
     def _store(self, fetched: Sequence[Message]) -> None:
         # What was fetched before a partition was halted may still arrive.
         messages = [m for m in fetched if self._guard.admits((m.topic, m.partition), m.offset)]
+        if not messages:
+            return
         rows: dict[str, list[Row]] = {}
         refused: list[DeadLetter] = []
         for message in messages:
@@ -255,6 +258,15 @@ class Sink:
             },
         )
         return True
+
+
+def instance_id(member: str, topics: Sequence[str]) -> str:
+    """The static member id (KIP-345) of a sink that subscribes to these topics.
+
+    A static member that comes back at once with other topics keeps its old assignment: with other
+    topics it is another member, and the group is shared out anew.
+    """
+    return f"{member}-{zlib.crc32(' '.join(sorted(topics)).encode()):08x}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
