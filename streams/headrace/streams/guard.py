@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from headrace.connectors.kafka import (
     HALTED,
-    LOG_LOST,
     POISON,
     DeadLetter,
     HaltLog,
@@ -18,8 +17,9 @@ from headrace.connectors.kafka import (
     Offsets,
     Partition,
     accepts,
+    lost_range,
 )
-from headrace.schemas import Codec, Halt, Registry
+from headrace.schemas import Codec, Halt, Registry, to_avro
 from headrace.streams.poison import PoisonCount, PoisonLimit
 
 logger = logging.getLogger(__name__)
@@ -134,18 +134,9 @@ class Guard:
             )
         ]
         for where in dict.fromkeys(past):
-            if where in self.halted:
-                continue
-            last = next(x for x in reversed(letters) if (x.topic, x.partition) == where)
-            self._halt(
-                where,
-                self._expected[where],
-                self._expected[where],
-                POISON,
-                f"more than {self._limit.records} records within "
-                f"{self._limit.window_ms // 1000} s could not be read, the last one "
-                f"(offset {last.offset}) because: {last.message}",
-            )
+            if where not in self.halted:
+                last = next(x for x in reversed(letters) if (x.topic, x.partition) == where)
+                self._poisoned(where, last)
 
     def resumed(self) -> list[Partition]:
         """Halted partitions that a person has let go on since."""
@@ -155,41 +146,30 @@ class Guard:
 
     def report(self) -> list[dict[str, Any]]:
         """The halted partitions, for a heartbeat."""
-        return [
-            {
-                "topic": halt.topic,
-                "partition": halt.partition,
-                "offset": halt.offset,
-                "reason": halt.reason,
-                "message": halt.message,
-            }
-            for _, halt in sorted(self.halted.items())
-        ]
+        return [to_avro(halt) for _, halt in sorted(self.halted.items())]
 
     def _lost(self, where: Partition, position: int, start: int) -> None:
-        self._halt(
-            where,
-            position,
-            start,
-            LOG_LOST,
-            f"the log begins at offset {start}: the {start - position} before it are gone and "
-            f"were never read by {self._group} (its retention is shorter than it was away)",
-        )
+        self._halt(where, lost_range(self._stage, self._group, where, position, start))
 
-    def _halt(self, where: Partition, offset: int, end: int, reason: str, message: str) -> None:
+    def _poisoned(self, where: Partition, last: DeadLetter) -> None:
+        offset, limit = self._expected[where], self._limit
         halt = Halt(
             stage=self._stage,
             group=self._group,
             topic=where[0],
             partition=where[1],
             offset=offset,
-            end=end,
-            reason=reason,
-            message=message,
+            end=offset,
+            reason=POISON,
+            message=f"more than {limit.records} records within {limit.window_ms // 1000} s could "
+            f"not be read, the last one (offset {last.offset}) because: {last.message}",
         )
+        self._halt(where, halt)
+
+    def _halt(self, where: Partition, halt: Halt) -> None:
         self._halts.write(halt)
         self.halted = {**self.halted, where: halt}  # others may be reading it at this moment
-        logger.error("%s/%d is halted at offset %d: %s", *where, offset, message)
+        logger.error("%s/%d is halted at offset %d: %s", *where, halt.offset, halt.message)
 
 
 def make_guard(

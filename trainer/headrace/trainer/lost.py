@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 
 from headrace.connectors.kafka import (
     HALTED,
-    LOG_LOST,
     HaltLog,
     KafkaConfig,
     Offsets,
     Partition,
     accepts,
+    lost_range,
 )
-from headrace.schemas import Codec, Halt
+from headrace.schemas import Codec, Halt, to_avro
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.waiting import Patience
 
@@ -40,18 +40,7 @@ def losses(
     for where, offset in sorted(offsets.items()):
         start = starts[where]
         if offset < start and not accepts(standing.get((group, where)), offset, start):
-            yield Halt(
-                stage=STAGE,
-                group=group,
-                topic=where[0],
-                partition=where[1],
-                offset=offset,
-                end=start,
-                reason=LOG_LOST,
-                message=f"the log begins at offset {start}: the {start - offset} before it are "
-                "gone, and the last committed policy version still needs them (retention is "
-                "shorter than the trainer was away)",
-            )
+            yield lost_range(STAGE, group, where, offset, start)
 
 
 def readable(
@@ -81,7 +70,7 @@ def readable(
                 return {where: max(offset, starts[where]) for where, offset in offsets.items()}
             for halt in lost:
                 _halt(halt, standing.get((group, (halt.topic, halt.partition))), halts, patience)
-            heartbeat.beat("halted", halted=[_told(halt) for halt in lost])
+            heartbeat.beat("halted", halted=[to_avro(halt) for halt in lost])
             patience.pause(seconds=ASK_SECONDS)
     finally:
         halts.close()
@@ -97,13 +86,3 @@ def _halt(halt: Halt, standing: Halt | None, halts: HaltLog, patience: Patience)
         halt.partition,
         halt.message,
     )
-
-
-def _told(halt: Halt) -> dict[str, object]:
-    return {
-        "topic": halt.topic,
-        "partition": halt.partition,
-        "offset": halt.offset,
-        "reason": halt.reason,
-        "message": halt.message,
-    }

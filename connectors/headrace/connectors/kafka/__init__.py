@@ -10,7 +10,7 @@ from headrace.connectors.kafka.config import (
     partitions_of,
     producer_settings,
 )
-from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetters
+from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetters, letter_of
 from headrace.connectors.kafka.errors import KafkaClientError, KafkaUnavailable, TopicMissing
 from headrace.connectors.kafka.halts import (
     HALTED,
@@ -20,6 +20,7 @@ from headrace.connectors.kafka.halts import (
     RESUMED,
     HaltLog,
     accepts,
+    lost_range,
 )
 from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.tailer import Tailer
@@ -46,6 +47,8 @@ __all__ = [
     "accepts",
     "admin_settings",
     "consumer_settings",
+    "letter_of",
+    "lost_range",
     "partitions_of",
     "producer_settings",
 ]

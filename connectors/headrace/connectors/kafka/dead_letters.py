@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.writer import Outgoing, Writer
+from headrace.schemas import SchemaError, UnknownSchemaId
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -22,6 +24,39 @@ class DeadLetter:
     """What was wrong, for a person."""
     stage: str = ""
     """Who refused it."""
+
+
+class Refused(Protocol):
+    """A record as some reader holds it."""
+
+    @property
+    def topic(self) -> str:
+        """Topic."""
+
+    @property
+    def partition(self) -> int:
+        """Partition."""
+
+    @property
+    def offset(self) -> int:
+        """Offset."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its bytes."""
+
+
+def letter_of(record: Refused, error: SchemaError, *, stage: str) -> DeadLetter:
+    """The dead letter of a record that could not be decoded."""
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        value=record.value,
+        reason="unknown_schema" if isinstance(error, UnknownSchemaId) else "malformed",
+        message=str(error),
+        stage=stage,
+    )
 
 
 class DeadLetters:

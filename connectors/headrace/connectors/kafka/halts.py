@@ -82,6 +82,21 @@ class HaltLog:
         self._last[halt.group, (halt.topic, halt.partition)] = halt
 
 
+def lost_range(stage: str, group: str, where: Partition, offset: int, start: int) -> Halt:
+    """The halt of a group that was to read `offset` next, of a log that begins at `start`."""
+    return Halt(
+        stage=stage,
+        group=group,
+        topic=where[0],
+        partition=where[1],
+        offset=offset,
+        end=start,
+        reason=LOG_LOST,
+        message=f"the log begins at offset {start}: the {start - offset} before it are gone, and "
+        f"{group} still needed them (the topic's retention is shorter than it was away)",
+    )
+
+
 def accepts(halt: Halt | None, position: int, start: int) -> bool:
     """Whether a record lets its group go on at `start`, the log having lost what was before it
     from `position` on."""

@@ -78,7 +78,7 @@ def halts(settings: Settings, parts: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _last_said(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"stage": part["name"], **h} for part in parts for h in part["work"].get("halted", ())]
+    return [halt for part in parts for halt in part["work"].get("halted", ())]
 
 
 def _print_halted(halted: list[dict[str, Any]]) -> None:

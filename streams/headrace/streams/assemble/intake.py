@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
-from headrace.connectors.kafka import DeadLetter, Outgoing
+from headrace.connectors.kafka import DeadLetter, Outgoing, letter_of
 from headrace.schemas import (
     Codec,
     MalformedRecord,
@@ -107,17 +107,8 @@ class Reader:
                 await asyncio.sleep(_ASK_AGAIN_S)
 
     def _letter(self, record: LogRecord, error: SchemaError) -> DeadLetter:
-        reason = "unknown_schema" if isinstance(error, UnknownSchemaId) else "malformed"
         logger.warning("%s/%d/%d: %s", record.topic, record.partition, record.offset, error)
-        return DeadLetter(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            value=record.value,
-            reason=reason,
-            message=str(error),
-            stage=self._stage,
-        )
+        return letter_of(record, error, stage=self._stage)
 
     def _place(self, record: LogRecord, batch: LoggedBatch, intake: Intake) -> None:
         """Keep a batch; what it holds of other partitions is sent on whole, once."""

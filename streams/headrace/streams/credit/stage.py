@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig
+from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, letter_of
 from headrace.schemas import (
     Codec,
     EpisodeBatch,
@@ -83,7 +83,7 @@ class CreditStage:
             try:
                 arrivals += await self._arrivals(record)
             except (MalformedRecord, UnknownSchemaId) as error:
-                refused.append(_dead_letter(record, error))
+                refused.append(letter_of(record, error, stage=NAME))
         if refused:
             await self._patience.until_done(partial(self._dead_letters.send, refused))
             self.counters["dead_letters"] += len(refused)
@@ -154,15 +154,3 @@ def make_stage() -> CreditStage:
         RewardError: the configured rule cannot be used.
     """
     return credit_stage(config_from_environment())
-
-
-def _dead_letter(record: LogRecord, error: Exception) -> DeadLetter:
-    return DeadLetter(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        value=record.value,
-        reason="unknown_schema" if isinstance(error, UnknownSchemaId) else "malformed",
-        message=str(error),
-        stage=NAME,
-    )

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
+from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.heartbeat import write_heartbeat
 from headrace.connectors.kafka import (
     DeadLetter,
@@ -27,8 +27,9 @@ from headrace.connectors.kafka import (
     KafkaUnavailable,
     Partition,
     consumer_settings,
+    letter_of,
 )
-from headrace.schemas import Codec, MalformedRecord, Registry, RegistryUnavailable, UnknownSchemaId
+from headrace.schemas import Codec, MalformedRecord, Registry, UnknownSchemaId
 from headrace.streams.errors import StreamsSettingsError
 from headrace.streams.guard import EXIT_RESUMED, make_guard
 from headrace.streams.logsink.config import SinkConfig, config_from_environment
@@ -43,6 +44,7 @@ from headrace.streams.logsink.tables import (
     dead_letter_row,
     log_row,
 )
+from headrace.streams.sinks import UNAVAILABLE
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,7 +53,6 @@ NAME = "sink"
 _RETRY_S = 0.25
 _HEARTBEAT_S = 1.0
 _OUT_OF_RANGE = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
-_AWAY = (ClickHouseUnavailable, KafkaUnavailable, RegistryUnavailable)
 _MAX_WAIT_MS = 24 * 3600 * 1000  # waiting for ClickHouse is no reason to lose the partitions
 
 
@@ -162,7 +163,7 @@ class Sink:
             try:
                 row = self._row(message)
             except (MalformedRecord, UnknownSchemaId) as error:
-                refused.append(_dead_letter(message, error))
+                refused.append(letter_of(message, error, stage=NAME))
                 continue
             if row is not None:
                 rows.setdefault(row[0], []).append(row[1])
@@ -218,7 +219,7 @@ class Sink:
         while True:
             try:
                 result = call(*arguments)
-            except _AWAY as error:
+            except UNAVAILABLE as error:
                 if not self._waiting:
                     logger.warning("%s waits: %s", NAME, error)
                 self._waiting = str(error)
@@ -304,15 +305,3 @@ def _storable(row: tuple[str, Row] | None) -> tuple[str, Row] | None:
         if not 0 <= row[1][name] < 1 << kind.bit_width:
             raise MalformedRecord(f"{name} is {row[1][name]}: {row[0]} cannot hold it")
     return row
-
-
-def _dead_letter(message: Message, error: Exception) -> DeadLetter:
-    return DeadLetter(
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
-        value=message.value,
-        reason="unknown_schema" if isinstance(error, UnknownSchemaId) else "malformed",
-        message=str(error),
-        stage=NAME,
-    )
