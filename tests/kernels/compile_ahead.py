@@ -20,7 +20,7 @@ import triton.backends.nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from headrace.kernels.device import glue, linear, rows, tiles
+from headrace.kernels.device import glue, linear, rows, scale, tiles
 from headrace.kernels.logits_loss import triton as logits
 from headrace.kernels.losses import LossConfig
 from headrace.kernels.scan import triton as scan
@@ -30,7 +30,21 @@ FLOATS = (
     *("clip_low", "clip_high", "dual_clip", "tau_positive", "tau_negative", "weight_low"),
     *("weight_high", "kl_coef", "entropy_coef", "gamma", "lam", "coefficient"),
 )
-MATRICES = ("hidden_ptr", "weight_ptr", "exponents_ptr", "scaled_ptr", "out_ptr", "grad_ptr")
+MATRICES = (
+    "hidden_ptr",
+    "weight_ptr",
+    "exponents_ptr",
+    "stored_ptr",
+    "scaled_ptr",
+    "out_ptr",
+    "grad_ptr",
+)
+ABSENT = {
+    "sums": ("stored", "offset_ptr", "factor_ptr", "bonus_ptr"),
+    "exponents": ("factor_ptr", "bonus_ptr", "peak_ptr"),
+    "gradient": ("targets_ptr", "target_ptr", "peak_ptr", "sum_ptr", "weighted_ptr"),
+}
+"""Arguments that a mode of the LM head's product does not have."""
 Kernel = tuple[str, Any, dict[str, str], dict[str, Any], dict[str, int]]
 
 
@@ -39,55 +53,38 @@ def matrix_kernels(arch: int) -> Iterator[Kernel]:
     if arch < 90:
         return  # the library's product is used there
     for kind, tile in product(("bf16", "fp16"), (tiles.NARROW, tiles.WIDE)):
-        for store in (True, False) if kind == "bf16" else (False,):
-            for targets in (True, False) if store else (True,):
-                flags = "-".join(
-                    (
-                        kind,
-                        "store" if store else "stats",
-                        *(("targets",) if targets else ()),
-                        f"{tile.rows}x{tile.columns}",
-                    )
-                )
-                half = tile.columns // tile.split
-                signature = {
-                    "hidden": f"tensordesc<{kind}[{tile.rows}, {tile.depth}]>",
-                    "weight": f"tensordesc<{kind}[{tile.columns}, {tile.depth}]>",
-                    "exponents": f"tensordesc<{kind}[{tile.rows}, {half}]>",
-                    "inverse_ptr": "*fp32",
-                    "offset_ptr": "*fp32",
-                    "targets_ptr": "*i64",
-                    "target_ptr": "*fp32",
-                    "peak_ptr": "*fp32",
-                    "sum_ptr": "*fp32",
-                    "weighted_ptr": "*fp32",
-                    **dict.fromkeys(("row_count", "column_count", "depth"), "i32"),
-                }
-                constants = {
-                    "BLOCK_M": tile.rows,
-                    "BLOCK_N": tile.columns,
-                    "BLOCK_K": tile.depth,
-                    "SPLIT": tile.split,
-                    "STORE": store,
-                    "TARGETS": targets,
-                    "UPCAST": False,
-                    **({} if store else {"exponents": None, "offset_ptr": None}),
-                    **({} if not store else {"peak_ptr": None}),
-                    **({} if targets else {"targets_ptr": None, "target_ptr": None}),
-                }
-                options = {"num_warps": tile.warps, "num_stages": tile.stages}
-                yield f"linear-{flags}", linear.linear_kernel, signature, constants, options
+        for mode in ("sums", "exponents", "gradient") if kind == "bf16" else ("sums",):
+            width = tile.columns // tile.split
+            signature = {
+                "hidden": f"tensordesc<{kind}[{tile.rows}, {tile.depth}]>",
+                "weight": f"tensordesc<{kind}[{tile.columns}, {tile.depth}]>",
+                "stored": f"tensordesc<{kind}[{tile.rows}, {width}]>",
+                "targets_ptr": "*i64",
+                **dict.fromkeys(("inverse_ptr", "offset_ptr", "factor_ptr", "bonus_ptr"), "*fp32"),
+                **dict.fromkeys(("target_ptr", "peak_ptr", "sum_ptr", "weighted_ptr"), "*fp32"),
+                **dict.fromkeys(("row_count", "column_count", "depth"), "i32"),
+            }
+            constants = {
+                "BLOCK_M": tile.rows,
+                "BLOCK_N": tile.columns,
+                "BLOCK_K": tile.depth,
+                "SPLIT": tile.split,
+                "MODE": mode,
+                "UPCAST": False,
+                **dict.fromkeys(ABSENT[mode]),
+            }
+            options = {"num_warps": tile.warps, "num_stages": tile.stages}
+            name = f"linear-{kind}-{mode}-{tile.rows}x{tile.columns}"
+            yield name, linear.linear_kernel, signature, constants, options
 
 
 def pointer_kernels() -> Iterator[Kernel]:
     """All others; argument types follow from their names."""
     wide = {"ROWS": 1, "BLOCK": 1024}
-    for store in (True, False):
-        yield _plain(
-            f"strip-{'store' if store else 'stats'}",
-            linear.strip_kernel,
-            {**wide, "STORE": store, "TARGETS": True},
-        )
+    for mode, absent in ABSENT.items():
+        absent = tuple("stored_ptr" if name == "stored" else name for name in absent)
+        constants = {**wide, "MODE": mode, **dict.fromkeys(absent)}
+        yield _plain(f"strip-{mode}", linear.strip_kernel, constants)
     yield _plain("offset", glue.offset_kernel, wide)
     for peak in (True, False):
         yield _plain(f"combine-{peak}", glue.combine_kernel, {"PEAK": peak, "BLOCK": 128})
@@ -95,6 +92,8 @@ def pointer_kernels() -> Iterator[Kernel]:
     yield _plain("fix", glue.fix_kernel, {"BLOCK": 128})
     yield _plain("bonus", glue.bonus_kernel, wide)
     yield _plain("scatter", glue.scatter_kernel, wide)
+    yield _plain("target", glue.target_kernel, {"BLOCK": 128})
+    yield _plain("times", scale.times_kernel, {"BLOCK": scale.BLOCK})
     yield from scan_kernels()
     for loss in (
         LossConfig(kind="reinforce", tis_cap=2.0),
@@ -146,6 +145,7 @@ def _type(argument: str) -> str:
         "hidden_ptr",
         "weight_ptr",
         "exponents_ptr",
+        "stored_ptr",
         "scaled_ptr",
         "out_ptr",
         "grad_ptr",

@@ -67,7 +67,7 @@ def test_losses_match_float64(
     name: str, shape: str, way: str, product: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if product == "library":
-        monkeypatch.setattr("headrace.kernels.device.head.tile_for", lambda *_: None)
+        monkeypatch.setattr("headrace.kernels.device.product.tile_for", lambda *_: None)
     assert_matches_reference(
         case_of(shape), LOSSES[name], impl="triton", gradient_error=BF16_ERROR, **WAYS[way]
     )

@@ -160,7 +160,6 @@ def fix_kernel(
     logp_ptr,
     total_ptr,
     row_count,
-    column_start,
     column_count,
     stride,
     BLOCK: tl.constexpr,
@@ -168,14 +167,35 @@ def fix_kernel(
     """At each row's target, the exponent minus the sum: sum · (p - 1), from the log-probability."""
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = rows < row_count
-    column = tl.load(targets_ptr + rows, mask=inside, other=0) - column_start
+    column = tl.load(targets_ptr + rows, mask=inside, other=0)
     here = inside & (column >= 0) & (column < column_count)
     at = tl.load(index_ptr + rows, mask=inside, other=0)
-    logp = tl.load(logp_ptr + at, mask=here, other=0.0)
-    total = tl.load(total_ptr + rows, mask=here, other=1.0)
+    logp = tl.load(logp_ptr + at, mask=inside, other=0.0)
+    total = tl.load(total_ptr + rows, mask=inside, other=1.0)
     value = tl.where(total < float("inf"), total * expm1(logp), 0.0)
     place = rows.to(tl.int64) * stride + column
     tl.store(exponents_ptr + place, value.to(exponents_ptr.dtype.element_ty), mask=here)
+
+
+@triton.jit
+def target_kernel(
+    stored_ptr,
+    targets_ptr,
+    value_ptr,
+    row_count,
+    column_start,
+    column_count,
+    stride,
+    BLOCK: tl.constexpr,
+):
+    """Puts each row's value at its target, where the strip of columns holds it."""
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = rows < row_count
+    column = tl.load(targets_ptr + rows, mask=inside, other=0) - column_start
+    here = inside & (column >= 0) & (column < column_count)
+    value = tl.load(value_ptr + rows, mask=here, other=0.0)
+    place = rows.to(tl.int64) * stride + column
+    tl.store(stored_ptr + place, value.to(stored_ptr.dtype.element_ty), mask=here)
 
 
 @triton.jit
@@ -188,7 +208,6 @@ def bonus_kernel(
     total_ptr,
     slope_ptr,
     row_count,
-    column_start,
     column_count,
     stride,
     coefficient,
@@ -198,7 +217,7 @@ def bonus_kernel(
     """Exponents to sum · (slope·(p - onehot) - c·p·(log p + H)): the entropy bonus's gradient."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = rows < row_count
-    column = tl.load(targets_ptr + rows, mask=inside, other=0) - column_start
+    column = tl.load(targets_ptr + rows, mask=inside, other=0)
     at = tl.load(index_ptr + rows, mask=inside, other=0)
     logp = tl.load(logp_ptr + at, mask=inside, other=0.0)
     entropy = tl.load(entropy_ptr + at, mask=inside, other=0.0)

@@ -1,11 +1,10 @@
 """Host side of the kernels on the LM head: what is launched for a block of rows."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
 from torch import Tensor
-from triton.tools.tensor_descriptor import TensorDescriptor
 
 from headrace.kernels.device.glue import (
     bonus_kernel,
@@ -15,39 +14,17 @@ from headrace.kernels.device.glue import (
     scale_kernel,
     scatter_kernel,
 )
-from headrace.kernels.device.linear import linear_kernel, strip_kernel
-from headrace.kernels.device.tiles import Tile, tile_for
-from headrace.kernels.implementation import interpreted
-
-ROWS = 32 if interpreted() else 1
-WIDE = 32 if interpreted() else 1024
-FLAT = 32 if interpreted() else 128
-STRIP_BYTES = 1 << 14 if interpreted() else 32 << 20
-"""Logits of a strip in fp32, small enough to stay in the cache between its two readers."""
-ALIGNMENT = 64
-"""Columns to which rows of exponents are padded, for the alignment that descriptors need."""
-
-
-class Block(NamedTuple):
-    """A block of rows, gathered: all [M]."""
-
-    hidden: Tensor
-    """[M, H], contiguous."""
-    targets: Tensor
-    inverse: Tensor
-    """1 / temperature."""
-    places: Tensor
-    """Where each row stands among all."""
-
-
-class Sums(NamedTuple):
-    """Partial results [parts, M] of the rows' softmax."""
-
-    target: Tensor | None
-    """Logit / temperature of the rows' targets [M]."""
-    peak: Tensor | None
-    sums: Tensor
-    weighted: Tensor
+from headrace.kernels.device.product import (
+    ALIGNMENT,
+    FLAT,
+    ROWS,
+    WIDE,
+    Block,
+    GradientTerms,
+    Sums,
+    row_programs,
+    softmax_sums,
+)
 
 
 class Statistics(NamedTuple):
@@ -77,7 +54,7 @@ def offsets(block: Block, weight: Tensor, behaviour: Tensor) -> Tensor:
     """Offset of each row's exponents, from its target and the behaviour's log-probability."""
     count = block.hidden.shape[0]
     offset = torch.empty(count, dtype=torch.float32, device=weight.device)
-    offset_kernel[_rows(count)](
+    offset_kernel[row_programs(count)](
         block.hidden,
         weight,
         block.targets,
@@ -93,26 +70,6 @@ def offsets(block: Block, weight: Tensor, behaviour: Tensor) -> Tensor:
         BLOCK=WIDE,
     )
     return offset
-
-
-def softmax_sums(
-    block: Block,
-    weight: Tensor,
-    offset: Tensor | None,
-    exponents: Tensor | None,
-    *,
-    targets: bool = True,
-) -> Sums:
-    """Sums of the rows' softmax over `weight`; with an offset, exp(logit - offset) is stored."""
-    # A target that no tile holds lies outside the vocabulary: its row is NaN.
-    count = block.hidden.shape[0]
-    target = None
-    if targets:
-        target = torch.full((count,), torch.nan, dtype=torch.float32, device=weight.device)
-    tile = tile_for(weight.dtype, weight.shape[1], weight.device)
-    if tile is not None and _fits_descriptor(block.hidden) and _fits_descriptor(weight):
-        return _fused(tile, block, weight, offset, exponents, target)
-    return _strips(block, weight, offset, exponents, target)
 
 
 def statistics(
@@ -143,7 +100,7 @@ def statistics(
 
 def score_rows(block: Block, weight: Tensor, logp: Tensor, entropy: Tensor) -> Tensor:
     """Forward only: writes log-probability and entropy at the rows' places; lse [M]."""
-    sums = softmax_sums(block, weight, None, None)
+    sums = softmax_sums(block, weight)
     return statistics(block, None, sums, logp, entropy).lse
 
 
@@ -154,7 +111,7 @@ def row_scales(
     count, depth = block.hidden.shape
     scale = torch.empty_like(slope)
     out = torch.empty_like(block.hidden) if scaled else None
-    scale_kernel[_rows(count)](
+    scale_kernel[row_programs(count)](
         slope,
         outer,
         total,
@@ -171,6 +128,19 @@ def row_scales(
     return scale, out
 
 
+def gradient_terms(
+    logp: Tensor, entropy: Tensor, slope: Tensor, outer: Tensor, entropy_coef: float
+) -> GradientTerms:
+    """Terms of outer · (slope·(onehot - p) + c·p·(log p + H)), all [M]."""
+    reach = slope * outer
+    factor, at_target, bonus = -reach, -reach * torch.expm1(logp), torch.zeros_like(reach)
+    if entropy_coef > 0.0:
+        bonus = entropy_coef * outer
+        factor = factor + bonus * entropy
+        at_target = at_target + torch.exp(logp) * bonus * (logp + entropy)
+    return GradientTerms(factor, bonus, at_target)
+
+
 def to_gradient(
     exponents: Tensor,
     block: Block,
@@ -179,7 +149,6 @@ def to_gradient(
     total: Tensor,
     slope: Tensor,
     entropy_coef: float,
-    column_start: int = 0,
 ) -> None:
     """Turns exponents, in place, into what `row_scales` times makes the gradient of logits."""
     count, columns = exponents.shape
@@ -191,13 +160,12 @@ def to_gradient(
             logp,
             total,
             count,
-            column_start,
             columns,
             exponents.stride(0),
             BLOCK=FLAT,
         )
         return
-    bonus_kernel[_rows(count)](
+    bonus_kernel[row_programs(count)](
         exponents,
         block.targets,
         block.places,
@@ -206,7 +174,6 @@ def to_gradient(
         total,
         slope,
         count,
-        column_start,
         columns,
         exponents.stride(0),
         entropy_coef,
@@ -218,125 +185,6 @@ def to_gradient(
 def scatter_rows(values: Tensor, scale: Tensor, index: Tensor, out: Tensor) -> None:
     """out[index] = scale · values."""
     count, depth = values.shape
-    scatter_kernel[_rows(count)](values, scale, index, out, count, depth, ROWS=ROWS, BLOCK=WIDE)
-
-
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """left @ right in fp32."""
-    if left.dtype == torch.float32:
-        return left @ right
-    if left.is_cuda:
-        return torch.mm(left, right, out_dtype=torch.float32)
-    return left.float() @ right.float()
-
-
-def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
-    """out += left @ right, out in fp32."""
-    if left.dtype == torch.float32 or not left.is_cuda:
-        out.addmm_(left.float(), right.float())
-    else:
-        torch.addmm(out, left, right, out_dtype=torch.float32, out=out)
-
-
-def _fused(
-    tile: Tile,
-    block: Block,
-    weight: Tensor,
-    offset: Tensor | None,
-    exponents: Tensor | None,
-    target: Tensor | None,
-) -> Sums:
-    count, depth = block.hidden.shape
-    columns = weight.shape[0]
-    row_tiles, column_tiles = triton.cdiv(count, tile.rows), triton.cdiv(columns, tile.columns)
-    sums = _new_sums(tile.split * column_tiles, block, target, peaks=offset is None)
-    store = None
-    if exponents is not None:
-        store = TensorDescriptor.from_tensor(exponents, [tile.rows, tile.columns // tile.split])
-    linear_kernel[(row_tiles * column_tiles,)](
-        TensorDescriptor.from_tensor(block.hidden, [tile.rows, tile.depth]),
-        TensorDescriptor.from_tensor(weight, [tile.columns, tile.depth]),
-        store,
-        block.inverse,
-        offset,
-        block.targets,
-        target,
-        sums.peak,
-        sums.sums,
-        sums.weighted,
-        count,
-        columns,
-        depth,
-        BLOCK_M=tile.rows,
-        BLOCK_N=tile.columns,
-        BLOCK_K=tile.depth,
-        SPLIT=tile.split,
-        STORE=offset is not None,
-        TARGETS=target is not None,
-        UPCAST=interpreted(),
-        num_warps=tile.warps,
-        num_stages=tile.stages,
+    scatter_kernel[row_programs(count)](
+        values, scale, index, out, count, depth, ROWS=ROWS, BLOCK=WIDE
     )
-    return sums
-
-
-def _strips(
-    block: Block,
-    weight: Tensor,
-    offset: Tensor | None,
-    exponents: Tensor | None,
-    target: Tensor | None,
-) -> Sums:
-    """The library's matrix product, a strip of the vocabulary at a time, into fp32 logits."""
-    count, columns = block.hidden.shape[0], weight.shape[0]
-    width = max(ALIGNMENT, STRIP_BYTES // (4 * count) // ALIGNMENT * ALIGNMENT)
-    sums = _new_sums(triton.cdiv(columns, width), block, target, peaks=offset is None)
-    for part, start in enumerate(range(0, columns, width)):
-        strip = weight[start : start + width]
-        logits = product(block.hidden, strip.t())
-        store = None if exponents is None else exponents[:, start : start + width]
-        strip_kernel[_rows(count)](
-            logits,
-            store,
-            block.inverse,
-            offset,
-            block.targets,
-            target,
-            sums.peak,
-            sums.sums,
-            sums.weighted,
-            count,
-            start,
-            strip.shape[0],
-            logits.stride(0),
-            0 if store is None else store.stride(0),
-            part,
-            ROWS=ROWS,
-            BLOCK=WIDE,
-            STORE=offset is not None,
-            TARGETS=target is not None,
-        )
-    return sums
-
-
-def _new_sums(parts: int, block: Block, target: Tensor | None, *, peaks: bool) -> Sums:
-    count = block.hidden.shape[0]
-
-    def empty() -> Tensor:
-        return torch.empty((parts, count), dtype=torch.float32, device=block.hidden.device)
-
-    return Sums(target, empty() if peaks else None, empty(), empty())
-
-
-def _fits_descriptor(matrix: Tensor) -> bool:
-    """Whether rows start at multiples of 16 bytes, which the bulk copy engine needs."""
-    size = matrix.element_size()
-    return (
-        matrix.stride(1) == 1
-        and matrix.stride(0) * size % 16 == 0
-        and (matrix.data_ptr() % 16 == 0)
-    )
-
-
-def _rows(count: int) -> Any:
-    return (triton.cdiv(count, ROWS),)

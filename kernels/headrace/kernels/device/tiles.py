@@ -39,4 +39,9 @@ def tile_for(dtype: torch.dtype, depth: int, device: torch.device) -> Tile | Non
         return SMALL
     if dtype == torch.float32 or torch.cuda.get_device_capability(device)[0] != 9:
         return None
+    return hopper_tile(depth)
+
+
+def hopper_tile(depth: int) -> Tile:
+    """Below 1536 the epilogue takes too large a share to stand alone."""
     return NARROW if depth < 1536 else WIDE

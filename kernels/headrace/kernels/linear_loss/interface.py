@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.implementation import Impl, check_impl, choose
-from headrace.kernels.linear_loss.operators import linear_policy_gradients, with_gradients
+from headrace.kernels.known_gradients import with_gradients
+from headrace.kernels.linear_loss.operators import linear_policy_gradients
 from headrace.kernels.logp.inputs import (
     check_linear,
     check_rows,
@@ -60,9 +61,10 @@ def linear_policy_loss(
     hidden [N, H] and weight [V, H] in fp32, bf16 or fp16, computed in fp32 (float64 in float64);
     targets [N] int64; all else [N]. `token_weights` hold the whole aggregation (mask, horizon,
     number of episodes). `gspo` needs `cu_seqlens` [S+1], the bounds of the packed sequences.
-    Gradients are formed in the forward pass, so no [N, V] tensor exists; rows of zero weight cost
-    nothing, rows of zero advantage (without KL or entropy bonus) cost a forward pass only.
-    Deterministic. Raises ValueError on inputs that do not fit.
+    Gradients are formed in the forward pass, so no [N, V] tensor exists, and the backward pass
+    hands them out without a copy, once. Rows of zero weight cost nothing, rows of zero advantage
+    (without KL or entropy bonus) cost a forward pass only. Deterministic. Raises ValueError on
+    inputs that do not fit.
 
     `main_grad` [V, H] fp32: the head's gradient is added to it in the forward pass and no gradient
     of `weight` is given, so the loss must then be differentiated with an upstream gradient of 1.

@@ -1,13 +1,13 @@
-"""The custom operators behind `linear_policy_loss`.
+"""The custom operator behind `linear_policy_loss`.
 
-One forms value and gradients together and is opaque to autograd and the compiler; a second, which
-holds no work, ties the value to its inputs. So nothing is traced into, a main gradient may be
-written in the forward pass, and `torch.compile(fullgraph=True)` sees two plain nodes.
+It forms value and gradients together and is opaque to autograd and the compiler; a second, which
+holds no work, ties the value to its inputs (`headrace.kernels.known_gradients`). So nothing is
+traced into, a main gradient may be written in the forward pass, and
+`torch.compile(fullgraph=True)` sees two plain nodes.
 """
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from headrace.kernels.implementation import on_device
@@ -19,8 +19,7 @@ from headrace.kernels.losses.metrics import METRICS
 from headrace.kernels.operators import fake, operator
 
 
-@operator("linear_policy_gradients", mutates=("main_grad",))
-def linear_policy_gradients(
+def form_gradients(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
@@ -74,6 +73,11 @@ def linear_policy_gradients(
     )
 
 
+linear_policy_gradients = operator("linear_policy_gradients", mutates=("main_grad",))(
+    form_gradients
+)
+
+
 @fake("linear_policy_gradients")
 def _(
     hidden: Tensor,
@@ -104,36 +108,6 @@ def _(
         if want_weight and main_grad is None
         else hidden.new_empty((0,)),
     )
-
-
-@operator("with_gradients")
-def with_gradients(
-    value: Tensor, first: Tensor, second: Tensor, grad_first: Tensor, grad_second: Tensor
-) -> Tensor:
-    """`value`, whose gradient with respect to `first` and `second` is already known.
-
-    An empty gradient stands for none.
-    """
-    return value.clone()
-
-
-@fake("with_gradients")
-def _(
-    value: Tensor, first: Tensor, second: Tensor, grad_first: Tensor, grad_second: Tensor
-) -> Tensor:
-    return torch.empty_like(value)
-
-
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[3:])
-
-
-def _scale(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-    grads = (saved * upstream if saved.numel() else None for saved in ctx.saved_tensors)
-    return (None, *grads, None, None)
-
-
-torch.library.register_autograd("headrace::with_gradients", _scale, setup_context=_keep)
 
 
 def _implementation(impl: str) -> Any:

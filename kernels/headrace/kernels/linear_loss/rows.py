@@ -44,7 +44,7 @@ def select_rows(
     """Sorts the rows. Counting them stops the host, unless `active_rows` bounds them."""
     active = rows.active
     if active_rows is not None:
-        first = torch.argsort(~active, stable=True)[:active_rows]
+        first = _foremost(active, active_rows)
         nothing = first[:0]
         return Selection(first, nothing) if gradients else Selection(nothing, first)
     if not gradients:
@@ -58,6 +58,13 @@ def select_rows(
             share = segment_means_of_rows(learning.float(), rows.cu_seqlens, None)
             learning = active & (share > 0)
     return Selection(torch.nonzero(learning)[:, 0], torch.nonzero(active & ~learning)[:, 0])
+
+
+def _foremost(active: Tensor, count: int) -> Tensor:
+    """`count` rows, active ones first; all of them as they stand."""
+    if count == active.shape[0]:
+        return torch.arange(count, device=active.device)
+    return torch.argsort(~active, stable=True)[:count]
 
 
 def row_terms(

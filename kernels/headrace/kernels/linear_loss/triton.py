@@ -2,7 +2,7 @@
 
 One pass (6·N·H·V operations): exp(logit - offset) of a block of rows is stored in the inputs' type;
 every loss then only scales its rows, so both gradients are plain products with it. Recomputing
-(8·N·H·V): log-probabilities first, then the same with the log-sum-exp as offset, a strip of the
+(8·N·H·V): log-probabilities first, then the gradient of the logits itself, a strip of the
 vocabulary at a time over all rows.
 """
 
@@ -10,18 +10,22 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.device.head import (
-    Block,
-    add_product,
     exponents_buffer,
     gather,
+    gradient_terms,
     offsets,
-    product,
     row_scales,
     scatter_rows,
     score_rows,
-    softmax_sums,
     statistics,
     to_gradient,
+)
+from headrace.kernels.device.product import (
+    Block,
+    add_product,
+    exponents_and_sums,
+    logit_gradients,
+    product,
 )
 from headrace.kernels.device.rows import row_slopes, row_sums
 from headrace.kernels.linear_loss.plan import Gradients, Plan
@@ -62,16 +66,18 @@ class _Work:
         )
         self.logp = torch.zeros(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         self.entropy = torch.zeros_like(self.logp)
-        self.grad_hidden: Tensor | None = None
-        if plan.want_hidden:
-            self.grad_hidden = torch.zeros(hidden.shape, dtype=hidden.dtype, device=hidden.device)
         self.main_grad = main_grad
+        self.grad_hidden: Tensor | None = None
         self.grad_weight: Tensor | None = None
 
     def block(self, index: Tensor) -> Block:
         """The rows at `index`; masked ones come along only where the host does not count."""
-        active = None if self.plan.active_rows is None else self.rows.active
-        return gather(self.hidden, self.rows.targets, self.rows.inverse_temperature, index, active)
+        rows = self.rows
+        if self.plan.active_rows is not None:
+            return gather(self.hidden, rows.targets, rows.inverse_temperature, index, rows.active)
+        if index.shape[0] == self.hidden.shape[0]:  # all of them: nothing to gather
+            return Block(self.hidden.contiguous(), rows.targets, rows.inverse_temperature, index)
+        return gather(self.hidden, rows.targets, rows.inverse_temperature, index, None)
 
     def score(self, index: Tensor) -> list[Tensor]:
         """Log-probability and entropy of the rows at `index`; their log-sum-exp by blocks."""
@@ -98,14 +104,21 @@ class _Work:
 
     def one_pass(self, index: Tensor, step: int) -> None:
         """Both gradients of the rows at `index`, `step` rows at a time."""
-        parts = torch.split(index, step)
+        if self.plan.want_hidden:
+            self.grad_hidden = torch.zeros_like(self.hidden, memory_format=torch.contiguous_format)
+        gradient = self._exponents_of(torch.split(index, step))
+        if gradient is not None:
+            self.grad_weight = gradient.to(self.weight.dtype)
+
+    def _exponents_of(self, parts: tuple[Tensor, ...]) -> Tensor | None:
+        """Gradients of the parts; that of the head is returned, unless a main gradient takes it."""
         gradient: Tensor | None = None
         buffer = exponents_buffer(parts[0].shape[0], self.weight.shape[0], self.weight)
         for part in parts:
             block = self.block(part)
             offset = offsets(block, self.weight, self.rows.behaviour_logp[part])
             exponents = buffer[: part.shape[0]]
-            sums = softmax_sums(block, self.weight, offset, exponents)
+            sums = exponents_and_sums(block, self.weight, offset, exponents)
             total = statistics(block, offset, sums, self.logp, self.entropy).total
             slope, outer = self.slopes(part)
             scale, scaled = self._prepare(exponents, block, total, slope, outer)
@@ -116,58 +129,50 @@ class _Work:
             if self.main_grad is not None:
                 add_product(self.main_grad, exponents.t(), scaled)
             elif len(parts) == 1:
-                self.grad_weight = exponents.t() @ scaled
+                gradient = exponents.t() @ scaled
             elif gradient is None:
                 gradient = product(exponents.t(), scaled)
             else:
                 add_product(gradient, exponents.t(), scaled)
-        if gradient is not None:
-            self.grad_weight = gradient.to(self.weight.dtype)
+        return gradient
 
     def recompute(self, index: Tensor, width: int) -> None:
         """Both gradients of the rows at `index`, `width` columns of the vocabulary at a time."""
+        sum_hidden = self._strips_of(index, width)
+        if sum_hidden is None:
+            return
+        rows = sum_hidden.to(self.hidden.dtype)
+        if index.shape[0] == self.hidden.shape[0] and self.plan.active_rows is None:
+            self.grad_hidden = rows
+        else:
+            self.grad_hidden = torch.zeros_like(self.hidden, memory_format=torch.contiguous_format)
+            self.grad_hidden.index_copy_(0, index, rows)
+
+    def _strips_of(self, index: Tensor, width: int) -> Tensor | None:
+        """Gradient of the head, and that of the rows' hidden states in fp32 [M, H], if wanted."""
         lse = torch.cat(self.score(index))
         slope, outer = self.slopes(index)
-        block, total = self.block(index), torch.ones_like(slope)
-        vocabulary = self.weight.shape[0]
+        terms = gradient_terms(
+            self.logp[index], self.entropy[index], slope, outer, self.loss.entropy_coef
+        )
+        block, vocabulary = self.block(index), self.weight.shape[0]
         sum_hidden = None
-        if self.grad_hidden is not None:
+        if self.plan.want_hidden:
             sum_hidden = torch.zeros(block.hidden.shape, dtype=torch.float32, device=lse.device)
         if self.plan.want_weight and self.main_grad is None:
             self.grad_weight = torch.empty_like(self.weight)
-        scale, scaled = row_scales(
-            block,
-            slope,
-            outer,
-            total,
-            entropy=self.loss.entropy_coef > 0.0,
-            scaled=self.plan.want_weight,
-        )
         buffer = exponents_buffer(index.shape[0], min(width, vocabulary), self.weight)
         for start in range(0, vocabulary, width):
             strip = self.weight[start : start + width]
-            exponents = buffer[:, : strip.shape[0]]
-            softmax_sums(block, strip, lse, exponents, targets=False)
-            to_gradient(
-                exponents,
-                block,
-                self.logp,
-                self.entropy,
-                total,
-                slope,
-                self.loss.entropy_coef,
-                start,
-            )
+            grad = buffer[:, : strip.shape[0]]
+            logit_gradients(block, strip, lse, terms, start, grad)
             if sum_hidden is not None:
-                add_product(sum_hidden, exponents, strip)
-            if scaled is None:
-                continue
-            if self.main_grad is not None:
-                add_product(self.main_grad[start : start + width], exponents.t(), scaled)
-            elif self.grad_weight is not None:
-                torch.mm(exponents.t(), scaled, out=self.grad_weight[start : start + width])
-        if sum_hidden is not None and self.grad_hidden is not None:
-            scatter_rows(sum_hidden, scale, index, self.grad_hidden)
+                add_product(sum_hidden, grad, strip)
+            if self.grad_weight is not None:
+                torch.mm(grad.t(), block.hidden, out=self.grad_weight[start : start + width])
+            elif self.plan.want_weight and self.main_grad is not None:
+                add_product(self.main_grad[start : start + width], grad.t(), block.hidden)
+        return sum_hidden
 
     def _prepare(
         self, exponents: Tensor, block: Block, total: Tensor, slope: Tensor, outer: Tensor
@@ -208,16 +213,17 @@ def gradients_triton(
     total, metrics = row_sums(
         work.logp, work.entropy, work.columns, rows, work.sequence_means(), loss
     )
-    grad_weight = work.grad_weight
-    if plan.want_weight and main_grad is None and grad_weight is None:
-        grad_weight = torch.zeros_like(weight)
+    if plan.want_hidden and work.grad_hidden is None:
+        work.grad_hidden = torch.zeros_like(hidden)
+    if plan.want_weight and main_grad is None and work.grad_weight is None:
+        work.grad_weight = torch.zeros_like(weight)
     return Gradients(
         loss=poison_if_cut(total, rows, plan.active_rows),
         logp=work.logp,
         entropy=work.entropy,
         metrics=metrics,
         grad_hidden=work.grad_hidden,
-        grad_weight=grad_weight,
+        grad_weight=work.grad_weight,
     )
 
 

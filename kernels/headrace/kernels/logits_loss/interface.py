@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.implementation import Impl, check_impl, choose
+from headrace.kernels.known_gradients import with_gradients
 from headrace.kernels.linear_loss.interface import PolicyLoss
-from headrace.kernels.linear_loss.operators import with_gradients
 from headrace.kernels.logits_loss.operators import policy_gradients
 from headrace.kernels.logp.inputs import check_rows, compute_dtype, inverse_temperature
 from headrace.kernels.losses import LossConfig

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from headrace.kernels.device.head import Block, score_rows
+from headrace.kernels.device.head import score_rows
+from headrace.kernels.device.product import Block
 
 CHUNK_ROWS = 4096
 """Rows whose partial results are held at once: 12 bytes a row and tile of the vocabulary."""
