@@ -81,10 +81,9 @@ class _Work:
 
     def score(self, index: Tensor) -> list[Tensor]:
         """Log-probability and entropy of the rows at `index`; their log-sum-exp by blocks."""
+        parts = torch.split(index, CHUNK_ROWS) if index.shape[0] else ()
         return [
-            score_rows(self.block(part), self.weight, self.logp, self.entropy)
-            for part in torch.split(index, CHUNK_ROWS)
-            if part.numel()
+            score_rows(self.block(part), self.weight, self.logp, self.entropy) for part in parts
         ]
 
     def sequence_means(self) -> Tensor | None:
