@@ -139,6 +139,27 @@ def test_a_token_beyond_the_range_of_exponents_gets_no_gradient_in_one_pass() ->
 
 
 @EACH_WAY
+def test_a_row_that_overflows_leaves_no_nan(way: str) -> None:
+    """All tokens but the target tie, and the head's entries are large: E·W exceeds fp32."""
+    hidden = torch.ones(2, 4, requires_grad=True)
+    weight = torch.full((300, 4), 2000.0)
+    weight[1] = -2000.0
+    weight.requires_grad_()
+    out = linear_policy_loss(
+        hidden,
+        weight,
+        torch.tensor([1, 0]),
+        advantages=torch.ones(2),
+        behaviour_logp=torch.tensor([-1.0, -5.7]),
+        token_weights=torch.ones(2),
+        loss=LossConfig(),
+        impl="triton",
+        **WAYS[way],
+    )
+    assert all(grad.isfinite().all() for grad in torch.autograd.grad(out.loss, (hidden, weight)))
+
+
+@EACH_WAY
 def test_each_row_has_its_temperature(way: str) -> None:
     case = make_case()
     case.columns["temperature"] = torch.linspace(0.3, 2.0, len(case.targets))

@@ -263,4 +263,6 @@ def scatter_kernel(
         lanes = (first + tl.arange(0, BLOCK))[None, :]
         valid = inside[:, None] & (lanes < depth)
         value = tl.load(values_ptr + start + lanes, mask=valid, other=0.0) * scale[:, None]
+        # A row without gradient may have overflowed.
+        value = tl.where(scale[:, None] != 0, value, 0.0)
         tl.store(out_ptr + to + lanes, value.to(out_ptr.dtype.element_ty), mask=valid)

@@ -1,6 +1,6 @@
 """Host side of the LM head's matrix product and what its epilogue does."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import triton
@@ -19,6 +19,9 @@ STRIP_BYTES = 1 << 14 if interpreted() else 32 << 20
 """Logits of a strip in fp32, small enough to stay in the cache between its two readers."""
 ALIGNMENT = 64
 """Columns to which rows of exponents are padded, for the alignment that descriptors need."""
+
+Mode = Literal["sums", "exponents", "gradient"]
+"""What the epilogue does: see `headrace.kernels.device.linear`."""
 
 
 class Block(NamedTuple):
@@ -119,7 +122,7 @@ def _new_sums(block: Block, weight: Tensor, *, peaks: bool) -> Sums:
 
 
 def _run(
-    mode: str,
+    mode: Mode,
     block: Block,
     weight: Tensor,
     *,
@@ -145,7 +148,7 @@ def _run(
 
 
 def _fused(
-    mode: str,
+    mode: Mode,
     tile: Tile,
     block: Block,
     weight: Tensor,
@@ -177,7 +180,7 @@ def _fused(
 
 
 def _strips(
-    mode: str,
+    mode: Mode,
     block: Block,
     weight: Tensor,
     stored: Tensor | None,
