@@ -348,3 +348,12 @@ def test_the_memory_budget_chooses_the_path() -> None:
     assert path.rows_at_once(8192, weight, loss, plan(1, chunk=100)) == 100
     assert path.rows_at_once(8192, weight, LOSSES["gspo"], plan(2 * 5000 * 1000)) is None
     assert path.columns_at_once(1000, weight, plan(2 * 1000 * 400)) == 384
+
+
+def test_inputs_of_two_dtypes_are_for_torch() -> None:
+    case = make_case()
+    arguments = (case.hidden, case.weight.bfloat16(), case.targets)
+    columns = case.arguments(LOSSES["ppo"])
+    assert linear_policy_loss(*arguments, **columns).loss.isfinite()
+    with pytest.raises(ValueError, match=r"one dtype, not torch\.float32, torch\.bfloat16"):
+        linear_policy_loss(*arguments, **columns, impl="triton")

@@ -17,20 +17,24 @@ def check_impl(impl: str) -> None:
 
 
 def choose(
-    impl: Impl, tensor: Tensor, dtypes: tuple[torch.dtype, ...]
+    impl: Impl, dtypes: tuple[torch.dtype, ...], tensor: Tensor, *others: Tensor
 ) -> Literal["triton", "torch"]:
-    """`auto` is `triton` where the tensor is on a CUDA device and of one of the dtypes.
+    """`auto` is `triton` where the tensors are on a CUDA device and all of one of the dtypes.
 
     Raises ValueError where `triton` was asked for and cannot run.
     """
     if impl == "torch":
         return "torch"
+    alike = all(other.dtype == tensor.dtype for other in others)
     if impl == "auto":
-        fits = tensor.is_cuda and tensor.dtype in dtypes
+        fits = tensor.is_cuda and tensor.dtype in dtypes and alike
         return "triton" if fits and importlib.util.find_spec("triton") else "torch"
     if tensor.dtype not in dtypes:
         names = ", ".join(str(dtype) for dtype in dtypes)
         raise ValueError(f"impl 'triton' takes {names}, not {tensor.dtype}: use 'auto' or 'torch'")
+    if not alike:
+        found = ", ".join(str(part.dtype) for part in (tensor, *others))
+        raise ValueError(f"impl 'triton' takes tensors of one dtype, not {found}: cast one of them")
     if not (tensor.is_cuda or interpreted()):
         raise ValueError(
             f"impl 'triton' needs a CUDA device, the tensors are on {tensor.device}: use 'auto'"

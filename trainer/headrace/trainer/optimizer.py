@@ -54,6 +54,16 @@ class MasterOptimizer:
             fused=True,
         )
 
+    def gradient_sum(self, parameter: Tensor) -> Tensor:
+        """The fp32 sum of a parameter's gradients so far, for whoever adds to it directly."""
+        for name, own in self._parameters.items():
+            if own is parameter:
+                master = self.masters[name]
+                if master.grad is None:
+                    master.grad = torch.zeros_like(master)
+                return master.grad
+        raise ValueError("the parameter is not one of the policy's")
+
     def accumulate(self) -> None:
         """Move the policy's gradients into the fp32 sum."""
         for name, parameter in self._parameters.items():
@@ -122,7 +132,9 @@ class MasterOptimizer:
             if f"step/{name}" not in tensors:
                 continue
             moments = {key: _fitting(tensors, f"{key}/{name}", master) for key in MOMENTS}
-            self._adam.state[master] = {"step": tensors[f"step/{name}"].clone(), **moments}
+            # A fused step counts where the parameter is.
+            count = tensors[f"step/{name}"].to(master.device, copy=True)
+            self._adam.state[master] = {"step": count, **moments}
 
 
 def _fitting(tensors: dict[str, Tensor], key: str, like: Tensor) -> Tensor:

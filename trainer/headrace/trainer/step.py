@@ -13,6 +13,7 @@ from headrace.kernels import linear_logp, linear_policy_loss, policy_metrics
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.batch import Batch, Pack, TrainingRow
 from headrace.trainer.errors import NonFiniteStep
+from headrace.trainer.gather import gather_rows
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy
 
@@ -132,15 +133,14 @@ class TrainStep:
     def _backward(
         self, pack: Pack, tokens: _Tokens, algorithm: GrpoConfig
     ) -> tuple[float, _Scores]:
-        """Loss of a pack; its gradients are left on the policy's parameters."""
+        """Loss of a pack; its gradients are left on the policy's parameters, the head's part of
+        them in the optimiser's sum."""
         sources = torch.from_numpy(pack.sources).to(self.policy.device)
         reference_logp = None
         if algorithm.kl_coef > 0.0:
             reference_logp = self._reference_logp(pack, sources, tokens)
-        # fp32 before the gather, so that a shared token sums the gradients of its rows in fp32.
-        hidden = self.policy.hidden_states(pack).float().index_select(0, sources)
         out = linear_policy_loss(
-            hidden,
+            gather_rows(self.policy.hidden_states(pack), sources),
             self.policy.head,
             tokens.targets,
             advantages=tokens.advantages,
@@ -149,6 +149,7 @@ class TrainStep:
             temperature=tokens.temperature,
             loss=algorithm.loss(),
             reference_logp=reference_logp,
+            main_grad=self.optimizer.gradient_sum(self.policy.head),
         )
         loss = float(out.loss.detach())
         if np.isfinite(loss):

@@ -116,7 +116,7 @@ def linear_policy_loss(
         chunk_rows,
         MEMORY_BUDGET if memory_budget is None else memory_budget,
         active_rows,
-        choose(impl, hidden, TRITON_DTYPES),
+        choose(impl, TRITON_DTYPES, hidden, weight),
     )
     if grad and (hidden.requires_grad or weight.requires_grad):
         value = with_gradients(value, hidden, weight, grad_hidden, grad_weight)

@@ -39,7 +39,9 @@ def gradients_torch(
     logp = torch.zeros(hidden.shape[0], dtype=dtype, device=hidden.device)
     entropy = torch.zeros_like(logp)
     grad_hidden = torch.zeros_like(hidden, dtype=dtype) if plan.want_hidden else None
-    grad_weight = torch.zeros_like(weight, dtype=dtype) if plan.want_weight else None
+    grad_weight = None
+    if plan.want_weight:
+        grad_weight = torch.zeros_like(weight, dtype=dtype) if main_grad is None else main_grad
 
     chosen = select_rows(rows, loss, gradients=plan.any_gradient, active_rows=plan.active_rows)
     scored = torch.cat(chosen) if loss.needs_sequences else chosen.resting
@@ -72,16 +74,15 @@ def gradients_torch(
         logp = torch.where(rows.active, logp, 0.0)
         entropy = torch.where(rows.active, entropy, 0.0)
     total = poison_if_cut(total_loss(logp, entropy, rows, loss), rows, plan.active_rows)
-    if main_grad is not None and grad_weight is not None:
-        main_grad.add_(grad_weight)
-        grad_weight = None
     return Gradients(
         loss=total,
         logp=logp,
         entropy=entropy,
         metrics=metrics_of(logp, entropy, rows, loss),
         grad_hidden=None if grad_hidden is None else grad_hidden.to(hidden.dtype),
-        grad_weight=None if grad_weight is None else grad_weight.to(weight.dtype),
+        grad_weight=None
+        if grad_weight is None or grad_weight is main_grad
+        else grad_weight.to(weight.dtype),
     )
 
 

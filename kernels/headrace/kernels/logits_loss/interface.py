@@ -71,7 +71,7 @@ def policy_loss(
         grad,
         name,
         numbers,
-        choose(impl, logits, TRITON_DTYPES),
+        choose(impl, TRITON_DTYPES, logits),
     )
     if grad is not None:
         if inplace:

@@ -35,6 +35,6 @@ def linear_logp(
         targets,
         inverse_temperature(temperature, hidden),
         chunk_rows,
-        choose(impl, hidden, TRITON_DTYPES),
+        choose(impl, TRITON_DTYPES, hidden, weight),
     )
     return LogProbs(logp=logp, lse=lse, entropy=entropy)

@@ -48,7 +48,7 @@ def gae(
         cu_seqlens,
         gamma,
         lam,
-        choose(impl, rewards, SCAN_DTYPES),
+        choose(impl, SCAN_DTYPES, rewards),
     )
     return advantages, torch.where(keep, advantages + values, 0.0)
 

@@ -28,7 +28,7 @@ def discounted_returns(
     """
     keep = checked(rewards, cu_seqlens, mask, impl)
     return returns_operator(
-        rewards.detach(), keep, cu_seqlens, gamma, choose(impl, rewards, SCAN_DTYPES)
+        rewards.detach(), keep, cu_seqlens, gamma, choose(impl, SCAN_DTYPES, rewards)
     )
 
 
@@ -37,7 +37,7 @@ def segment_sums(
 ) -> Tensor:
     """Sum of each sequence's values [N] over the mask: [S]."""
     keep = checked(values, cu_seqlens, mask, impl)
-    sums, _ = sums_operator(values.detach(), keep, cu_seqlens, choose(impl, values, SCAN_DTYPES))
+    sums, _ = sums_operator(values.detach(), keep, cu_seqlens, choose(impl, SCAN_DTYPES, values))
     return sums
 
 
@@ -47,7 +47,7 @@ def segment_means(
     """Mean of each sequence's values [N] over the mask: [S]; 0 where the mask is empty."""
     keep = checked(values, cu_seqlens, mask, impl)
     sums, counts = sums_operator(
-        values.detach(), keep, cu_seqlens, choose(impl, values, SCAN_DTYPES)
+        values.detach(), keep, cu_seqlens, choose(impl, SCAN_DTYPES, values)
     )
     return sums / counts.clamp(min=1)
 
