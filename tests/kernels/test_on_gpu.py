@@ -127,6 +127,25 @@ def test_scans_of_a_million_rows_are_those_of_torch(sequences: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
+def test_a_scaled_loss_has_scaled_gradients_and_no_copy_of_them() -> None:
+    case = case_of("wide")
+    inputs = (case.hidden, case.weight)
+
+    def loss() -> torch.Tensor:
+        arguments = case.arguments(LOSSES["ppo"])
+        return linear_policy_loss(*inputs, case.targets, **arguments, impl="triton").loss
+
+    plain = torch.autograd.grad(loss(), inputs)
+    scaled = torch.autograd.grad(loss() * -0.25, inputs)
+    assert all(torch.equal(a * -0.25, b) for a, b in zip(plain, scaled, strict=True))
+    del plain, scaled
+    formed = loss()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    torch.autograd.grad(formed, inputs)
+    assert torch.cuda.max_memory_allocated() - before < 1 << 20
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_waits_for_the_device_and_a_repeat_is_bitwise_equal(way: str) -> None:
     case = case_of("wide")
