@@ -2,6 +2,7 @@
 VENV ?= .venv
 PY ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 TORCH ?= 2.11
+TRL ?= 1.16.0
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
@@ -10,7 +11,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit kernels fmt lock help
+.PHONY: demo test setup check unit kernels trl fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
@@ -35,6 +36,13 @@ kernels: $(UV) ## the kernels' tests on another torch, as a GPU host may have it
 		pytest pytest-timeout pytest-xdist hypothesis
 	VIRTUAL_ENV=.venv-torch-$(TORCH) $(UV) pip install -q --no-deps -e .
 	OMP_NUM_THREADS=1 .venv-torch-$(TORCH)/bin/python -m pytest -n logical tests/kernels
+
+trl: $(UV) ## the kernels' loss in TRL's trainer (examples/trl_grpo) against TRL's own
+	$(UV) venv -q --allow-existing -p $(BIN)/python .venv-trl
+	VIRTUAL_ENV=.venv-trl $(UV) pip install -q --no-config -c requirements.txt "trl==$(TRL)" peft torch \
+		pytest pytest-timeout pytest-xdist hypothesis
+	VIRTUAL_ENV=.venv-trl $(UV) pip install -q --no-deps -e .
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-trl/bin/python -m pytest tests/examples/test_trl_grpo.py
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

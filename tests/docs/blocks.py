@@ -9,7 +9,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    ROOT / "examples" / "calculator" / "README.md",
+    *sorted((ROOT / "examples").glob("*/README.md")),
 )
 FENCE_OR_SPAN = re.compile(r"^```(\w*)\n(.*?)^```|`([^`]+)`", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(

@@ -45,6 +45,12 @@ ELSEWHERE = (
         why="fetches another torch; the same tests on the pinned one are part of `make test`",
     ),
     Elsewhere(
+        pattern="make trl",
+        file="Makefile",
+        proof="pytest tests/examples/test_trl_grpo.py",
+        why="fetches TRL, which nothing else here needs; `make test` skips that file and says so",
+    ),
+    Elsewhere(
         pattern="make fmt",
         file="Makefile",
         proof="ruff format --check .",
@@ -61,6 +67,18 @@ ELSEWHERE = (
         file="tests/test_packaging.py",
         proof="WheelBuilder(",
         why="fetches from an index; what it would install is built and looked into there",
+    ),
+    Elsewhere(
+        pattern=r"pip install '\.\[kernels\]'",
+        file="tests/test_packaging.py",
+        proof="WheelBuilder(",
+        why="fetches torch; what it would install of ours is built and looked into there",
+    ),
+    Elsewhere(
+        pattern=r"pip install --no-deps \.",
+        file="tests/test_imports.py",
+        proof='("headrace.kernels", BASE - {"torch"}',
+        why="changes the environment; that the kernels import no other package is checked there",
     ),
     Elsewhere(
         pattern="uv pip check",
@@ -81,6 +99,12 @@ ELSEWHERE = (
         why="run there; without a GPU it must say so and time nothing",
     ),
     Elsewhere(
+        pattern=r"python -m benchmarks\.streams\.run",
+        file="tests/streams/test_streams_benchmark.py",
+        proof='"benchmarks.streams.run"',
+        why="starts parts of its own and takes minutes; its options are read there, its parts tested",
+    ),
+    Elsewhere(
         pattern=r".*\n@reward\(.*",
         file="tests/docs/test_documents.py",
         proof="rules = [value for value in names.values() if isinstance(value, Rule)]",
@@ -91,5 +115,11 @@ ELSEWHERE = (
         file="tests/kernels/test_kernels_docs.py",
         proof="exec(compile(block",
         why="run there",
+    ),
+    Elsewhere(
+        pattern=r"from trl import .*",
+        file="tests/examples/test_trl_grpo.py",
+        proof="exec(compile(block",
+        why="needs TRL; run there, by `make trl`",
     ),
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.connectors.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
 from headrace.infra.parts import build_parts, heartbeat_file
 from headrace.infra.settings import Settings, load
 
@@ -44,3 +45,11 @@ def test_a_worker_is_not_ready_by_what_its_earlier_life_said(name: str, tmp_path
     assert part.prepare is not None
     part.prepare()
     assert not part.ready()
+
+
+def test_a_stream_worker_that_asks_for_its_restart_has_not_failed(tmp_path: Path) -> None:
+    parts = {part.name: part for part in build_parts(settings_in(tmp_path))}
+    for stage in ("assemble", "credit", "sink"):
+        assert {EXIT_REVOKED, EXIT_RESUMED} <= parts[stage].planned_exits
+        assert EXIT_NOT_ASSIGNED not in parts[stage].planned_exits
+    assert not parts["trainer"].planned_exits

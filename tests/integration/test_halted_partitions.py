@@ -21,12 +21,12 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from typer.testing import CliRunner, Result
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.exits import EXIT_RESUMED
 from headrace.connectors.heartbeat import read_heartbeat
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Writer
 from headrace.infra.cli import app
 from headrace.infra.cli.app import VERBS
 from headrace.schemas import new_ulid
-from headrace.streams.guard import EXIT_RESUMED
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack

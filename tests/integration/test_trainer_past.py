@@ -35,7 +35,7 @@ from headrace.trainer import recover
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.intake import IntakeConfig
-from headrace.trainer.recover import Past
+from headrace.trainer.recover import DecidedBefore, Past
 from headrace.trainer.run import Trainer
 from tests.shared_log import readable
 
@@ -149,10 +149,10 @@ def groups_read(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     read: set[str] = set()
     add_outcome = Past.add_outcome
 
-    def told(past: Past, outcome: Outcome) -> None:
+    def told(past: Past, outcome: Outcome, log_time: int) -> None:
         if outcome.policy == topics.policy:
             read.add(outcome.group_id)
-        add_outcome(past, outcome)
+        add_outcome(past, outcome, log_time)
 
     monkeypatch.setattr(Past, "add_outcome", told)
     monkeypatch.setattr(recover, "SKEW_MS", 0)
@@ -229,3 +229,28 @@ def test_a_restart_reads_the_outcomes_it_needs_and_decides_no_group_twice(
         f"{g}-{i}/a/s/0": 1 for g in (long_ago, decided, waiting) for i in range(GROUP)
     }
     assert {o.reason for o in topics.outcomes} == {"", "revised_after_training"}
+
+
+def test_a_trainer_forgets_old_decisions_and_decides_no_group_twice(
+    topics: Topics,
+    groups_read: set[str],
+    trainer: Callable[[], Trainer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recover, "KEEP_MS", 0)
+    monkeypatch.setattr(DecidedBefore.__init__, "__kwdefaults__", {"most": 2})
+    groups = [new_ulid() for _ in range(6)]
+    with running(trainer()):
+        topics.await_version(0)
+        began = []
+        for version, group in enumerate(groups):
+            began.append(topics.put(group, version))
+            topics.await_version(version + 1)
+        assert groups_read == set()  # all that is known is from this life
+        topics.send_credits(groups[0], began[0], version=12)
+        topics.wait("the revision", lambda: any(o.outcome == "revised" for o in topics.outcomes))
+    assert groups[0] in groups_read
+    assert groups[-1] not in groups_read
+    assert [v.groups for v in topics.versions] == [[], *([group] for group in groups)]
+    revised = [o.group_id for o in topics.outcomes if o.outcome == "revised"]
+    assert revised == [groups[0]] * GROUP

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException
 
 from headrace.connectors.kafka import KafkaConfig
 from headrace.schemas import Codec, Outcome, PolicyVersion, Registry
@@ -22,6 +22,19 @@ FORBIDDEN = KafkaException(
 )
 
 
+class Written:
+    """A message that a broker has written."""
+
+    def __init__(self, log_time: int) -> None:
+        self._log_time = log_time
+
+    def timestamp(self) -> tuple[int, int]:
+        return TIMESTAMP_LOG_APPEND_TIME, self._log_time
+
+
+Delivered = Callable[[None, Written], None]
+
+
 class Broker:
     """Stands for a transactional producer: what it was told, and what it answers next."""
 
@@ -30,6 +43,8 @@ class Broker:
         self.open: list[tuple[str, bytes, int]] = []
         self.committed: list[tuple[str, bytes, int]] = []
         self.answers: dict[str, list[Exception]] = {}
+        self.log_time = 0
+        self.reports: list[Delivered] = []
 
     def _answer(self, name: str) -> None:
         self.calls.append(name)
@@ -42,13 +57,22 @@ class Broker:
     def begin_transaction(self) -> None:
         self._answer("begin")
 
-    def produce(self, topic: str, *, value: bytes, key: bytes, partition: int) -> None:
+    def produce(
+        self, topic: str, *, value: bytes, key: bytes, partition: int, on_delivery: Delivered
+    ) -> None:
         assert value
         self._answer("produce")
         self.open.append((topic, key, partition))
+        self.reports.append(on_delivery)
 
     def poll(self, _: float) -> None:
         self._answer("poll")
+
+    def flush(self) -> None:
+        for report in self.reports:
+            self.log_time += 10
+            report(None, Written(self.log_time))
+        self.reports = []
 
     def send_offsets_to_transaction(self, *_: object) -> None:
         self._answer("offsets")
@@ -105,6 +129,7 @@ def test_version_outcomes_and_offsets_are_one_transaction(
     commit(publisher)
     assert broker.calls == ONCE
     assert broker.committed == WHOLE
+    assert publisher.log_time == 30  # of the last of three records
 
 
 @pytest.mark.parametrize("call", ["offsets", "commit"])

@@ -37,17 +37,17 @@ def test_before_the_first_version_everything_is_read() -> None:
 def test_a_group_is_trained_if_any_of_its_samples_was_whatever_the_order() -> None:
     found = past()
     base = Outcome(project="x", group_id="g", policy="p", trainer="main")
-    found.add_outcome(replace(base, outcome="dropped", credits_version=7))
-    found.add_outcome(replace(base, outcome="trained", credits_version=7))
-    found.add_outcome(replace(base, outcome="revised", credits_version=9))
+    found.add_outcome(replace(base, outcome="dropped", credits_version=7), 40)
+    found.add_outcome(replace(base, outcome="trained", credits_version=7), 60)
+    found.add_outcome(replace(base, outcome="revised", credits_version=9), 50)
 
-    assert found.decided == {("x", "g"): Decision(credits_version=9, trained=True)}
+    assert found.decided == {("x", "g"): Decision(9, trained=True, log_time=60)}
 
 
 def test_what_other_trainers_and_policies_decided_does_not_count() -> None:
     found = past()
-    found.add_outcome(Outcome(group_id="g", policy="p", trainer="shadow"))
-    found.add_outcome(Outcome(group_id="g", policy="other", trainer="main"))
+    found.add_outcome(Outcome(group_id="g", policy="p", trainer="shadow"), 50)
+    found.add_outcome(Outcome(group_id="g", policy="other", trainer="main"), 50)
 
     assert found.decided == {}
 
@@ -55,7 +55,7 @@ def test_what_other_trainers_and_policies_decided_does_not_count() -> None:
 def looking_back(newest: int = NEWEST) -> tuple[DecidedBefore, list[int]]:
     """Decided groups whose readings are listed; the start has been made."""
     readings: list[int] = []
-    decided = DecidedBefore(newest, readings.append)
+    decided = DecidedBefore(newest, lambda since, _until: readings.append(since))
     decided.reach(newest)
     return decided, readings
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.exits import PLANNED_EXITS
 from headrace.connectors.heartbeat import read_heartbeat
 from headrace.infra import topics
 from headrace.infra.embedded import (
@@ -32,8 +33,6 @@ BUNDLED = "smollm2"
 HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
 STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
 PROBE_SECONDS = 2.0
-# Exit codes by which a stream worker asks for its restart: a rebalance, a partition let go on.
-REVOKED, RESUMED = 3, 5
 
 
 def clickhouse_config(settings: Settings) -> ClickHouseConfig:
@@ -95,7 +94,7 @@ def build_parts(
             env=with_own_code(environment),
             depends=_present(here, "kafka", "registry", "clickhouse"),
             prepare=partial(_forget, heartbeat_file(settings, stage)),
-            planned_exits=frozenset({REVOKED, RESUMED}),
+            planned_exits=PLANNED_EXITS,
             log=logs / f"{stage}.log",
         )
         for stage in STAGES

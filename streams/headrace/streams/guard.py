@@ -24,9 +24,6 @@ from headrace.streams.poison import PoisonCount, PoisonLimit
 
 logger = logging.getLogger(__name__)
 
-EXIT_RESUMED = 5
-"""Exit code of a worker that leaves because a halted partition of its may go on."""
-
 
 class LogOffsets(Protocol):
     """Kafka, as far as a guard asks it; see `headrace.connectors.kafka.Offsets`."""

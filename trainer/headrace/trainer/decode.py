@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from headrace.connectors.kafka import DeadLetter, DeadLetters
+from headrace.connectors.kafka import DeadLetters, letter_of
 from headrace.schemas import Codec, MalformedRecord, UnknownSchemaId
 from headrace.trainer.log import Record
 from headrace.trainer.waiting import Patience
@@ -25,10 +25,10 @@ class Decoder:
         """The record's content; None: it could not be read, and its dead letter is durable."""
         try:
             return self._patience.until_there(lambda: self._known(record))
-        except MalformedRecord as error:
-            self._refuse(record, "malformed", error)
-        except UnknownSchemaId as error:
-            self._refuse(record, "unknown_schema", error)
+        except (MalformedRecord, UnknownSchemaId) as error:
+            letter = letter_of(record, error, stage="trainer")
+        self._patience.until_there(lambda: self._letters.send([letter]))
+        self.dead_letters += 1
         return None
 
     def _known(self, record: Record) -> dict[str, Any]:
@@ -40,17 +40,3 @@ class Decoder:
                 if time.monotonic() > give_up:
                     raise
                 self._patience.pause(str(error))
-
-    def _refuse(self, record: Record, reason: str, error: Exception) -> None:
-        topic, partition, offset, _ = record.position
-        letter = DeadLetter(
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            value=record.value,
-            reason=reason,
-            message=str(error),
-            stage="trainer",
-        )
-        self._patience.until_there(lambda: self._letters.send([letter]))
-        self.dead_letters += 1

@@ -5,6 +5,7 @@ once and whole, at its highest credit version; every rollout of an admitted grou
 samples or in a dropped outcome with a reason (design §9, §10).
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -103,11 +104,17 @@ class TrainableGroup:
         return len(used | {(s.rollout_id, s.attempt) for s in self.samples.values()})
 
 
+UNCOMMITTED = sys.maxsize
+"""Log time of an outcome that is not in the log yet."""
+
+
 class Decision(NamedTuple):
     """How a group ended: the version of the Credits it was decided by."""
 
     credits_version: int
     trained: bool
+    log_time: int = UNCOMMITTED
+    """No outcome of the group stands in the log later than this (milliseconds)."""
 
 
 class Decided(dict[GroupKey, Decision]):
@@ -117,6 +124,15 @@ class Decided(dict[GroupKey, Decision]):
         """Hold what was decided at this log time (milliseconds) or later. This one holds it all;
         one that is read from the log may have to look further back.
         """
+
+    def committed(self, groups: Iterable[GroupKey], log_time: int) -> None:
+        """All outcomes of these groups stand in the log, at `log_time` at the latest."""
+        for key in groups:
+            if (decision := self.get(key)) is not None:
+                self[key] = decision._replace(log_time=log_time)
+
+    def forget(self) -> None:
+        """Let go of what can be read again. This one has nowhere to read it."""
 
 
 @dataclass(slots=True)
@@ -169,10 +185,15 @@ class Intake:
         decision = self.decided[key]
         if credits.version <= decision.credits_version:
             return []
-        self.decided[key] = decision._replace(credits_version=credits.version)
         reason = "revised_after_training" if decision.trained else "revised_after_drop"
-        outcomes = outcomes_of(credits, self._verdict(now_ms, reason, {}))
-        return [replace(o, outcome=REVISED, reason=reason) for o in outcomes if o.sample_id]
+        outcomes = [
+            replace(one, outcome=REVISED, reason=reason)
+            for one in outcomes_of(credits, self._verdict(now_ms, reason, {}))
+            if one.sample_id
+        ]
+        log_time = UNCOMMITTED if outcomes else decision.log_time
+        self.decided[key] = Decision(credits.version, decision.trained, log_time)
+        return outcomes
 
     def unbounded(self) -> list[tuple[GroupKey, int]]:
         """(group, partition) of groups that lack samples and have no bound for them yet."""

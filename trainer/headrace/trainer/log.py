@@ -36,6 +36,21 @@ class Record:
     position: Position
     value: bytes
 
+    @property
+    def topic(self) -> str:
+        """Its topic."""
+        return self.position.topic
+
+    @property
+    def partition(self) -> int:
+        """Its partition."""
+        return self.position.partition
+
+    @property
+    def offset(self) -> int:
+        """Its offset."""
+        return self.position.offset
+
 
 class Log:
     """Committed records of some topics from given offsets on (read_committed, assigned by hand).

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from headrace.connectors.kafka import KafkaConfig, producer_settings
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
@@ -49,6 +49,8 @@ class Publisher:
         self, kafka: KafkaConfig, codec: Codec, patience: Patience, *, policy: str, trainer: str
     ) -> None:
         self.transactional_id = f"headrace-{policy}-{trainer}"
+        self.log_time = 0
+        """Latest log time (milliseconds) of what has been written, by the brokers' word."""
         self._codec = codec
         self._patience = patience
         self._producer = Producer(
@@ -117,16 +119,25 @@ class Publisher:
                 lambda: producer.send_offsets_to_transaction(positions, group, CALL_SECONDS),
             )
         self._until_done("commit", lambda: producer.commit_transaction(CALL_SECONDS))
+        producer.flush()  # nothing is in flight: only what was heard of it is taken in
 
     def _produce(self, record: _Out) -> None:
         while True:
             try:
                 self._producer.produce(
-                    record.topic, value=record.value, key=record.key, partition=record.partition
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    on_delivery=self._delivered,
                 )
                 return
             except BufferError:  # the local queue is full: let it drain
                 self._producer.poll(0.1)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.log_time = max(self.log_time, message.timestamp()[1])
 
     def _until_done(self, what: str, call: Callable[[], None]) -> None:
         """Repeat a call that only ran out of time; librdkafka takes it up where it stood."""

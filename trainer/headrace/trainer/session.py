@@ -78,7 +78,7 @@ class Session:
             offsets=offsets,
             group=self.log.group_metadata(),
         )
-        self.ledger.committed(with_version=True)
+        self._committed(with_version=True)
         checkpoint.prune(config.checkpoints)
         return record
 
@@ -93,7 +93,13 @@ class Session:
             offsets=self._needed(),
             group=self.log.group_metadata(),
         )
-        self.ledger.committed(with_version=False)
+        self._committed(with_version=False)
+
+    def _committed(self, *, with_version: bool) -> None:
+        groups = {(one.project, one.group_id) for one in self.ledger.pending}
+        self.intake.decided.committed(groups, self.publisher.log_time)
+        self.intake.decided.forget()
+        self.ledger.committed(with_version=with_version)
 
     def _needed(self) -> dict[Partition, int]:
         """Lowest offset that is still needed, per partition."""
