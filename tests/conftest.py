@@ -32,10 +32,14 @@ REAL_PARTS = ("integration", "e2e")
 INTERPRETED = (
     "test_triton_policy_loss.py",
     "test_ahead_of_time.py",
+    "test_launches.py",
+    "test_memory.py",
     "test_scan.py",
     "test_logits_loss.py",
     "test_operators.py",
     "test_benchmark.py",
+    "test_benchmark_peers.py",
+    "test_benchmark_run.py",
 )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trl import GRPOTrainer  # type: ignore[import-not-found]
 
 from headrace.kernels import (
+    KlKind,
     LossConfig,
     PolicyLoss,
     aggregation_weights,
@@ -90,10 +91,15 @@ class LinearGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # untyped
                 clip_high=self.epsilon_high,
                 dual_clip=None if old is None else self.args.delta,
                 kl_coef=self.beta,
-                # TRL's correction of the KL makes its derivative r·δ: that of k2 where r is 1.
-                kl_kind="k2" if self.args.use_bias_correction_kl else "k3",
+                kl_kind=self._kl_kind(on_policy=old is None),
             ),
         )
+
+    def _kl_kind(self, *, on_policy: bool) -> KlKind:
+        if not self.args.use_bias_correction_kl:
+            return "k3"
+        # Its derivative is r·δ: that of k2 where r is 1 and no old policy is given.
+        return "k2" if on_policy else "k3_unbiased"
 
     def _token_weights(self, mask: Tensor, inputs: dict[str, Any]) -> Tensor:
         """[B·T]: TRL's `loss_type`, and its share of one optimiser step. Zero outside `mask`."""
@@ -213,9 +219,6 @@ def refuse_unfit(trainer: Any) -> None:
         "top_entropy_quantile": trainer.top_entropy_quantile < 1.0,
         "entropy_coef or use_adaptive_entropy": trainer._entropy_bonus_enabled,
         "off_policy_mask_threshold": trainer.off_policy_mask_threshold is not None,
-        "use_bias_correction_kl with samples of older weights": bool(trainer.beta)
-        and args.use_bias_correction_kl
-        and ratio_is_formed(trainer),
         "delta below 1 + epsilon_high": args.delta is not None
         and args.delta < 1 + trainer.epsilon_high,
         "cast_lm_head_to_fp32": args.cast_lm_head_to_fp32,
@@ -225,10 +228,3 @@ def refuse_unfit(trainer: Any) -> None:
     }
     if found := [name for name, asked in unfit.items() if asked]:
         raise ValueError(f"not with LinearGRPOTrainer: {', '.join(found)}. Use GRPOTrainer")
-
-
-def ratio_is_formed(trainer: Any) -> bool:
-    """Whether TRL hands over `old_per_token_logps`, as a step may learn from older samples."""
-    corrects = trainer.use_vllm and trainer.vllm_importance_sampling_correction
-    generation = trainer.args.steps_per_generation * trainer.num_iterations
-    return bool(corrects or trainer.args.gradient_accumulation_steps % generation)

@@ -16,6 +16,7 @@ LOSSES = {
     "ppo-kl": LossConfig(kl_coef=0.04),
     "ppo-k2-entropy": LossConfig(kl_coef=0.04, kl_kind="k2", entropy_coef=0.01),
     "decoupled": LossConfig(tis_cap=2.0, dual_clip=3.0, kl_coef=0.1, kl_kind="k1"),
+    "ppo-unbiased-kl": LossConfig(kl_coef=0.1, kl_kind="k3_unbiased"),
     "decoupled-masked": LossConfig(mis_bounds=(0.5, 2.0)),
     "reinforce-masked": LossConfig(kind="reinforce", mis_bounds=(0.5, 2.0)),
     "cispo": LossConfig(kind="cispo", clip_low=1.0, clip_high=0.3),

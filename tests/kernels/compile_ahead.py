@@ -100,7 +100,7 @@ def pointer_kernels() -> Iterator[Kernel]:
         LossConfig(kind="ppo", kl_coef=0.1, mis_bounds=(0.5, 2.0)),
         LossConfig(kind="gspo", kl_coef=0.1, kl_kind="k2"),
         LossConfig(kind="cispo", kl_coef=0.1, kl_kind="k1"),
-        LossConfig(kind="sapo"),
+        LossConfig(kind="sapo", kl_coef=0.1, kl_kind="k3_unbiased"),
     ):
         names = {
             "KIND": loss.kind,

@@ -187,6 +187,18 @@ def test_each_kl_estimator_gives_its_known_answer(kind: Any, value: float, slope
     assert rows.grad.item() == pytest.approx(slope, abs=1e-7)
 
 
+def test_the_unbiased_kl_weighs_by_the_ratio_and_pulls_with_ratio_times_difference() -> None:
+    rows = row_loss(
+        f64(-2.0),
+        advantages=f64(0.0),
+        behaviour_logp=f64(-2.0 - math.log(1.5)),
+        loss=LossConfig(kl_coef=1.0, kl_kind="k3_unbiased"),
+        reference_logp=f64(-2.1),
+    )
+    assert rows.reference_kl.item() == pytest.approx(1.5 * 0.00483742, abs=1e-8)
+    assert rows.grad.item() == pytest.approx(1.5 * 0.1, abs=1e-9)
+
+
 def test_decoupled_ppo_clips_against_the_proximal_policy_and_weighs_against_the_behaviour() -> None:
     rows = row_loss(
         f64(math.log(1.5)),

@@ -5,7 +5,7 @@ from headrace.kernels.aggregation import aggregation_weights
 from headrace.kernels.linear_loss import PolicyLoss, linear_policy_loss
 from headrace.kernels.logits_loss import policy_loss
 from headrace.kernels.logp import LogProbs, linear_logp
-from headrace.kernels.losses import LossConfig, RowLoss, policy_metrics, row_loss
+from headrace.kernels.losses import KlKind, LossConfig, RowLoss, policy_metrics, row_loss
 from headrace.kernels.scan import (
     discounted_returns,
     gae,
@@ -15,6 +15,7 @@ from headrace.kernels.scan import (
 )
 
 __all__ = [
+    "KlKind",
     "LogProbs",
     "LossConfig",
     "PolicyLoss",

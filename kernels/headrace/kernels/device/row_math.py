@@ -118,6 +118,11 @@ def row_terms(
             negative = clamp(-delta, -LIMIT, LIMIT)
             estimate = exp_tail(negative)
             slope = tl.where(tl.abs(delta) <= LIMIT, -expm1(negative), 0.0)
+        if KL == "k3_unbiased":
+            gap = logp - old
+            weight = bounded_exp(gap)
+            slope = weight * (slope + tl.where(tl.abs(gap) <= LIMIT, estimate, 0.0))
+            estimate *= weight
         loss += kl_coef * estimate
         grad += kl_coef * slope
     loss -= entropy_coef * entropy

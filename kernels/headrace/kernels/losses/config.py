@@ -9,7 +9,7 @@ LOG_RATIO_LIMIT = 20.0
 """Log-ratios are clamped to ± this before `exp`; beyond it the derivative is zero."""
 
 LossKind = Literal["reinforce", "ppo", "gspo", "cispo", "sapo"]
-KlKind = Literal["k1", "k2", "k3"]
+KlKind = Literal["k1", "k2", "k3", "k3_unbiased"]
 Correction = Literal["none", "tis", "mis"]
 
 
@@ -58,7 +58,8 @@ class LossConfig:
     kl_kind: KlKind = "k3"
     """Estimator with δ = logπ - logπ_ref (joschu.net/blog/kl-approx): `k1` δ (its gradient is zero
     on average: fit as a penalty on rewards, not as a loss), `k2` δ²/2 (the gradient of the reverse
-    KL), `k3` e^{-δ} - 1 + δ."""
+    KL), `k3` e^{-δ} - 1 + δ, `k3_unbiased` r·k3 with r the token's ratio to the proximal policy,
+    which corrects value and gradient (r·δ) for samples of another policy (arXiv 2512.02556)."""
     entropy_coef: float = 0.0
     """Coefficient c of the entropy bonus: -c·H is added, H over the whole vocabulary."""
 

@@ -70,6 +70,7 @@ def row_loss_reference(
             "k1": delta,
             "k2": delta**2 / 2,
             "k3": torch.exp(negative) - 1 - negative,
+            "k3_unbiased": _exp(logp - old) * (torch.exp(negative) - 1 - negative),
         }[loss.kl_kind]
         value = value + loss.kl_coef * estimate
     if loss.entropy_coef > 0:

@@ -83,7 +83,7 @@ def row_loss(
     value, grad = importance * policy.value, importance * policy.grad
     reference_kl = torch.zeros_like(logp)
     if reference_logp is not None and loss.kl_coef > 0.0:
-        reference_kl, slope = _kl(logp, reference_logp, loss)
+        reference_kl, slope = _kl(logp, old, reference_logp, loss)
         value, grad = value + loss.kl_coef * reference_kl, grad + loss.kl_coef * slope
     if entropy is not None and loss.entropy_coef > 0.0:
         value = value - loss.entropy_coef * entropy
@@ -192,7 +192,9 @@ def _sapo(logp: Tensor, old: Tensor, advantages: Tensor, loss: LossConfig) -> _P
     )
 
 
-def _kl(logp: Tensor, reference_logp: Tensor, loss: LossConfig) -> tuple[Tensor, Tensor]:
+def _kl(
+    logp: Tensor, old: Tensor, reference_logp: Tensor, loss: LossConfig
+) -> tuple[Tensor, Tensor]:
     """Estimator of KL(policy ‖ reference) and its derivative (joschu.net/blog/kl-approx)."""
     delta = logp - reference_logp
     if loss.kl_kind == "k1":
@@ -201,4 +203,11 @@ def _kl(logp: Tensor, reference_logp: Tensor, loss: LossConfig) -> tuple[Tensor,
         return delta.square() / 2, delta
     bounded = clamp_log_ratio(-delta)
     growth = torch.expm1(bounded)
-    return growth - bounded, torch.where(delta.abs() <= LOG_RATIO_LIMIT, -growth, 0.0)
+    estimate = growth - bounded
+    slope = torch.where(delta.abs() <= LOG_RATIO_LIMIT, -growth, 0.0)
+    if loss.kl_kind == "k3":
+        return estimate, slope
+    log_ratio = logp - old
+    ratio = clamp_log_ratio(log_ratio).exp()
+    slope = slope + torch.where(log_ratio.abs() <= LOG_RATIO_LIMIT, estimate, 0.0)
+    return ratio * estimate, ratio * slope
