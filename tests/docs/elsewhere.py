@@ -102,7 +102,7 @@ ELSEWHERE = (
         pattern=r"python -m benchmarks\.streams\.run",
         file="tests/streams/test_streams_benchmark.py",
         proof='"benchmarks.streams.run"',
-        why="starts parts of its own and takes minutes; its options are read there, its parts tested",
+        why="starts parts of its own and takes minutes; its options are read there",
     ),
     Elsewhere(
         pattern=r".*\n@reward\(.*",

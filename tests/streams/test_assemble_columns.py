@@ -1,5 +1,6 @@
 """Spans as Arrow columns: every field of a batch arrives in its row, from any mix of records."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from headrace.schemas import (
     build_span_batch,
     read_span_batch,
 )
+from headrace.streams.assemble.cells import plain
 from headrace.streams.assemble.columns import SPANS_SCHEMA, LoggedBatch, as_spans, spans_of
 from headrace.streams.assemble.keys import span_numbers
 
@@ -92,6 +94,29 @@ def test_facts_land_in_the_rows_of_their_spans() -> None:
     assert (end["kind"], end["agent"], end["status"]) == ("attempt.end", "solver", "error")
     assert [row["last_episode_batch"] for row in rows] == [-1, -1, -1, 5]
     assert [row["subject"] for row in rows] == [None, None, "s", "s"]
+
+
+def test_calls_may_stand_in_any_order_in_a_batch() -> None:
+    other = dataclasses.replace(CALL, sampled_ids=np.array([9]), logprobs=np.array([-4.0]))
+    spans = [make_span(1, "call", call=CALL), make_span(2), make_span(3, "call", call=other)]
+    columns = read(*spans)
+    assert columns.calls is not None
+    swapped = dataclasses.replace(columns.calls, row=columns.calls.row[::-1])
+    for calls, sampled in ((columns.calls, [[3, 4, 5], [], [9]]), (swapped, [[9], [], [3, 4, 5]])):
+        batch = spans_of([logged(dataclasses.replace(columns, calls=calls))])
+        assert batch.column("sampled_ids").to_pylist() == sampled
+        assert [len(some) for some in batch.column("logprobs").to_pylist()] == list(
+            map(len, sampled)
+        )
+
+
+def test_cells_are_what_arrow_says_they_are() -> None:
+    first = make_span(1, "call", call=CALL, input="äöü", subject="s")
+    columns = read(first, make_span(2), make_span(3, "reward", reward=Reward(name="r", value=2.0)))
+    batch = spans_of([logged(columns)])
+    for rows in (batch, batch.slice(1, 2)):
+        for column, name in zip(rows.columns, rows.schema.names, strict=True):
+            assert plain(column) == column.to_pylist(), name
 
 
 def test_the_place_in_the_log_is_in_every_row() -> None:

@@ -142,11 +142,11 @@ def test_expired_stubs_are_rebuilt_some_at_a_time() -> None:
     assembler = Assembler(AssembleConfig(expired_per_take=2))
     for number in range(5):
         assembler.add_stub(f"default/r{number}/a", 0, 1_000 + number)
-    assert assembler.next_deadline(0) == 1_000
+    assert assembler.deadlines()[0] == 1_000
     assembler.advance(0, 1_003)
     assert assembler.due() == ["default/r0/a", "default/r1/a"]
     assert assembler.due() == ["default/r2/a"], "r3 is due at 1,003, not before it has passed"
-    assert assembler.next_deadline(0) == 1_003
+    assert assembler.deadlines()[0] == 1_003
 
 
 def test_an_open_episode_is_published_once_and_again_when_it_closes() -> None:

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -19,24 +20,56 @@ _Convert = Callable[[Any], Any]
 
 def to_avro(record: Any) -> dict[str, Any]:
     """A record dataclass as the plain dictionary that the codec encodes."""
-    return {name: write(getattr(record, name)) for name, write, _ in _fields(type(record))}
+    plan = _plan(type(record))
+    data = dict(zip(plan.names, plan.values(record), strict=True))
+    for name, write in plan.writes:
+        data[name] = write(data[name])
+    return data
 
 
 def from_avro(cls: type[R], data: dict[str, Any]) -> R:
     """The dataclass of a decoded dictionary; a key that the class lacks is an error."""
-    plan = {name: read for name, _, read in _fields(cls)}
-    return cls(**{name: plan[name](value) for name, value in data.items()})
+    reads = _plan(cls).reads
+    if not reads:
+        return cls(**data)
+    converted = {name: read(data[name]) for name, read in reads if name in data}
+    return cls(**{**data, **converted})
 
 
-_PLANS: dict[type, tuple[tuple[str, _Convert, _Convert], ...]] = {}
+@dataclass(kw_only=True, slots=True, frozen=True)
+class _Plan:
+    """How a class is converted: most fields are plain data, and only the others are looked at."""
+
+    names: tuple[str, ...]
+    values: Callable[[Any], tuple[Any, ...]]
+    writes: tuple[tuple[str, _Convert], ...]
+    reads: tuple[tuple[str, _Convert], ...]
 
 
-def _fields(cls: type) -> tuple[tuple[str, _Convert, _Convert], ...]:
-    if cls not in _PLANS:
-        hints = typing.get_type_hints(cls)
-        fields: Any = dataclasses.fields(cls)
-        _PLANS[cls] = tuple((f.name, *_converters(hints[f.name])) for f in fields)
-    return _PLANS[cls]
+_PLANS: dict[type, _Plan] = {}
+
+
+def _plan(cls: type) -> _Plan:
+    plan = _PLANS.get(cls)
+    if plan is None:
+        plan = _PLANS[cls] = _make_plan(cls)
+    return plan
+
+
+def _make_plan(cls: type) -> _Plan:
+    hints = typing.get_type_hints(cls)
+    fields: Any = dataclasses.fields(cls)
+    names = tuple(field.name for field in fields)
+    converters = [(name, *_converters(hints[name])) for name in names]
+    return _Plan(
+        names=names,
+        # Of one name attrgetter gives the bare value.
+        values=attrgetter(*names)
+        if len(names) > 1
+        else lambda record: (getattr(record, names[0]),),
+        writes=tuple((name, write) for name, write, _ in converters if write is not _identity),
+        reads=tuple((name, read) for name, _, read in converters if read is not _identity),
+    )
 
 
 def _identity(value: Any) -> Any:

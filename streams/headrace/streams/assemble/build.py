@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from headrace.schemas import INFRASTRUCTURE_ENDS, Episode, EpisodeCall, EpisodeTool, Sample
 from headrace.schemas.spans import Array
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
+from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.core import Folded, Snapshot
 from headrace.streams.assemble.facts import Facts, read_facts
 from headrace.streams.assemble.holes import missing_batches
@@ -77,7 +78,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
     snapshots = folded.snapshots
     if not snapshots:
         return Built(episodes=[], samples=[], rows=pa.RecordBatch.from_pylist([], EPISODES_SCHEMA))
-    batch, slot = _ordered(folded)
+    batch, slot = folded.rows.unify_dictionaries().combine_chunks().to_batches()[0], folded.slot
     count = len(snapshots)
     facts = read_facts(batch, slot, count)
     missing = missing_batches(batch, slot, count)
@@ -111,26 +112,10 @@ def build(folded: Folded, *, most_text: int) -> Built:
     )
 
 
-def _ordered(folded: Folded) -> tuple[pa.RecordBatch, Array]:
-    """The spans by episode, offset, start and id: an order that no take or rebuild changes."""
-    table = folded.rows.unify_dictionaries().combine_chunks()
-    batch = table.to_batches()[0]
-    span_id = batch.column("span_id").to_numpy(zero_copy_only=False).astype("S16")
-    order = np.lexsort(
-        (
-            span_id,
-            batch.column("started_at").to_numpy(),
-            batch.column("offset").to_numpy(),
-            folded.slot,
-        )
-    )
-    return batch.take(pa.array(order)), folded.slot[order]
-
-
 def _read_tools(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[EpisodeTool]]:
     rows = np.flatnonzero(flags(batch, "tool"))
     tools: list[list[EpisodeTool]] = [[] for _ in range(count)]
-    for i, row in zip(slot[rows].tolist(), _cells(batch, rows, _TOOL_COLUMNS), strict=True):
+    for i, row in zip(slot[rows].tolist(), records(batch, rows, _TOOL_COLUMNS), strict=True):
         tools[i].append(EpisodeTool(**row))
     for found in tools:
         found.sort(key=lambda tool: (tool.started_at, tool.span_id))
@@ -146,11 +131,6 @@ def _infrastructure_ends(batch: pa.RecordBatch, slot: Array, count: int) -> dict
         ).tolist()
         for name in INFRASTRUCTURE_ENDS
     }
-
-
-def _cells(batch: pa.RecordBatch, rows: Array, columns: Sequence[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = batch.select(columns).take(pa.array(rows)).to_pylist()
-    return found
 
 
 def _call_signals(calls: Sequence[CallFacts]) -> dict[str, int]:

@@ -9,17 +9,17 @@ import pyarrow as pa
 
 from headrace.schemas import Episode, EpisodeCall, Sample, call_id, sample_id
 from headrace.schemas.spans import Array
+from headrace.streams.assemble.cells import cells, records
 from headrace.streams.assemble.keys import flags
 
 _INT32 = int(np.iinfo(np.int32).max)
 _COPIED = [
     "span_id", "parent_id", "agent", "name", "model", "policy", "response_id", "temperature",
-    "finish_reason", "trainable", "untrainable_reason", "status", "input", "output", "started_at",
-    "ended_at",
+    "finish_reason", "status", "input", "output", "started_at", "ended_at",
 ]  # fmt: skip
-_COLUMNS = [
-    *_COPIED, "run_versions", "run_lengths", "prompt_base", "prompt_base_length", "rollout_id",
-    "attempt",
+_JUDGED = [
+    "trainable", "untrainable_reason", "run_versions", "run_lengths", "prompt_base",
+    "prompt_base_length", "rollout_id", "attempt",
 ]  # fmt: skip
 
 
@@ -50,15 +50,22 @@ def read_calls(
 ) -> list[list[CallFacts]]:
     """Calls of `count` episodes in order of start, each judged trainable or not.
 
-    `batch`: spans by episode and log order, `tokens` its own; `slot` [n]: the episode of each.
+    `batch`: spans in log order within an episode, `tokens` its own; `slot` [n]: the episode of
+    each.
     """
     rows = np.flatnonzero(flags(batch, "call"))
     calls: list[list[CallFacts]] = [[] for _ in range(count)]
-    cells = batch.select(_COLUMNS).take(pa.array(rows)).to_pylist()
-    for i, row, cell in zip(slot[rows].tolist(), rows.tolist(), cells, strict=True):
-        sampled = len(tokens.sampled_ids.of(row))
-        reason = _own_reason(cell, sampled, tokens.logprobs.of(row))
-        calls[i].append(_facts(cell, row, len(tokens.prompt_ids.of(row)), sampled, reason))
+    facts = map(
+        _facts,
+        rows.tolist(),
+        records(batch, rows, _COPIED),
+        cells(batch, rows, _JUDGED),
+        tokens.prompt_ids.lengths[rows].tolist(),
+        tokens.sampled_ids.lengths[rows].tolist(),
+        tokens.logprobs.finite()[rows].tolist(),
+    )
+    for i, call in zip(slot[rows].tolist(), facts, strict=True):
+        calls[i].append(call)
     for found in calls:
         found.sort(key=lambda call: (call.record.started_at, call.record.span_id))
     return [_with_bases(found) for found in calls]
@@ -92,58 +99,79 @@ def samples_of(episode: Episode, calls: Sequence[CallFacts], tokens: Tokens) -> 
 
 
 class _Lists:
-    """The lists of a column, as numpy views."""
+    """The lists of a column, as numpy views. `lengths` [n]."""
 
     def __init__(self, batch: pa.RecordBatch, name: str) -> None:
         column = batch.column(name)
         self._offsets = column.offsets.to_numpy()
         self._values = column.values.to_numpy()
+        self.lengths = np.diff(self._offsets)
 
     def of(self, row: int) -> Array:
         """The list of a row."""
         view: Array = self._values[self._offsets[row] : self._offsets[row + 1]]
         return view
 
-
-def _own_reason(cell: dict[str, Any], tokens: int, logprobs: Array) -> str:
-    """Why a call cannot be trained, as far as it alone tells; '' if it can."""
-    if not cell["trainable"]:
-        return str(cell["untrainable_reason"]) or "not_trainable"
-    if tokens == 0:
-        return "no_tokens"
-    if not np.isfinite(logprobs).all():
-        return "invalid_logprobs"
-    if sum(cell["run_lengths"]) != tokens or max(cell["run_versions"]) > _INT32:
-        return "invalid_versions"
-    if cell["prompt_base_length"] > _INT32:
-        return "missing_base"
-    return ""
+    def finite(self) -> Array:
+        """Whether all values of a row are finite numbers, bool [n]."""
+        odd = np.concatenate([[0], np.cumsum(~np.isfinite(self._values))])
+        none: Array = odd[self._offsets[1:]] == odd[self._offsets[:-1]]
+        return none
 
 
-def _facts(cell: dict[str, Any], row: int, prompt: int, tokens: int, reason: str) -> CallFacts:
-    copied = {name: cell[name] for name in _COPIED}
-    versions = [min(version, _INT32) for version in cell["run_versions"]]
-    base_length = min(cell["prompt_base_length"], _INT32)
-    copied |= {"trainable": reason == "", "untrainable_reason": reason}
+def _facts(
+    row: int,
+    copied: dict[str, Any],
+    judged: tuple[Any, ...],
+    prompt: int,
+    sampled: int,
+    finite: bool,
+) -> CallFacts:
+    """One call from its cells of `_COPIED` and `_JUDGED` and the lengths of its token lists."""
+    trainable, why, versions, lengths, base, base_length, rollout_id, attempt = judged
+    reason = "" if trainable else why or "not_trainable"
+    if not reason:
+        reason = _unusable(versions, lengths, base_length, sampled, finite)
+    versions = [min(version, _INT32) for version in versions]
+    base_length = min(base_length, _INT32)
     return CallFacts(
         record=EpisodeCall(
             **copied,
+            trainable=reason == "",
+            untrainable_reason=reason,
             version_min=min(versions, default=-1),
             version_max=max(versions, default=-1),
             prompt_tokens=min(prompt + base_length, _INT32),
-            completion_tokens=tokens,
+            completion_tokens=sampled,
         ),
         row=row,
-        call_id=call_id(cell["rollout_id"], cell["attempt"], cell["span_id"]),
+        call_id=call_id(rollout_id, attempt, copied["span_id"]),
         run_versions=versions,
-        run_lengths=cell["run_lengths"],
-        prompt_base=cell["prompt_base"],
+        run_lengths=lengths,
+        prompt_base=base,
         prompt_base_length=base_length,
     )
 
 
+def _unusable(
+    versions: list[int], lengths: list[int], base_length: int, sampled: int, finite: bool
+) -> str:
+    """Why a call that its producer held for trainable is not, as far as it alone tells; or ''."""
+    if sampled == 0:
+        return "no_tokens"
+    if not finite:
+        return "invalid_logprobs"
+    if sum(lengths) != sampled or max(versions) > _INT32:
+        return "invalid_versions"
+    if base_length > _INT32:
+        return "missing_base"
+    return ""
+
+
 def _with_bases(calls: list[CallFacts]) -> list[CallFacts]:
     """Refuse calls whose prompt extends one that is not itself a sample: nobody has its tokens."""
+    if not any(call.prompt_base for call in calls):
+        return calls
     usable: set[str] = set()
     waiting = [call for call in calls if call.record.trainable]
     while ready := [c for c in waiting if not c.prompt_base or c.prompt_base in usable]:

@@ -208,7 +208,7 @@ class _Take:
     def _texts(self) -> None:
         for name in ("attributes", "input", "output"):
             texts = [getattr(part, name) for part in self.parts]
-            lengths = np.concatenate([np.diff(text.offsets) for text in texts])
+            lengths = np.concatenate([text.offsets[1:] - text.offsets[:-1] for text in texts])
             blob = b"".join(text.blob for text in texts)
             self.columns[name] = pa.StringArray.from_buffers(
                 self.n, pa.py_buffer(_offsets(lengths)), pa.py_buffer(blob)
@@ -223,6 +223,23 @@ class _Take:
         indices = pa.array(index)
         for name, values in block.items():
             self.columns[name] = values.take(indices)
+
+    def _spread(self, row: Sequence[Array], lists: dict[str, tuple[Array, Array]]) -> None:
+        """Spread a block's lists, as lengths and values, over the rows of the take.
+
+        Where the rows ascend, as our producers write them, the values stay where they are.
+        """
+        rows = _joined(row, np.int64)
+        if not (np.diff(rows) > 0).all():
+            offsets = {
+                name: _offsets(np.append(0, lengths)) for name, (lengths, _) in lists.items()
+            }
+            self._scatter(row, {n: _list_array(offsets[n], v) for n, (_, v) in lists.items()})
+            return
+        for name, (lengths, values) in lists.items():
+            spread = np.zeros(self.n, np.int64)
+            spread[rows] = lengths
+            self.columns[name] = _list_array(_offsets(spread), values)
 
     def _calls(self, policy: Array) -> None:
         found: list[tuple[int, CallColumns]] = [
@@ -240,20 +257,16 @@ class _Take:
         def texts(name: str) -> pa.Array:
             return pa.array(["", *(t for c in calls for t in getattr(c, name))], pa.string())
 
-        def lists(offsets: str, name: str, dtype: Any) -> pa.Array:
-            lengths = _led(0, [np.diff(getattr(call, offsets)) for call in calls], np.int64)
-            flat = np.concatenate([np.zeros(0, dtype), *(getattr(call, name) for call in calls)])
-            return pa.ListArray.from_arrays(pa.array(_offsets(lengths)), pa.array(flat))
+        def lists(offsets: str, name: str, dtype: Any) -> tuple[Array, Array]:
+            bounds = [getattr(call, offsets) for call in calls]
+            lengths = [bound[1:] - bound[:-1] for bound in bounds]
+            values = [getattr(call, name) for call in calls]
+            return _joined(lengths, np.int64), _joined(values, dtype)
 
         seed = _led(-1, [call.seed for call in calls], np.int64)
         block = {
             "response_id": texts("response_id"),
             "prompt_base": texts("prompt_base"),
-            "run_versions": lists("run_offsets", "run_version", np.uint32),
-            "run_lengths": lists("run_offsets", "run_length", np.uint32),
-            "prompt_ids": lists("prompt_offsets", "prompt_ids", np.uint32),
-            "sampled_ids": lists("sampled_offsets", "sampled_ids", np.uint32),
-            "logprobs": lists("sampled_offsets", "logprobs", np.float32),
             "temperature": values("temperature", 0, np.float32),
             "top_p": values("top_p", 0, np.float32),
             "top_k": values("top_k", 0, np.int32),
@@ -265,6 +278,16 @@ class _Take:
         for name in ("model", "finish_reason", "untrainable_reason"):
             block[name] = self.words.column(words(name))
         self._scatter(rows, block)
+        self._spread(
+            rows,
+            {
+                "run_versions": lists("run_offsets", "run_version", np.uint32),
+                "run_lengths": lists("run_offsets", "run_length", np.uint32),
+                "prompt_ids": lists("prompt_offsets", "prompt_ids", np.uint32),
+                "sampled_ids": lists("sampled_offsets", "sampled_ids", np.uint32),
+                "logprobs": lists("sampled_offsets", "logprobs", np.float32),
+            },
+        )
         if rows:
             policy[np.concatenate(rows)] = words("policy")[1:]
 
@@ -315,6 +338,16 @@ class _Take:
             for end in part.ends:
                 last[base + end["row"]] = max(0, end["last_episode_batch"])
         self.columns["last_episode_batch"] = pa.array(last)
+
+
+def _joined(parts: Sequence[Array], dtype: Any) -> Array:
+    """The parts in one array, also where there are none."""
+    joined: Array = np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype, copy=False)
+    return joined
+
+
+def _list_array(offsets: Array, values: Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
 def _led(default: Any, parts: Sequence[Array], dtype: Any) -> Array:

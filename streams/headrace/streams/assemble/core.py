@@ -16,7 +16,7 @@ import pyarrow as pa
 from headrace.schemas.spans import Array
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.episode import EpisodeState, Limits
-from headrace.streams.assemble.keys import Grouped, group
+from headrace.streams.assemble.keys import Grouped, group, span_numbers
 
 _SPAN_BYTES = 120  # of a span id in a set and its row numbers, beside the columns
 
@@ -41,7 +41,8 @@ class Snapshot:
 class Folded:
     """What a take changed: s snapshots, and the spans they are made of.
 
-    rows: n spans of SPANS_SCHEMA; slot [n]: the snapshot each belongs to.
+    rows: n spans of SPANS_SCHEMA, those of one snapshot in the order of offset, start and id; slot
+    [n]: the snapshot each belongs to.
     """
 
     snapshots: list[Snapshot]
@@ -101,10 +102,14 @@ class Assembler:
         self._stubs[key] = close_by
         heapq.heappush(self._stub_heap.setdefault(partition, []), (close_by, key))
 
-    def next_deadline(self, partition: int) -> int | None:
-        """The earliest log time at which an open episode of the partition may have to close."""
-        heaps = (self._stub_heap.get(partition), self._open_heap.get(partition))
-        return min((heap[0][0] for heap in heaps if heap), default=None)
+    def deadlines(self) -> dict[int, int]:
+        """By partition the earliest log time at which an open episode may have to close."""
+        earliest: dict[int, int] = {}
+        for heaps in (self._stub_heap, self._open_heap):
+            for partition, heap in heaps.items():
+                if heap:
+                    earliest[partition] = min(heap[0][0], earliest.get(partition, heap[0][0]))
+        return earliest
 
     def advance(self, partition: int, log_time: int) -> None:
         """The partition's log has reached this time."""
@@ -219,7 +224,11 @@ class Assembler:
         return closed
 
     def _gather(self, states: Sequence[EpisodeState]) -> Folded:
-        """The spans of some episodes in one table, from whichever takes hold them."""
+        """The spans of some episodes in one table, from whichever takes hold them.
+
+        An episode's spans stand in the order of offset, start and id, which no take or rebuild
+        changes: of two takes the later holds the higher offsets.
+        """
         parts: dict[int, list[tuple[int, Array]]] = {}
         for slot, state in enumerate(states):
             for number, rows in state.rows.items():
@@ -227,14 +236,26 @@ class Assembler:
         tables, slots = [], [np.zeros(0, np.int64)]
         for number, chosen in sorted(parts.items()):
             rows = np.concatenate([rows for _, rows in chosen])
-            tables.append(pa.Table.from_batches([self._held[number].batch.take(pa.array(rows))]))
             counts = [len(rows) for _, rows in chosen]
-            slots.append(np.repeat(np.array([slot for slot, _ in chosen]), counts))
+            slot_of = np.repeat(np.array([slot for slot, _ in chosen]), counts)
+            batch = self._held[number].batch
+            order = _in_order(batch, rows)
+            tables.append(pa.Table.from_batches([batch.take(pa.array(rows[order]))]))
+            slots.append(slot_of[order])
         return Folded(
             snapshots=[_snapshot(state, self._limits) for state in states],
             rows=pa.concat_tables(tables) if tables else pa.table({}),
             slot=np.concatenate(slots),
         )
+
+
+def _in_order(batch: pa.RecordBatch, rows: Array) -> Array:
+    """The order of some rows of a batch by offset, start and id."""
+    keys = batch.select(["span_id", "started_at", "offset"]).take(pa.array(rows))
+    order: Array = np.lexsort(
+        (span_numbers(keys), keys.column(1).to_numpy(), keys.column(2).to_numpy())
+    )
+    return order
 
 
 def _snapshot(state: EpisodeState, limits: Limits) -> Snapshot:

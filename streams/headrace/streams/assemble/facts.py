@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from headrace.schemas import EpisodeCall
 from headrace.schemas.spans import Array
+from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.core import Snapshot
 from headrace.streams.assemble.keys import flags, parts_of
 
@@ -49,7 +50,7 @@ class Facts:
 def read_facts(batch: pa.RecordBatch, slot: Array, count: int) -> list[Facts]:
     """Facts of `count` episodes; where a marker stands twice, the first in the log counts.
 
-    `batch`: spans by episode and log order; `slot` [n]: the episode of each.
+    `batch`: spans in log order within an episode; `slot` [n]: the episode of each.
     """
     found: list[dict[str, Any]] = [{"group_rollouts": []} for _ in range(count)]
     for i, row in _first(batch, slot, flags(batch, "attempt.start"), _START_COLUMNS):
@@ -69,5 +70,4 @@ def _first(
 ) -> list[tuple[int, dict[str, Any]]]:
     rows = np.flatnonzero(chosen)
     owners, first = np.unique(slot[rows], return_index=True)
-    cells = batch.select(columns).take(pa.array(rows[first])).to_pylist()
-    return list(zip(owners.tolist(), cells, strict=True))
+    return list(zip(owners.tolist(), records(batch, rows[first], columns), strict=True))

@@ -1,12 +1,15 @@
 """Built episodes and samples as records of their topics."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from headrace.connectors.kafka import Outgoing
 from headrace.schemas import Codec, Episode, EpisodeBatch, Sample, partition_of, to_avro
 from headrace.streams.assemble.build import Built, text_bytes
 
 EPISODES, SAMPLES = "headrace.episodes", "headrace.samples"
+
+_partition_of = lru_cache(maxsize=1 << 14)(partition_of)  # a group has many samples
 
 
 def outgoing(built: Built, codec: Codec, *, partitions: int, message_bytes: int) -> list[Outgoing]:
@@ -18,7 +21,7 @@ def outgoing(built: Built, codec: Codec, *, partitions: int, message_bytes: int)
     records = [_sample(sample, codec, partitions) for sample in built.samples]
     homes: dict[int, list[Episode]] = {}
     for episode in built.episodes:
-        homes.setdefault(partition_of(episode.group_id, partitions), []).append(episode)
+        homes.setdefault(_partition_of(episode.group_id, partitions), []).append(episode)
     for home, episodes in sorted(homes.items()):
         for chunk in _chunks(episodes, message_bytes):
             value = codec.encode(EPISODES, to_avro(EpisodeBatch(episodes=chunk)))
@@ -31,7 +34,7 @@ def _sample(sample: Sample, codec: Codec, partitions: int) -> Outgoing:
         topic=SAMPLES,
         key=sample.group_id,
         value=codec.encode(SAMPLES, to_avro(sample)),
-        partition=partition_of(sample.group_id, partitions),
+        partition=_partition_of(sample.group_id, partitions),
     )
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from headrace.schemas import EpisodeCall, EpisodeReward, call_id, episode_id
 from headrace.schemas.spans import Array
+from headrace.streams.assemble.cells import cells
 from headrace.streams.assemble.core import Snapshot
 from headrace.streams.assemble.keys import flags, parts_of
 
@@ -17,20 +18,20 @@ _COLUMNS = ["span_id", "reward_name", "reward_value", "reward_source", "reward_t
 def read_rewards(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[EpisodeReward]]:
     """Rewards of `count` episodes in log order. One without a value counts as not a number.
 
-    `batch`: spans by episode and log order; `slot` [n]: the episode of each.
+    `batch`: spans in log order within an episode; `slot` [n]: the episode of each.
     """
     rows = np.flatnonzero(flags(batch, "reward"))
     rewards: list[list[EpisodeReward]] = [[] for _ in range(count)]
-    cells = batch.select(_COLUMNS).take(pa.array(rows)).to_pylist()
-    for i, row in zip(slot[rows].tolist(), cells, strict=True):
-        value = row["reward_value"]
+    for i, (span_id, name, value, source, target) in zip(
+        slot[rows].tolist(), cells(batch, rows, _COLUMNS), strict=True
+    ):
         rewards[i].append(
             EpisodeReward(
-                span_id=row["span_id"],
-                name=row["reward_name"],
+                span_id=span_id,
+                name=name,
                 value=math.nan if value is None else value,
-                source=row["reward_source"],
-                target=row["reward_target"],
+                source=source,
+                target=target,
             )
         )
     return rewards

@@ -1,5 +1,6 @@
 """The assembler's shell: one take, step by step (design §5, steps 1 to 6)."""
 
+import asyncio
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -68,7 +69,9 @@ class AssembleStage:
         self._dead_letters = dead_letters
         self._episode_partitions = episode_partitions
         self._patience = Patience()
+        self._inserting = Patience()
         self._assembler = Assembler(config)
+        self._deadlines: dict[int, int] = {}
         self._reader = Reader(
             codec,
             partitions=span_partitions,
@@ -79,11 +82,14 @@ class AssembleStage:
     @property
     def waiting(self) -> str:
         """What the stage waits for; '' for nothing."""
-        return self._patience.waiting
+        return self._patience.waiting or self._inserting.waiting
 
     def next_deadline(self, partition: int) -> int | None:
-        """Log time in milliseconds at which an episode of the partition may have to close."""
-        return self._assembler.next_deadline(partition)
+        """Log time in milliseconds at which an episode of the partition may have to close.
+
+        As of the last take: the next one may be changing the sets in a thread of its own.
+        """
+        return self._deadlines.get(partition)
 
     async def assigned(self, partitions: Sequence[int]) -> None:
         """Load the open episodes of the partitions as stubs."""
@@ -91,26 +97,56 @@ class AssembleStage:
         for row in table.to_pylist():
             key = key_of(row["project"], row["rollout_id"], row["attempt"])
             self._assembler.add_stub(key, row["home"], row["close_by"])
+        self._deadlines = self._assembler.deadlines()
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
         """Steps 1 to 5; the host acknowledges (6) when this returns what could not be read."""
         for record in records:
             self._assembler.advance(record.partition, record.log_time)
         batch, letters = await self._read([record for record in records if not record.tick])
-        await insert(self._patience, self._tables, "spans", batch)
-        keys, _ = keys_of(batch)
-        unknown, stubs = self._assembler.unknown(keys)
-        touched = [*await self._known(unknown), *stubs]
-        due = self._assembler.due()
-        rebuild = list(dict.fromkeys([*touched, *due]))
-        rebuilt = await self._rebuild(rebuild, touched)
-        folded = self._assembler.fold(batch, rebuilt, rebuild)
-        built = build(folded, most_text=self._config.message_bytes)
-        await self._publish(built)
+        # Nothing leaves the worker and nothing is rebuilt before the spans are in the table; what
+        # is made of them is made meanwhile.
+        inserting = asyncio.create_task(insert(self._inserting, self._tables, "spans", batch))
+        try:
+            rebuild, built, outbox = await self._make(batch, inserting)
+        except BaseException:
+            inserting.cancel()
+            raise
+        await inserting
+        await self._publish(outbox)
         await insert(self._patience, self._tables, "episodes", built.rows)
         self._assembler.evict()
+        self._deadlines = self._assembler.deadlines()
         self._count(batch, built, rebuild)
         return letters
+
+    async def _make(
+        self, batch: pa.RecordBatch, inserting: "asyncio.Task[None]"
+    ) -> tuple[list[str], Built, list[Outgoing]]:
+        """Steps 2 to 4: the episodes that were rebuilt, what the take makes, and its records."""
+        unknown, stubs = self._assembler.unknown(keys_of(batch)[0])
+        touched = [*await self._known(unknown), *stubs]
+        rebuild = list(dict.fromkeys([*touched, *self._assembler.due()]))
+        if rebuild:
+            await inserting  # they are read back with the take's own spans
+        rebuilt = await self._rebuild(rebuild, touched)
+        built = await asyncio.to_thread(self._built, batch, rebuilt, rebuild)
+        outbox = await self._patience.until_done(lambda: self._outbox(built))
+        return rebuild, built, outbox
+
+    def _built(
+        self, batch: pa.RecordBatch, rebuilt: pa.RecordBatch, rebuild: Sequence[str]
+    ) -> Built:
+        folded = self._assembler.fold(batch, rebuilt, rebuild)
+        return build(folded, most_text=self._config.message_bytes)
+
+    def _outbox(self, built: Built) -> list[Outgoing]:
+        return outgoing(
+            built,
+            self._codec,
+            partitions=self._episode_partitions,
+            message_bytes=self._config.message_bytes,
+        )
 
     async def _read(
         self, records: Sequence[LogRecord]
@@ -157,17 +193,7 @@ class AssembleStage:
             )
         return spans
 
-    async def _publish(self, built: Built) -> None:
-        if not built.episodes:
-            return
-        records = await self._patience.until_done(
-            lambda: outgoing(
-                built,
-                self._codec,
-                partitions=self._episode_partitions,
-                message_bytes=self._config.message_bytes,
-            )
-        )
+    async def _publish(self, records: Sequence[Outgoing]) -> None:
         # Samples are acknowledged before the first episode is sent.
         await self._send([record for record in records if record.topic != EPISODES])
         await self._send([record for record in records if record.topic == EPISODES])

@@ -13,6 +13,7 @@ from headrace.schemas import (
     EpisodeBatch,
     MalformedRecord,
     Registry,
+    SchemaError,
     UnknownSchemaId,
     from_avro,
 )
@@ -78,10 +79,11 @@ class CreditStage:
         refused: list[DeadLetter] = []
         for record in records:
             self._groups.advance(record.partition, record.log_time)
-            if record.tick:
-                continue
+        filled = [record for record in records if not record.tick]
+        results = await asyncio.to_thread(lambda: [self._attempt(record) for record in filled])
+        for record, result in zip(filled, results, strict=True):
             try:
-                arrivals += await self._arrivals(record)
+                arrivals += await self._insist(record) if result is None else result
             except (MalformedRecord, UnknownSchemaId) as error:
                 refused.append(letter_of(record, error, stage=NAME))
         if refused:
@@ -107,19 +109,26 @@ class CreditStage:
         self._groups.fold(arrivals)
         return self._groups.settle()
 
-    async def _arrivals(self, record: LogRecord) -> list[Arrival]:
+    def _attempt(self, record: LogRecord) -> list[Arrival] | None:
+        """The record's Episodes; None where `_insist` has to say why not, or wait."""
+        try:
+            return self._arrivals(record)
+        except SchemaError:
+            return None
+
+    async def _insist(self, record: LogRecord) -> list[Arrival]:
         end = time.monotonic() + self._unknown_schema_s
         while True:
             try:
-                data = await self._patience.until_done(
-                    partial(self._codec.decode, TOPIC, record.value)
-                )
-                break
+                return await self._patience.until_done(partial(self._arrivals, record))
             except UnknownSchemaId:
                 # A registry that was restored may learn it in a moment.
                 if time.monotonic() > end:
                     raise
                 await asyncio.sleep(_RETRY_S)
+
+    def _arrivals(self, record: LogRecord) -> list[Arrival]:
+        data = self._codec.decode(TOPIC, record.value)
         return [
             Arrival(partition=record.partition, log_time=record.log_time, episode=episode)
             for episode in from_avro(EpisodeBatch, data).episodes

@@ -19,6 +19,7 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.exits import EXIT_RESUMED
 from headrace.connectors.heartbeat import write_heartbeat
 from headrace.connectors.kafka import (
     DeadLetter,
@@ -31,7 +32,7 @@ from headrace.connectors.kafka import (
 )
 from headrace.schemas import Codec, MalformedRecord, Registry, UnknownSchemaId
 from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.guard import EXIT_RESUMED, make_guard
+from headrace.streams.guard import make_guard
 from headrace.streams.logsink.config import SinkConfig, config_from_environment
 from headrace.streams.logsink.tables import (
     DEAD_LETTERS,

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.connectors.kafka import HALTS, LOG_LOST, RESUMED
-from headrace.schemas import SCHEMA_FILES, Halt, Outcome, PolicyRecord, Task, from_avro
+from headrace.schemas import SCHEMA_FILES, Halt, PolicyRecord, from_avro
 
 Row = dict[str, Any]
 
@@ -136,13 +136,11 @@ UNSIGNED = {
 
 
 def _outcome_row(data: dict[str, Any]) -> Row:
-    return dataclasses.asdict(from_avro(Outcome, data))
+    return data
 
 
 def _task_row(data: dict[str, Any]) -> Row:
-    row = dataclasses.asdict(from_avro(Task, data))
-    del row["group_rollouts"]
-    return row
+    return {name: value for name, value in data.items() if name != "group_rollouts"}
 
 
 def _policy_row(data: dict[str, Any]) -> Row | None:
