@@ -100,7 +100,7 @@ def plot(settings: list[dict[str, Any]], path: Path) -> None:
     axis.grid(axis="x", alpha=0.3)
     axis.legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=90, bbox_inches="tight")
     pyplot.close(figure)
 
 

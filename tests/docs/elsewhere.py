@@ -63,7 +63,7 @@ ELSEWHERE = (
         why="rewrites requirements.txt from the index; CI installs what it wrote",
     ),
     Elsewhere(
-        pattern="pip install headrace",
+        pattern=r"pip install \.",
         file="tests/test_packaging.py",
         proof="WheelBuilder(",
         why="fetches from an index; what it would install is built and looked into there",
