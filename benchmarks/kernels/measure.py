@@ -14,8 +14,7 @@ FLUSH_BYTES = 256 << 20
 BUSY_CYCLES = 2_000_000
 """The device waits this long first, about a millisecond: launches are queued, as in training."""
 SLOW_MILLISECONDS = 400.0
-SLOW_TURNS = 5
-"""A provider as slow as that is timed this often at most: more would tell nothing new."""
+"""A provider as slow as that may be timed less often, where the time on the device is short."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -50,19 +49,25 @@ def repeats(loss: Loss, case: Case) -> bool:
 
 
 class Turns:
-    """Times forward and backward of providers in turns, each from the same state of the caches."""
+    """Times forward and backward of providers in turns, each from the same state of the caches.
 
-    def __init__(self, losses: dict[str, Loss], case: Case) -> None:
+    slow_turns: most timings of a provider that takes SLOW_MILLISECONDS; None for no bound.
+    """
+
+    def __init__(
+        self, losses: dict[str, Loss], case: Case, *, slow_turns: int | None = None
+    ) -> None:
         self.losses, self.case = dict(losses), case
         self.milliseconds: dict[str, list[float]] = {name: [] for name in losses}
         self.failed: dict[str, str] = {}
         self._slow: set[str] = set()
+        self._slow_turns = slow_turns
         self._flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device=case.hidden.device)
 
     def take(self, turns: int, *, keep: bool = True) -> None:
         for _ in range(turns):
             for name, loss in list(self.losses.items()):
-                if name in self._slow and len(self.milliseconds[name]) >= (SLOW_TURNS * keep):
+                if self._done(name, keep=keep):
                     continue
                 try:
                     spent = self._one(loss)
@@ -76,6 +81,12 @@ class Turns:
                     self._slow.add(name)
                 if keep:
                     self.milliseconds[name].append(spent)
+
+    def _done(self, name: str, *, keep: bool) -> bool:
+        """Whether a slow provider has had its turns; one warm-up is enough for it."""
+        if self._slow_turns is None or name not in self._slow:
+            return False
+        return not keep or len(self.milliseconds[name]) >= self._slow_turns
 
     def _one(self, loss: Loss) -> float:
         start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's own

@@ -114,6 +114,12 @@ ALL = (
         kind="ours",
         device="triton",
     ),
+    Provider(
+        name="headrace, in 64 MiB",
+        make=lambda: ours(impl="triton", memory_budget=64 << 20),
+        kind="ours",
+        device="triton",
+    ),
     Provider(name="headrace, plain torch", make=lambda: ours(impl="torch"), kind="ours"),
     Provider(name=LOGITS, make=lambda: whole_logits),
     Provider(name="torch.compile, whole logits", make=compiled_logits),

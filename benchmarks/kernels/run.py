@@ -57,7 +57,7 @@ def _run(pages: "Book", options: argparse.Namespace) -> int:
     device = torch.device("cuda")
     try:
         losses = session.check_all(pages, chosen, device)
-        runner = session.Runner(pages, losses, floors, options.turns, device)
+        runner = session.Runner(pages, losses, floors, options.turns, device, options.slow_turns)
         session.run_cases(pages, specs, runner, seconds=options.budget_seconds)
     except session.DeviceFailed as error:
         print(
@@ -101,6 +101,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--providers", nargs="+", default=[], help="names, whole; default: all")
     parser.add_argument("--turns", type=int, default=20, help="timings of each provider")
+    parser.add_argument(
+        "--slow-turns", type=int, help="fewer for those that take 400 ms or more, to save minutes"
+    )
     parser.add_argument(
         "--budget-seconds", type=float, help="begin no further case after this many seconds"
     )

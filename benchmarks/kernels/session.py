@@ -100,15 +100,17 @@ class Runner:
         floors: frozenset[str],
         turns: int,
         device: torch.device,
+        slow_turns: int | None = None,
     ) -> None:
         self.book, self.losses, self.floors, self.turns = book, losses, floors, turns
-        self.device = device
+        self.device, self.slow_turns = device, slow_turns
         self._base: tuple[tuple[str, int], cases.Case] | None = None
 
     def __call__(self, spec: Spec) -> None:
         case = self._case(spec)
         first = self._first(spec, case)
-        turns = measure.Turns({name: self.losses[name] for name in first}, case)
+        losses = {name: self.losses[name] for name in first}
+        turns = measure.Turns(losses, case, slow_turns=self.slow_turns)
         turns.take(WARM_UP, keep=False)
         turns.take(self.turns)
         for name, why in turns.failed.items():
