@@ -141,15 +141,7 @@ def _type(argument: str) -> str:
         return "*u8"
     if argument == "ends_ptr":
         return "*i32"
-    if argument in (
-        "hidden_ptr",
-        "weight_ptr",
-        "exponents_ptr",
-        "stored_ptr",
-        "scaled_ptr",
-        "out_ptr",
-        "grad_ptr",
-    ):
+    if argument in MATRICES:
         return "*bf16"
     if argument.endswith("_ptr"):
         return "*fp32"
