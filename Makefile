@@ -11,7 +11,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit kernels trl fmt lock help
+.PHONY: demo test setup check unit kernels trl peers fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
@@ -43,6 +43,14 @@ trl: $(UV) ## the kernels' loss in TRL's trainer (examples/trl_grpo) against TRL
 		pytest pytest-timeout pytest-xdist hypothesis
 	VIRTUAL_ENV=.venv-trl $(UV) pip install -q --no-deps -e .
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-trl/bin/python -m pytest tests/examples/test_trl_grpo.py
+
+peers: $(UV) ## the kernel benchmark's peers against float64, on the CPU
+	$(UV) venv -q --allow-existing -p $(BIN)/python .venv-peers
+	VIRTUAL_ENV=.venv-peers $(UV) pip install -q --no-config -c requirements.txt torch transformers numpy \
+		pytest pytest-timeout pytest-xdist hypothesis
+	VIRTUAL_ENV=.venv-peers $(UV) pip install -q --no-config --no-deps -r benchmarks/kernels/peers/requirements.txt
+	VIRTUAL_ENV=.venv-peers $(UV) pip install -q --no-deps -e .
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest tests/kernels/test_benchmark_peers.py
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

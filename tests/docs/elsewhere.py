@@ -51,6 +51,12 @@ ELSEWHERE = (
         why="fetches TRL, which nothing else here needs; `make test` skips that file and says so",
     ),
     Elsewhere(
+        pattern="make peers",
+        file="Makefile",
+        proof="pytest tests/kernels/test_benchmark_peers.py",
+        why="fetches the peers; `make test` skips them, each with its reason",
+    ),
+    Elsewhere(
         pattern="make fmt",
         file="Makefile",
         proof="ruff format --check .",
