@@ -39,12 +39,17 @@ class Tailer:
         return not self._behind
 
     def read(self, timeout: float, limit: int = 500) -> Iterator[Any]:
-        """Messages that came within `timeout` seconds, at most `limit`.
+        """The messages that are there, at most `limit`; none where none comes within `timeout`
+        seconds. The first is not kept waiting for company.
 
         Raises:
             KafkaUnavailable: the client gave up on the cluster.
         """
-        for message in self._consumer.consume(limit, timeout):
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return
+        # With a timeout `consume` would wait all of it for `limit` messages.
+        for message in (first, *self._consumer.consume(limit - 1, 0)):
             error = message.error()
             if error is None:
                 yield message
