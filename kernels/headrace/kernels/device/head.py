@@ -17,8 +17,8 @@ from headrace.kernels.device.glue import (
 from headrace.kernels.device.product import (
     ALIGNMENT,
     FLAT,
+    LANES,
     ROWS,
-    WIDE,
     Block,
     GradientTerms,
     Sums,
@@ -67,7 +67,7 @@ def offsets(block: Block, weight: Tensor, behaviour: Tensor) -> Tensor:
         block.hidden.stride(0),
         weight.stride(0),
         ROWS=ROWS,
-        BLOCK=WIDE,
+        BLOCK=LANES,
     )
     return offset
 
@@ -123,7 +123,7 @@ def row_scales(
         ENTROPY=entropy,
         HIDDEN=scaled,
         ROWS=ROWS,
-        BLOCK=WIDE,
+        BLOCK=LANES,
     )
     return scale, out
 
@@ -178,7 +178,7 @@ def to_gradient(
         exponents.stride(0),
         entropy_coef,
         ROWS=ROWS,
-        BLOCK=WIDE,
+        BLOCK=LANES,
     )
 
 
@@ -186,5 +186,5 @@ def scatter_rows(values: Tensor, scale: Tensor, index: Tensor, out: Tensor) -> N
     """out[index] = scale · values."""
     count, depth = values.shape
     scatter_kernel[row_programs(count)](
-        values, scale, index, out, count, depth, ROWS=ROWS, BLOCK=WIDE
+        values, scale, index, out, count, depth, ROWS=ROWS, BLOCK=LANES
     )

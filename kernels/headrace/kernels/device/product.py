@@ -13,8 +13,10 @@ from headrace.kernels.device.tiles import Tile, tile_for
 from headrace.kernels.implementation import interpreted
 
 ROWS = 32 if interpreted() else 1
-WIDE = 32 if interpreted() else 1024
+"""Rows of a program that goes along its rows, LANES columns at a time."""
+LANES = 32 if interpreted() else 1024
 FLAT = 32 if interpreted() else 128
+"""Rows of a program that has one value of each."""
 STRIP_BYTES = 1 << 14 if interpreted() else 32 << 20
 """Logits of a strip in fp32, small enough to stay in the cache between its two readers."""
 ALIGNMENT = 64
@@ -204,7 +206,7 @@ def _strips(
             0 if store is None else store.stride(0),
             part,
             ROWS=ROWS,
-            BLOCK=WIDE,
+            BLOCK=LANES,
             MODE=mode,
         )
 

@@ -105,11 +105,11 @@ class _Work:
         """Both gradients of the rows at `index`, `step` rows at a time."""
         if self.plan.want_hidden:
             self.grad_hidden = torch.zeros_like(self.hidden, memory_format=torch.contiguous_format)
-        gradient = self._exponents_of(torch.split(index, step))
+        gradient = self._by_rows(torch.split(index, step))
         if gradient is not None:
             self.grad_weight = gradient.to(self.weight.dtype)
 
-    def _exponents_of(self, parts: tuple[Tensor, ...]) -> Tensor | None:
+    def _by_rows(self, parts: tuple[Tensor, ...]) -> Tensor | None:
         """Gradients of the parts; that of the head is returned, unless a main gradient takes it."""
         gradient: Tensor | None = None
         buffer = exponents_buffer(parts[0].shape[0], self.weight.shape[0], self.weight)
@@ -137,7 +137,7 @@ class _Work:
 
     def recompute(self, index: Tensor, width: int) -> None:
         """Both gradients of the rows at `index`, `width` columns of the vocabulary at a time."""
-        sum_hidden = self._strips_of(index, width)
+        sum_hidden = self._by_columns(index, width)
         if sum_hidden is None:
             return
         rows = sum_hidden.to(self.hidden.dtype)
@@ -147,7 +147,7 @@ class _Work:
             self.grad_hidden = torch.zeros_like(self.hidden, memory_format=torch.contiguous_format)
             self.grad_hidden.index_copy_(0, index, rows)
 
-    def _strips_of(self, index: Tensor, width: int) -> Tensor | None:
+    def _by_columns(self, index: Tensor, width: int) -> Tensor | None:
         """Gradient of the head, and that of the rows' hidden states in fp32 [M, H], if wanted."""
         lse = torch.cat(self.score(index))
         slope, outer = self.slopes(index)

@@ -24,16 +24,21 @@ def check_linear(hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
         )
     if not (hidden.is_floating_point() and weight.is_floating_point()):
         raise ValueError(f"hidden is {hidden.dtype}, weight {weight.dtype}: both must be floating")
-    check_rows("targets", targets, hidden.shape[0])
+    check_targets(targets, hidden.shape[0], weight.shape[0])
+
+
+def check_targets(targets: Tensor, rows: int, vocabulary: int) -> None:
+    """Refuse targets that are not int64 [N] within the vocabulary."""
+    check_rows("targets", targets, rows)
     if targets.dtype != torch.int64:
         raise ValueError(f"targets are {targets.dtype}: they must be int64")
-    # On an accelerator the check would stop the host; the gather itself traps there.
+    # On an accelerator the check would stop the host; such rows become NaN or trap there.
     if torch.compiler.is_compiling():
         return
     if targets.device.type == "cpu" and targets.numel():
         low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= weight.shape[0]:
-            raise ValueError(f"targets span {low}..{high}, vocabulary is {weight.shape[0]} tokens")
+        if low < 0 or high >= vocabulary:
+            raise ValueError(f"targets span {low}..{high}, vocabulary is {vocabulary} tokens")
 
 
 def check_rows(name: str, values: Tensor, rows: int) -> None:
