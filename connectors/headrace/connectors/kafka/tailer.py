@@ -39,17 +39,12 @@ class Tailer:
         return not self._behind
 
     def read(self, timeout: float, limit: int = 500) -> Iterator[Any]:
-        """The messages that are there, at most `limit`; none where none comes within `timeout`
-        seconds. The first is not kept waiting for company.
+        """Messages that came within `timeout` seconds, at most `limit`.
 
         Raises:
             KafkaUnavailable: the client gave up on the cluster.
         """
-        first = self._consumer.poll(timeout)
-        if first is None:
-            return
-        # With a timeout `consume` would wait all of it for `limit` messages.
-        for message in (first, *self._consumer.consume(limit - 1, 0)):
+        for message in self._consumer.consume(limit, timeout):
             error = message.error()
             if error is None:
                 yield message
