@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.heartbeat import read_heartbeat
+from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.embedded.ports import free_port
-from headrace.infra.parts import STAGES, build_parts, heartbeat_file
+from headrace.infra.launch.parts import STAGES, build_parts, heartbeat_file
 from headrace.infra.settings import (
     ClickHouseSettings,
     DataSettings,

@@ -19,8 +19,8 @@ from benchmarks.streams.meter import cpu_seconds, peak_bytes
 from benchmarks.streams.parts import Running
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
-from headrace.connectors.kafka import KafkaConfig
-from headrace.schemas import Codec, Registry
+from headrace.connectors.kafka import KafkaConfig, Registry
+from headrace.schemas import Codec
 
 ROOT = Path(__file__).parents[2]
 OnProgress = Callable[[int], None]

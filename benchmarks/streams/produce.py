@@ -19,10 +19,10 @@ from benchmarks.streams.load import Episode, Shape, Source
 from benchmarks.streams.probe import Probe
 
 from headrace.connectors.clickhouse import ClickHouseConfig
-from headrace.connectors.kafka import KafkaConfig, Outgoing, Writer, partitions_of
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Writer, partitions_of
 from headrace.connectors.sdk import KafkaTransport, SdkConfig, Telemetry
 from headrace.connectors.sdk.transport import Taken
-from headrace.schemas import Codec, Registry, Span, partition_of, to_avro
+from headrace.schemas import Codec, Span, partition_of, to_avro
 
 TASKS = "headrace.tasks"
 _IN_FLIGHT = 64  # episodes that a flood interleaves

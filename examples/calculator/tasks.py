@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from functools import cache
 
-from headrace.infra.tasks import TaskItem
+from headrace.connectors.tasks import TaskItem
 
 WORDS = ("plus", "minus", "times")
 RESERVED = 1024

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.connectors.heartbeat import read_heartbeat, write_heartbeat
+from headrace.connectors.worker.heartbeat import read_heartbeat, write_heartbeat
 
 
 def test_a_heartbeat_is_replaced_whole(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, ClickHouseUnavailable
-from headrace.infra import background
 from headrace.infra.embedded.ports import free_port
 from headrace.infra.errors import PartFailed
+from headrace.infra.launch import background
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import read_status
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.infra.models import tiny_llama
+from headrace.infra.embedded.models import tiny_llama
 from tests.docs.blocks import ROOT, blocks, commands
 from tests.e2e.reader import Reader
 from tests.e2e.upstream import upstream

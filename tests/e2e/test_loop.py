@@ -21,15 +21,15 @@ import pytest
 from rich.console import Console
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.kafka import KafkaConfig, Tailer
+from headrace.connectors.kafka import KafkaConfig, Registry, Tailer
+from headrace.connectors.runner import Runner, RunnerConfig
+from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig
+from headrace.infra.embedded.models import tiny_llama
 from headrace.infra.embedded.ports import free_port
-from headrace.infra.models import tiny_llama
-from headrace.infra.parts import clickhouse_config
-from headrace.infra.runner import Runner, RunnerConfig
-from headrace.infra.running import running
+from headrace.infra.launch.parts import clickhouse_config
+from headrace.infra.launch.running import running
 from headrace.infra.settings import Settings, load
-from headrace.infra.tasks import TaskItem, TaskSource, TaskSourceConfig
-from headrace.schemas import Codec, Outcome, Registry, from_avro
+from headrace.schemas import Codec, Outcome, from_avro
 
 if TYPE_CHECKING:
     from headrace.infra.supervise import Supervisor

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from headrace.infra import background
+from headrace.infra.launch import background
 from headrace.infra.supervise import read_status
 
 

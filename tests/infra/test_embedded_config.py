@@ -15,12 +15,12 @@ from headrace.infra.embedded import (
     KafkaConfig,
     RegistryConfig,
     artifacts,
-    clickhouse,
     embedded_parts,
     kafka,
     ports,
     registry,
 )
+from headrace.infra.embedded.clickhouse import part as clickhouse
 from headrace.infra.errors import SettingsError
 
 
@@ -70,7 +70,7 @@ def test_urls_are_what_unmodified_clients_take(tmp_path: Path) -> None:
 
 def test_clickhouse_runs_as_a_process_of_this_python(tmp_path: Path) -> None:
     command = clickhouse.command(ClickHouseServerConfig(data_dir=tmp_path, port=21003))
-    module = [sys.executable, "-m", "headrace.connectors.clickhouse.server"]
+    module = [sys.executable, "-m", "headrace.infra.embedded.clickhouse"]
     assert command == [*module, "--path", str(tmp_path), "--port", "21003"]
 
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from headrace.infra.live import PLAIN_SECONDS, LiveLine
-from headrace.infra.report import PartLines
 from headrace.infra.supervise import State
+from headrace.infra.terminal.live import PLAIN_SECONDS, LiveLine
+from headrace.infra.terminal.report import PartLines
 
 
 def test_without_a_terminal_changes_are_told_every_ten_seconds() -> None:
@@ -43,7 +43,7 @@ def test_on_a_terminal_what_goes_to_a_pipe_stays_there(
 def test_parts_that_are_waited_for_are_named_with_what_they_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("headrace.infra.live.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("headrace.infra.terminal.live.PLAIN_SECONDS", 0.0)
     out = io.StringIO()
     with PartLines(Console(file=out), {"kafka": "here:1"}) as lines:
         lines("kafka", State.STARTING, "no answer yet (6 s)")

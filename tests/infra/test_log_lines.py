@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from headrace.infra.log_lines import EVERY_SECONDS, KAFKA_CLIENT, NowAndThen, show_logs
+from headrace.infra.terminal.log_lines import EVERY_SECONDS, KAFKA_CLIENT, NowAndThen, show_logs
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from headrace.infra import models
-from headrace.infra.models import (
+from headrace.infra.embedded import models
+from headrace.infra.embedded.models import (
     BUNDLED_MODEL,
     MANIFEST,
     ModelUnavailable,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.connectors.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
-from headrace.infra.parts import build_parts, heartbeat_file
+from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
+from headrace.infra.launch.parts import build_parts, heartbeat_file
 from headrace.infra.settings import Settings, load
 
 

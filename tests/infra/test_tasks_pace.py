@@ -4,10 +4,10 @@ import itertools
 
 from rich.console import Console
 
-from headrace.infra.feed import Training, planned
-from headrace.infra.live import LiveLine
-from headrace.infra.tasks import Pace, TaskItem, TaskSourceConfig, told, waited_for
-from headrace.infra.tasks.pace import QUIET_SECONDS
+from headrace.connectors.tasks import Pace, TaskItem, TaskSourceConfig, told, waited_for
+from headrace.connectors.tasks.pace import QUIET_SECONDS
+from headrace.infra.terminal.feed import Training, planned
+from headrace.infra.terminal.live import LiveLine
 
 ITEMS = [TaskItem(input=number) for number in range(3)]
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.connectors.kafka import DeadLetter
-from headrace.streams.host import LogRecord, run_stage
-from headrace.streams.host_config import host_config_from_environment
+from headrace.streams.host.app import run_stage
+from headrace.streams.host.config import host_config_from_environment
+from headrace.streams.stage import LogRecord
 
 POISON = b"poison"
 

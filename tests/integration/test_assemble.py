@@ -19,13 +19,12 @@ import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, ClickHouseUnavailable
 from headrace.connectors.clickhouse.migrate import Migration
-from headrace.connectors.heartbeat import read_heartbeat
-from headrace.connectors.kafka import KafkaConfig, Outgoing, Tailer, Writer, partitions_of
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, Writer, partitions_of
+from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import (
     Call,
     Codec,
     EpisodeBatch,
-    Registry,
     Reward,
     Sample,
     Span,

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
-from headrace.connectors.heartbeat import read_heartbeat
-from headrace.connectors.kafka import KafkaConfig, Outgoing, Tailer, Writer, partitions_of
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, Writer, partitions_of
+from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import (
     Codec,
     Credits,
@@ -26,7 +26,6 @@ from headrace.schemas import (
     EpisodeBatch,
     EpisodeCall,
     EpisodeReward,
-    Registry,
     from_avro,
     partition_of,
     to_avro,

@@ -11,9 +11,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from headrace.infra.errors import TopicMismatch
+from headrace.connectors.kafka import TopicMismatch
+from headrace.connectors.kafka.topics import TOPICS, create_topics
 from headrace.infra.supervise import State
-from headrace.infra.topics import TOPICS, create_topics
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack

@@ -20,14 +20,19 @@ import openai
 import pytest
 from confluent_kafka import Producer
 
-from headrace.connectors.kafka import KafkaConfig, Tailer, partitions_of, producer_settings
+from headrace.connectors.kafka import (
+    KafkaConfig,
+    Registry,
+    Tailer,
+    partitions_of,
+    producer_settings,
+)
+from headrace.infra.embedded.models import tiny_llama
 from headrace.infra.embedded.ports import free_port
-from headrace.infra.models import tiny_llama
 from headrace.schemas import (
     Codec,
     PolicyRecord,
     PolicyVersion,
-    Registry,
     Traffic,
     UnknownSchemaId,
     new_ulid,

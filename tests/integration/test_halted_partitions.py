@@ -21,9 +21,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from typer.testing import CliRunner, Result
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
-from headrace.connectors.exits import EXIT_RESUMED
-from headrace.connectors.heartbeat import read_heartbeat
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Writer
+from headrace.connectors.worker.exits import EXIT_RESUMED
+from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli import app
 from headrace.infra.cli.app import VERBS
 from headrace.schemas import new_ulid

@@ -19,18 +19,19 @@ import pytest
 import torch
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from headrace.connectors.heartbeat import read_heartbeat
 from headrace.connectors.kafka import (
     LOG_LOST,
     RESUMED,
     HaltLog,
     KafkaConfig,
     Outgoing,
+    Registry,
     Tailer,
     Writer,
     consumer_settings,
 )
-from headrace.infra.models import tiny_llama
+from headrace.connectors.worker.heartbeat import read_heartbeat
+from headrace.infra.embedded.models import tiny_llama
 from headrace.schemas import (
     Codec,
     Credits,
@@ -39,7 +40,6 @@ from headrace.schemas import (
     Outcome,
     PolicyRecord,
     PolicyVersion,
-    Registry,
     Sample,
     SampleCredit,
     from_avro,

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from headrace.connectors.kafka import KafkaConfig, Outgoing, Tailer, Writer
-from headrace.infra.models import tiny_llama
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, Writer
+from headrace.infra.embedded.models import tiny_llama
 from headrace.schemas import (
     Codec,
     Credits,
@@ -24,7 +24,6 @@ from headrace.schemas import (
     Outcome,
     PolicyRecord,
     PolicyVersion,
-    Registry,
     Sample,
     SampleCredit,
     from_avro,

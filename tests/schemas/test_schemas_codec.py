@@ -14,6 +14,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.connectors.kafka import Registry, subject_of
 from headrace.schemas import (
     Codec,
     CreditsBatch,
@@ -22,7 +23,6 @@ from headrace.schemas import (
     MalformedRecord,
     Outcome,
     PolicyRecord,
-    Registry,
     Sample,
     Task,
     UnknownSchemaId,
@@ -34,7 +34,6 @@ from headrace.schemas import (
     new_span_id,
     new_ulid,
     partition_of,
-    subject_of,
     to_avro,
     unframe,
 )

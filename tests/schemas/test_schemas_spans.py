@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.connectors.kafka import Registry
 from headrace.schemas import (
     KIND,
     KINDS,
@@ -19,7 +20,6 @@ from headrace.schemas import (
     Codec,
     InvalidId,
     MalformedRecord,
-    Registry,
     Reward,
     Span,
     SpanColumns,

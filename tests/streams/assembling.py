@@ -31,7 +31,7 @@ from headrace.schemas import (
 from headrace.streams.assemble.columns import SPANS_SCHEMA
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.stage import AssembleStage
-from headrace.streams.host import LogRecord
+from headrace.streams.stage import LogRecord
 
 PARTITIONS = 2
 IDLE, AGE, GRACE = 100, 5_000, 50

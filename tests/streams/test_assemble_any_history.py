@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.schemas import Reward, Span, Start, partition_of
-from headrace.streams.host import LogRecord
+from headrace.streams.stage import LogRecord
 from tests.streams.assembling import (
     AGE,
     GRACE,

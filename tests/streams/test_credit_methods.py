@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from headrace.streams.credit.baseline import BASELINES, baseline, grpo
 from headrace.streams.credit.call import (
     Array,
     at_last,
@@ -16,7 +17,6 @@ from headrace.streams.credit.call import (
     weighted,
 )
 from headrace.streams.credit.errors import UnknownMethod
-from headrace.streams.credit.group import BASELINES, baseline, grpo
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.token import token_method
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from headrace.streams.credit.baseline import grpo
 from headrace.streams.credit.call import Array, call_method, evenly
-from headrace.streams.credit.group import grpo
 
 GROUP, STEPS, SEEDS, RATE = 8, 400, 20, 0.1
 

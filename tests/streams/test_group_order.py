@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig
+from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, Registry
 from headrace.schemas import (
     Codec,
     Credits,
@@ -19,7 +19,6 @@ from headrace.schemas import (
     EpisodeBatch,
     EpisodeCall,
     EpisodeReward,
-    Registry,
     to_avro,
 )
 from headrace.streams.credit import Change, CreditMethod, GroupPatience, Groups, Held
@@ -28,8 +27,8 @@ from headrace.streams.credit.stage import TOPIC, CreditStage
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.store import GroupStore
 from headrace.streams.credit.table import held_of, rows_of
-from headrace.streams.host import LogRecord
 from headrace.streams.reward import load_rule
+from headrace.streams.stage import LogRecord
 
 PATIENCE = GroupPatience(grace_ms=50, max_wait_ms=500)
 RULE = load_rule("reward-span:success")

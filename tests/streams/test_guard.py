@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from headrace.connectors.kafka import HALTED, LOG_LOST, POISON, RESUMED, DeadLetter, accepts
 from headrace.schemas import Halt
 from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.guard import Guard
-from headrace.streams.poison import PoisonCount, PoisonLimit
+from headrace.streams.host.guard import Guard
+from headrace.streams.host.poison import PoisonCount, PoisonLimit
 
 ZERO, ONE = ("t", 0), ("t", 1)
 GROUP = "headrace.test"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.host import log_record
-from headrace.streams.host_config import HostConfig, host_config_from_environment
-from headrace.streams.ticks import QUIET_S, Ticker
+from headrace.streams.host.app import log_record
+from headrace.streams.host.config import HostConfig, host_config_from_environment
+from headrace.streams.host.ticks import QUIET_S, Ticker
 
 
 def message(**facts: Any) -> Any:

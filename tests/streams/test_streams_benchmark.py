@@ -17,9 +17,9 @@ from benchmarks.streams.load import Episode, Expected, Shape, Source
 from benchmarks.streams.phase import Outcome
 from benchmarks.streams.report import markdown
 
+from headrace.connectors.kafka.registry import Registry
 from headrace.schemas import build_span_batch, encode_body, partition_of, read_span_batch
 from headrace.schemas.codec import Codec
-from headrace.schemas.registry import Registry
 from headrace.streams.assemble.build import Built, build
 from headrace.streams.assemble.columns import LoggedBatch, spans_of
 from headrace.streams.assemble.config import AssembleConfig

@@ -13,8 +13,11 @@ import pytest
 import torch
 
 from headrace.connectors.engines import Generation, GenerationRequest, SamplingParameters
-from headrace.connectors.engines.transformers import TransformersEngine, TransformersEngineConfig
-from headrace.infra.models import tiny_llama
+from headrace.connectors.engines.transformers.engine import (
+    TransformersEngine,
+    TransformersEngineConfig,
+)
+from headrace.infra.embedded.models import tiny_llama
 from headrace.kernels import linear_logp
 from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.policy import Policy

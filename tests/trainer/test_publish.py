@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException
 
-from headrace.connectors.kafka import KafkaConfig
-from headrace.schemas import Codec, Outcome, PolicyVersion, Registry
+from headrace.connectors.kafka import KafkaConfig, Registry
+from headrace.schemas import Codec, Outcome, PolicyVersion
 from headrace.trainer import publish
 from headrace.trainer.errors import CommitRefused, TrainerFenced
 from headrace.trainer.publish import Publisher

@@ -4,7 +4,6 @@ InfraError
 ├── SettingsError   a setting holds a value that cannot be used
 ├── SetupError      a download could not be fetched, verified or unpacked
 ├── PortInUse       another process listens where a part wants to
-├── TopicMismatch   a topic exists with other properties than asked
 ├── LogUnavailable  Kafka or the registry does not answer
 ├── AlreadyRunning  another supervisor owns the run directory
 └── PartFailed      a part did not become ready
@@ -27,10 +26,6 @@ class SetupError(InfraError):
 
 class PortInUse(InfraError):
     """Another process listens on a port that a part needs."""
-
-
-class TopicMismatch(InfraError):
-    """A topic exists with other properties than the ones asked for."""
 
 
 class LogUnavailable(InfraError):

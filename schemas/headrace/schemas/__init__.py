@@ -44,7 +44,6 @@ from headrace.schemas.records import (
     from_avro,
     to_avro,
 )
-from headrace.schemas.registry import COMPATIBILITY, Registry, subject_of
 from headrace.schemas.span_reader import (
     CallColumns,
     RewardColumns,
@@ -69,7 +68,6 @@ from headrace.schemas.spans import (
 )
 
 __all__ = [
-    "COMPATIBILITY",
     "INFRASTRUCTURE_ENDS",
     "KIND",
     "KINDS",
@@ -97,7 +95,6 @@ __all__ = [
     "Outcome",
     "PolicyRecord",
     "PolicyVersion",
-    "Registry",
     "RegistryUnavailable",
     "Reward",
     "RewardColumns",
@@ -126,7 +123,6 @@ __all__ = [
     "response_id",
     "sample_id",
     "schema_text",
-    "subject_of",
     "to_avro",
     "unframe",
 ]

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> None:
         case ["credit"]:
             _credit()
         case ["sink"]:
-            from headrace.streams.logsink import main as sink
+            from headrace.streams.sink import main as sink
 
             sink()
         case _:
@@ -33,8 +33,8 @@ def _assemble() -> None:
         config_from_environment,
         make_stage,
     )
-    from headrace.streams.host import run_stage
-    from headrace.streams.host_config import host_config_from_environment
+    from headrace.streams.host.app import run_stage
+    from headrace.streams.host.config import host_config_from_environment
 
     config = config_from_environment()
     host = host_config_from_environment(
@@ -45,8 +45,8 @@ def _assemble() -> None:
 
 def _credit() -> None:
     from headrace.streams.credit.stage import make_stage
-    from headrace.streams.host import run_stage
-    from headrace.streams.host_config import host_config_from_environment
+    from headrace.streams.host.app import run_stage
+    from headrace.streams.host.config import host_config_from_environment
 
     run_stage(make_stage, host_config_from_environment("credit", "headrace.episodes"))
 

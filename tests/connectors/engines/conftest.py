@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from headrace.connectors.engines.transformers import TransformersEngine, TransformersEngineConfig
-from headrace.infra.models import tiny_llama
+from headrace.connectors.engines.transformers.engine import (
+    TransformersEngine,
+    TransformersEngineConfig,
+)
+from headrace.infra.embedded.models import tiny_llama
 
 OpenEngine = Callable[..., AbstractAsyncContextManager[TransformersEngine]]
 

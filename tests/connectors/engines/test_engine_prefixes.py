@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from headrace.connectors.engines.prefixes import PrefixCache, TokenIds, shared_length
+from headrace.connectors.engines.transformers.prefixes import PrefixCache, TokenIds, shared_length
 
 
 def ids(*parts: range) -> TokenIds:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.connectors.engines.base import SamplingParameters
-from headrace.connectors.engines.sampling import restrict, sample, uniform
+from headrace.connectors.engines.transformers.sampling import restrict, sample, uniform
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -torch.inf])
 

@@ -19,8 +19,8 @@ from headrace.connectors.engines import (
     SamplingParameters,
     UnknownVersion,
 )
-from headrace.connectors.engines.transformers import TransformersEngine
-from headrace.connectors.engines.weights import load_model, read_weights
+from headrace.connectors.engines.transformers.engine import TransformersEngine
+from headrace.connectors.engines.transformers.weights import load_model, read_weights
 
 PROMPT = tuple(range(10, 60))
 CPU = torch.device("cpu")

@@ -19,10 +19,13 @@ from headrace.connectors.engines import (
     PromptTooLong,
     SamplingParameters,
 )
-from headrace.connectors.engines.sampling import sample, uniform
-from headrace.connectors.engines.scheduler import Scheduler
-from headrace.connectors.engines.transformers import TransformersEngine, TransformersEngineConfig
-from headrace.connectors.engines.weights import LanguageModel
+from headrace.connectors.engines.transformers.engine import (
+    TransformersEngine,
+    TransformersEngineConfig,
+)
+from headrace.connectors.engines.transformers.sampling import sample, uniform
+from headrace.connectors.engines.transformers.scheduler import Scheduler
+from headrace.connectors.engines.transformers.weights import LanguageModel
 
 SYSTEM = "Answer with one calculator call, and nothing else at all."
 

@@ -24,8 +24,8 @@ from headrace.connectors.engines import (
     UnknownVersion,
 )
 from headrace.connectors.gateway import GatewayConfig, GatewayState, create_app
-from headrace.connectors.gateway.sampled import SampledChat
-from headrace.connectors.gateway.serving import PolicyServing
+from headrace.connectors.gateway.backends.sampled import SampledChat
+from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import Backend
 from headrace.schemas import PolicyRecord, PolicyVersion, Span, Traffic
 

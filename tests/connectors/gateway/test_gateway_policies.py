@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.connectors.gateway.policies import PolicyBook, split_model
+from headrace.connectors.gateway.policy.versions import PolicyBook, split_model
 from headrace.schemas import PolicyRecord, PolicyVersion, Traffic
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.connectors.gateway.chat_request import ChatRequest, parse_chat_request
+from headrace.connectors.gateway.dialects.chat_request import ChatRequest, parse_chat_request
 from headrace.connectors.gateway.errors import BadRequest
 
 if TYPE_CHECKING:

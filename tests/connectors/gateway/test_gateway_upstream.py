@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamConfig
+from headrace.connectors.gateway.backends.forwarded import ForwardedChat, read_answer
 from headrace.connectors.gateway.calls import Asked
 from headrace.connectors.gateway.correlation import Correlation
-from headrace.connectors.gateway.forwarded import ForwardedChat, read_answer
 
 if TYPE_CHECKING:
     from tests.connectors.gateway.conftest import Harness

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.kafka import KafkaConfig, Tailer
+from headrace.connectors.kafka import KafkaConfig, Registry, Tailer
 from headrace.connectors.sdk import SdkConfig, Telemetry
 from headrace.connectors.sdk.sealing import TOPIC
 from headrace.infra.embedded import Stack
-from headrace.schemas import Codec, Registry, Span, new_span_id, new_ulid, partition_of
+from headrace.schemas import Codec, Span, new_span_id, new_ulid, partition_of
 from tests.shared_log import readable
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

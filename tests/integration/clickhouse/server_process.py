@@ -56,7 +56,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def command(self, port: int | None = None) -> list[str]:
-        module = [sys.executable, "-m", "headrace.connectors.clickhouse.server"]
+        module = [sys.executable, "-m", "headrace.infra.embedded.clickhouse"]
         return [*module, "--path", str(self.path), "--port", str(port or self.port), *self.options]
 
     def start(self) -> Server:

@@ -18,7 +18,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.clickhouse.server import native
+from headrace.infra.embedded.clickhouse import native
 from tests.integration.clickhouse.server_process import Server, wait_for
 
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.heartbeat import write_heartbeat
+from headrace.connectors.worker.heartbeat import write_heartbeat
 
 HEARTBEAT_SECONDS = 1.0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from headrace.connectors.kafka import DeadLetters, Partition
-from headrace.schemas import Codec, Offset, PolicyVersion, Registry
+from headrace.connectors.kafka import DeadLetters, Partition, Registry
+from headrace.schemas import Codec, Offset, PolicyVersion
 from headrace.trainer import checkpoint
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decode import Decoder

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from headrace.connectors.clickhouse.client import ClickHouse
 from headrace.connectors.clickhouse.errors import MigrationError
-from headrace.connectors.clickhouse.server.statement import tokens
+from headrace.connectors.clickhouse.sql import tokens
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Inference engines behind the gateway: the contract, and one module for each engine.
 
-`headrace.connectors.engines.transformers` is the built-in one; it alone imports torch.
+`headrace.connectors.engines.transformers.engine` is the built-in one; it alone imports torch.
 """
 
 from headrace.connectors.engines.base import (

@@ -6,13 +6,13 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from headrace.connectors.gateway.access import RequireKey
-from headrace.connectors.gateway.answers import on_api_error, on_bug, on_http_error
-from headrace.connectors.gateway.chat import chat_completions
 from headrace.connectors.gateway.correlation import PREFIXES
+from headrace.connectors.gateway.dialects.answers import on_api_error, on_bug, on_http_error
+from headrace.connectors.gateway.dialects.chat import chat_completions
+from headrace.connectors.gateway.dialects.models import get_model, list_models
 from headrace.connectors.gateway.errors import ApiError
 from headrace.connectors.gateway.health import healthz, metrics
 from headrace.connectors.gateway.metrics import Measured
-from headrace.connectors.gateway.models import get_model, list_models
 from headrace.connectors.gateway.state import GatewayState
 
 

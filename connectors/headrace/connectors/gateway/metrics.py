@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.connectors.gateway.calls import Completion
-from headrace.connectors.gateway.serving import PolicyServing
+from headrace.connectors.gateway.policy.serving import PolicyServing
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)

@@ -13,12 +13,12 @@ import uvicorn
 from headrace.connectors.engines import Engine
 from headrace.connectors.engines.upstream import Upstream, UpstreamConfig
 from headrace.connectors.gateway.app import create_app
+from headrace.connectors.gateway.backends.forwarded import ForwardedChat
+from headrace.connectors.gateway.backends.sampled import SampledChat
 from headrace.connectors.gateway.config import GatewayConfig
 from headrace.connectors.gateway.errors import ConfigurationError
-from headrace.connectors.gateway.forwarded import ForwardedChat
-from headrace.connectors.gateway.policy_log import TOPIC, PolicyLog
-from headrace.connectors.gateway.sampled import SampledChat
-from headrace.connectors.gateway.serving import PolicyServing
+from headrace.connectors.gateway.policy.log import TOPIC, PolicyLog
+from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
 from headrace.connectors.kafka import KafkaConfig
 from headrace.connectors.sdk import SdkConfig, Telemetry
@@ -139,7 +139,7 @@ def _end_on_bug(following: "asyncio.Task[None]") -> None:
 
 def _engine(config: GatewayConfig) -> Engine:
     # Imported here: torch takes seconds, and a gateway of an upstream alone does without.
-    from headrace.connectors.engines.transformers import (
+    from headrace.connectors.engines.transformers.engine import (
         TransformersEngine,
         TransformersEngineConfig,
     )

@@ -9,8 +9,8 @@ from headrace.connectors.gateway.calls import Asked, Completion
 from headrace.connectors.gateway.config import GatewayConfig
 from headrace.connectors.gateway.errors import ModelNotFound, NotDurable
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
-from headrace.connectors.gateway.policies import split_model
-from headrace.connectors.gateway.serving import PolicyServing
+from headrace.connectors.gateway.policy.serving import PolicyServing
+from headrace.connectors.gateway.policy.versions import split_model
 from headrace.schemas import Span
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,13 @@ from headrace.connectors.kafka.config import (
     producer_settings,
 )
 from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetters, letter_of
-from headrace.connectors.kafka.errors import KafkaClientError, KafkaUnavailable, TopicMissing
+from headrace.connectors.kafka.errors import (
+    ClientFailed,
+    KafkaClientError,
+    KafkaUnavailable,
+    TopicMismatch,
+    TopicMissing,
+)
 from headrace.connectors.kafka.halts import (
     HALTED,
     HALTS,
@@ -23,15 +29,18 @@ from headrace.connectors.kafka.halts import (
     lost_range,
 )
 from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, subject_of
 from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.writer import Outgoing, Writer
 
 __all__ = [
+    "COMPATIBILITY",
     "HALTED",
     "HALTS",
     "LOG_LOST",
     "POISON",
     "RESUMED",
+    "ClientFailed",
     "DeadLetter",
     "DeadLetters",
     "HaltLog",
@@ -41,7 +50,9 @@ __all__ = [
     "Offsets",
     "Outgoing",
     "Partition",
+    "Registry",
     "Tailer",
+    "TopicMismatch",
     "TopicMissing",
     "Writer",
     "accepts",
@@ -51,4 +62,5 @@ __all__ = [
     "lost_range",
     "partitions_of",
     "producer_settings",
+    "subject_of",
 ]

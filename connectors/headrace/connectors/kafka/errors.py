@@ -2,7 +2,9 @@
 
 KafkaClientError
 ├── KafkaUnavailable   no broker answered, or a record was not acknowledged in time: try again
-└── TopicMissing       the topic does not exist on the cluster
+├── TopicMissing       the topic does not exist on the cluster
+├── TopicMismatch      a topic exists with other properties than asked
+└── ClientFailed       the client cannot go on: a setting, a right, or a bug
 """
 
 
@@ -16,3 +18,11 @@ class KafkaUnavailable(KafkaClientError):
 
 class TopicMissing(KafkaClientError):
     """The cluster has no such topic."""
+
+
+class TopicMismatch(KafkaClientError):
+    """A topic exists with other properties than the ones asked for."""
+
+
+class ClientFailed(KafkaClientError):
+    """The brokers refused for good; trying again does not help."""

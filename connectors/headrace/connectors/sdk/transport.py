@@ -9,12 +9,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from headrace.connectors.kafka import (
     KafkaClientError,
     KafkaConfig,
+    Registry,
     partitions_of,
     producer_settings,
 )
 from headrace.connectors.sdk.config import SdkConfig
 from headrace.connectors.sdk.sealing import TOPIC
-from headrace.schemas import Registry, SchemaError
+from headrace.schemas import SchemaError
 
 logger = logging.getLogger(__name__)
 

@@ -32,15 +32,18 @@ def main() -> None:
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     if asked in lacking:
         _fail_for_lack(asked, lacking[asked])
+    from headrace.connectors.kafka import KafkaClientError
+    from headrace.connectors.runner import RunnerError, RunnerMisconfigured
+    from headrace.connectors.tasks import TasksError
     from headrace.infra.errors import InfraError, SettingsError
 
     try:
         app()
     except ModuleNotFoundError as error:
         _fail_for_lack(asked, str(error.name))
-    except SettingsError as error:
+    except (SettingsError, RunnerMisconfigured, TasksError) as error:
         fail(str(error), WRONG_USE)
-    except InfraError as error:
+    except (InfraError, KafkaClientError, RunnerError) as error:
         fail(str(error), NOT_RUNNING)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

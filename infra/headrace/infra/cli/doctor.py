@@ -20,7 +20,7 @@ from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.embedded import jvm
 from headrace.infra.embedded.artifacts import DOWNLOAD_MEGABYTES, cache_dir, missing
 from headrace.infra.errors import PortInUse
-from headrace.infra.running import check_ports
+from headrace.infra.launch.running import check_ports
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import read_status
 

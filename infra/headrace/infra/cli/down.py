@@ -5,8 +5,8 @@ from typing import Annotated
 
 from rich.console import Console
 
-from headrace.infra import background
 from headrace.infra.cli.app import SETTINGS, app
+from headrace.infra.launch import background
 from headrace.infra.settings import load
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from headrace.connectors.kafka import LOG_LOST
 from headrace.infra.cli.app import NO, SETTINGS, app
-from headrace.infra.halted import halted_partitions
-from headrace.infra.halted import resume as let_go_on
+from headrace.infra.launch.halted import halted_partitions
+from headrace.infra.launch.halted import resume as let_go_on
 from headrace.infra.settings import load
 from headrace.schemas import Halt
 

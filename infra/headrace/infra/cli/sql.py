@@ -14,7 +14,7 @@ from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app, fail
-from headrace.infra.parts import clickhouse_config
+from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.settings import load
 
 

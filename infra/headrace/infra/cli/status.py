@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headrace.connectors.heartbeat import read_heartbeat
+from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app
 from headrace.infra.errors import LogUnavailable
-from headrace.infra.halted import halted_partitions
-from headrace.infra.parts import heartbeat_file
-from headrace.infra.report import STYLES
+from headrace.infra.launch.halted import halted_partitions
+from headrace.infra.launch.parts import heartbeat_file
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import State, read_status
+from headrace.infra.terminal.report import STYLES
 
 _READY = State.READY.value
 

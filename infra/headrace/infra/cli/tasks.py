@@ -13,12 +13,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from headrace.connectors.tasks import Pace, TaskItem, read_items, told
 from headrace.infra.cli.app import INTERRUPTED, SETTINGS, WRONG_USE, app, fail
-from headrace.infra.feed import FOLLOW, Asked, Training, evaluate, opened, planned
-from headrace.infra.live import LiveLine
-from headrace.infra.log_lines import show_logs
+from headrace.infra.launch.runners import source_config
 from headrace.infra.settings import load
-from headrace.infra.tasks import Pace, TaskItem, read_items, source_config, told
+from headrace.infra.terminal.feed import FOLLOW, Asked, Training, evaluate, opened, planned
+from headrace.infra.terminal.live import LiveLine
+from headrace.infra.terminal.log_lines import show_logs
 
 TRAIN_DEADLINE_S = 600.0
 

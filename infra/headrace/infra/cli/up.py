@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.infra import background
 from headrace.infra.cli.app import SETTINGS, app
 from headrace.infra.errors import AlreadyRunning
-from headrace.infra.running import check_ports, fetch, running
+from headrace.infra.launch import background
+from headrace.infra.launch.running import check_ports, fetch, running
 from headrace.infra.settings import load
 from headrace.infra.supervise import State, Status, read_status
 

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from headrace.connectors.runner import AgentUnusable, Runner, check_agent
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
-from headrace.infra.live import LiveLine
-from headrace.infra.log_lines import show_logs
-from headrace.infra.runner import AgentUnusable, Runner, check_agent
+from headrace.infra.launch.runners import runner_config
 from headrace.infra.settings import load
-from headrace.infra.work import runner_config
+from headrace.infra.terminal.live import LiveLine
+from headrace.infra.terminal.log_lines import show_logs
 
 
 @app.command()

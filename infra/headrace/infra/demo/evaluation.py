@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.tasks import TaskSource
 from headrace.infra.demo import queries
 from headrace.infra.demo.paired import PairedTest, paired
 from headrace.infra.demo.workplace import POLICY
 from headrace.infra.errors import InfraError
-from headrace.infra.tasks import TaskSource
 
 TEST_SECONDS = 420.0
 POLL_SECONDS = 1.0

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.status import Status
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
-from headrace.connectors.heartbeat import read_heartbeat
-from headrace.connectors.kafka import KafkaConfig, Tailer
+from headrace.connectors.kafka import KafkaConfig, Registry, Tailer
+from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.demo import queries
 from headrace.infra.demo.workplace import POLICY
 from headrace.infra.errors import InfraError
 from headrace.infra.settings import Settings
-from headrace.schemas import Codec, PolicyRecord, PolicyVersion, Registry, from_avro
+from headrace.schemas import Codec, PolicyRecord, PolicyVersion, from_avro
 
 READ_SECONDS = 0.5
 STALL_SECONDS = 600.0

@@ -11,7 +11,7 @@ from headrace.infra.demo import queries
 from headrace.infra.demo.evaluation import HeldOut
 from headrace.infra.demo.plot import draw
 from headrace.infra.demo.workplace import POLICY
-from headrace.infra.parts import clickhouse_config
+from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.settings import Settings
 
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from rich.console import Console
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra import background
+from headrace.connectors.tasks import TaskSource
 from headrace.infra.demo import report
 from headrace.infra.demo.evaluation import evaluate
 from headrace.infra.demo.follow import follow_versions
 from headrace.infra.demo.workplace import prepare
 from headrace.infra.errors import SetupError
-from headrace.infra.parts import clickhouse_config
-from headrace.infra.running import check_ports, fetch
+from headrace.infra.launch import background
+from headrace.infra.launch.parts import clickhouse_config
+from headrace.infra.launch.runners import source_config, work_process
+from headrace.infra.launch.running import check_ports, fetch
 from headrace.infra.settings import Settings
-from headrace.infra.tasks import TaskSource, source_config
-from headrace.infra.work import work_process
 
 AGENT = "examples.calculator.agent:run"
 SIGNIFICANCE = 0.01

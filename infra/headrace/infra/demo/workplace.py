@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.infra import background
 from headrace.infra.errors import SettingsError
+from headrace.infra.launch import background
 from headrace.infra.settings import Settings, load
 
 MARKER = "demo.toml"

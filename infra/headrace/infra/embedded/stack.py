@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from headrace.infra import topics
-from headrace.infra.embedded import clickhouse, kafka, registry
+from headrace.connectors.kafka import topics
+from headrace.infra.embedded import kafka, registry
 from headrace.infra.embedded.artifacts import Progress
-from headrace.infra.embedded.clickhouse import ClickHouseServerConfig
+from headrace.infra.embedded.clickhouse import part as clickhouse
+from headrace.infra.embedded.clickhouse.part import ClickHouseServerConfig
 from headrace.infra.embedded.kafka import KafkaConfig
 from headrace.infra.embedded.ports import free_port
 from headrace.infra.embedded.registry import RegistryConfig

@@ -18,8 +18,9 @@ from headrace.schemas import (
     unframe,
 )
 from headrace.streams.assemble.columns import LoggedBatch
-from headrace.streams.host import FORWARDED_HEADER, LogRecord
+from headrace.streams.host.app import FORWARDED_HEADER
 from headrace.streams.sinks import Patience
+from headrace.streams.stage import LogRecord
 
 logger = logging.getLogger(__name__)
 

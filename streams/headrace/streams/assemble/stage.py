@@ -15,10 +15,11 @@ from headrace.connectors.kafka import (
     DeadLetters,
     KafkaConfig,
     Outgoing,
+    Registry,
     Writer,
     partitions_of,
 )
-from headrace.schemas import Codec, Registry
+from headrace.schemas import Codec
 from headrace.streams.assemble.build import Built, build
 from headrace.streams.assemble.columns import SPANS_SCHEMA, as_spans, spans_of
 from headrace.streams.assemble.config import AssembleConfig
@@ -27,8 +28,8 @@ from headrace.streams.assemble.intake import Reader
 from headrace.streams.assemble.keys import key_of, keys_of, parts_of
 from headrace.streams.assemble.outbox import EPISODES, outgoing
 from headrace.streams.errors import StoreInconsistent, StreamsSettingsError
-from headrace.streams.host import LogRecord, Stage
 from headrace.streams.sinks import Log, Patience, Tables, insert
+from headrace.streams.stage import LogRecord, Stage
 
 NAME, SPANS = "assemble", "headrace.spans"
 _KEYS_PER_QUERY = 500  # they travel in the query's URL

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from headrace.streams.credit.baseline import Baseline, baseline
 from headrace.streams.credit.call import CallMethod, call_method
-from headrace.streams.credit.group import Baseline, baseline
 from headrace.streams.credit.token import TokenMethod, token_method
 
 VERSION = 1

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, letter_of
+from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, Registry, letter_of
 from headrace.schemas import (
     Codec,
     EpisodeBatch,
     MalformedRecord,
-    Registry,
     SchemaError,
     UnknownSchemaId,
     from_avro,
@@ -21,9 +20,9 @@ from headrace.streams.credit.config import CreditConfig, config_from_environment
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
 from headrace.streams.credit.store import GroupStore
-from headrace.streams.host import LogRecord
 from headrace.streams.reward import load_rule
 from headrace.streams.sinks import Patience
+from headrace.streams.stage import LogRecord
 
 NAME = "credit"
 TOPIC = "headrace.episodes"

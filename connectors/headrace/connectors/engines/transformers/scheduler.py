@@ -1,0 +1,384 @@
+"""The thread that owns the model: one decode step after another, changes in between."""
+
+import logging
+import math
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from time import monotonic
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from headrace.connectors.engines.base import EngineStats, Generation
+from headrace.connectors.engines.errors import EngineClosed, EngineError, GenerationFailed
+from headrace.connectors.engines.transformers.batch import Batch, Row, merge
+from headrace.connectors.engines.transformers.memory import causal_mask
+from headrace.connectors.engines.transformers.prefill import Prefill
+from headrace.connectors.engines.transformers.sampling import sample, uniform
+from headrace.connectors.engines.transformers.text import Text
+from headrace.connectors.engines.transformers.versions import VersionJob, Versions
+from headrace.connectors.engines.transformers.weights import Weights, read_weights
+
+logger = logging.getLogger(__name__)
+
+# What other threads send: a request, a wish for a version, or a call to look again.
+Message = Row | VersionJob | None
+Answer = TypeVar("Answer")
+
+
+class Scheduler:
+    """Dynamic batching over the versions in memory.
+
+    Each turn of the loop: take what has arrived, serve at most one change of version, drop
+    cancelled rows, prefill what fits, then one decode step for each version that has rows.
+    Requests join and leave between steps.
+    """
+
+    def __init__(
+        self,
+        versions: Versions,
+        text: Text,
+        *,
+        max_batch: int,
+        shared_tokens: int,
+        window_seconds: float,
+        threads: int | None,
+    ) -> None:
+        self.versions = versions
+        self._text = text
+        self._max_batch = max_batch
+        self._window_seconds = window_seconds
+        self._prefill = Prefill(shared_tokens)
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._waiting: deque[Row] = deque()
+        self._jobs: deque[VersionJob] = deque()
+        self._batches: dict[int, Batch] = {}
+        self._answers: list[tuple[Row, Generation]] = []
+        self._is_blocked = False
+        self._is_closing = False
+        self._lock = Lock()
+        self._has_ended = False
+        self._failure: BaseException | None = None
+        self._requests = self._failures = self._tokens = self._prompt_tokens = self._swaps = 0
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="headrace-weights")
+        self._thread = Thread(
+            target=self._run, args=(threads,), name="headrace-engine", daemon=True
+        )
+        self._thread.start()
+
+    # Called by any thread.
+
+    def submit(self, message: Row | VersionJob) -> None:
+        """Hand in a request or a wish for a version; its future is resolved in any case."""
+        with self._lock:
+            if not self._has_ended:
+                self._inbox.put(message)
+                return
+        future: Future[Any] = message.future
+        _fail(future, self._closed_error())
+
+    def stats(self) -> EngineStats:
+        running = sum(len(batch) for batch in list(self._batches.values()))
+        return EngineStats(
+            running=running,
+            waiting=len(self._waiting) + self._inbox.qsize(),
+            requests_total=self._requests,
+            failures_total=self._failures,
+            tokens_total=self._tokens,
+            prompt_tokens_total=self._prompt_tokens,
+            shared_prompt_tokens_total=max(0, self._prompt_tokens - self._prefill.computed_tokens),
+            swaps_total=self._swaps,
+        )
+
+    def close(self) -> None:
+        """Stop the thread after its step, and fail what it still has. Blocks."""
+        self._is_closing = True
+        self._inbox.put(None)
+        self._thread.join()
+        self._loader.shutdown()
+
+    # Called by the engine's thread alone.
+
+    def _run(self, threads: int | None) -> None:
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            with torch.inference_mode():
+                progress = False
+                while not self._is_closing:
+                    self._take_messages(block=not progress)
+                    progress = self._turn()
+        except BaseException as error:
+            # A fault of this loop itself: nothing may wait for a thread that is gone.
+            logger.exception("the engine's thread failed; the engine is closed")
+            self._failure = error
+        finally:
+            with self._lock:
+                self._has_ended = True
+            self._fail_everything()
+
+    def _turn(self) -> bool:
+        """One turn of the loop; whether there was anything to do."""
+        progress = self._serve_job()
+        self._drop_cancelled()
+        progress |= self._admit()
+        for version, batch in list(self._batches.items()):
+            progress = True
+            self._decode(version, batch)
+        return progress
+
+    def _take_messages(self, *, block: bool) -> None:
+        if block:
+            self._sort_in(self._inbox.get())
+            # Requests of one round come one after another: prefill them together.
+            deadline = monotonic() + self._window_seconds
+            while 0 < len(self._waiting) < self._max_batch and not self._is_closing:
+                try:
+                    self._sort_in(self._inbox.get(timeout=max(0.0, deadline - monotonic())))
+                except Empty:
+                    break
+        while True:
+            try:
+                self._sort_in(self._inbox.get_nowait())
+            except Empty:
+                return
+
+    def _sort_in(self, message: Message) -> None:
+        if isinstance(message, Row):
+            self._requests += 1
+            self._waiting.append(message)
+        elif message is not None:
+            self._jobs.append(message)
+
+    # Versions
+
+    def _serve_job(self) -> bool:
+        """Serve the oldest wish for a version if its weights are read and there is a place."""
+        self._is_blocked = False
+        if not self._jobs:
+            return False
+        job = self._jobs[0]
+        if not self.versions.has(job.version, job.directory):
+            if job.weights is None:
+                job.weights = self._loader.submit(read_weights, job.directory)
+                job.weights.add_done_callback(lambda _: self._inbox.put(None))
+            if not job.weights.done():
+                return False
+            if not self.versions.can_place(job.version, self._batches):
+                self._is_blocked = True
+                return False
+        self._jobs.popleft()
+        try:
+            if job.weights is not None:
+                self._place(job, job.weights.result())
+        except Exception as error:
+            logger.warning("version %d was not loaded: %s", job.version, error)
+            self._refuse(job, error)
+            return True
+        if job.activate:
+            self._activate(job.version)
+        _resolve(job.future, None)
+        return True
+
+    def _place(self, job: VersionJob, weights: Weights) -> None:
+        evicted = self.versions.place(job.version, job.directory, weights, self._batches)
+        self._prefill.prefixes.forget(job.version)
+        if evicted is not None:
+            self._prefill.prefixes.forget(evicted)
+        logger.info("version %d is in memory, %s left", job.version, evicted)
+
+    def _refuse(self, job: VersionJob, error: Exception) -> None:
+        _fail(job.future, error)
+        if not job.activate:
+            # It was wanted by requests that pin the version.
+            self._fail_rows([r for r in self._waiting if r.request.version == job.version], error)
+            self._waiting = deque(r for r in self._waiting if not r.future.done())
+
+    def _activate(self, version: int) -> None:
+        old = self.versions.current
+        if version == old:
+            return
+        self.versions.current = version
+        self._swaps += 1
+        batch = self._batches.pop(old, None)
+        if batch is None:
+            return
+        pinned = [i for i, row in enumerate(batch.rows) if row.request.version is not None]
+        free = [i for i, row in enumerate(batch.rows) if row.request.version is None]
+        if pinned:
+            self._batches[old] = batch.select(pinned) if free else batch
+        if free:
+            self._join(version, batch.select(free) if pinned else batch)
+
+    def _version_for(self, row: Row) -> int | None:
+        """The version to prefill a waiting row with; None if it has to wait for one."""
+        current, pinned = self.versions.current, row.request.version
+        if pinned is None or pinned == current:
+            return current
+        if pinned not in self.versions.held:
+            if not any(job.version == pinned for job in self._jobs):
+                directory = self.versions.directories[pinned]
+                self._jobs.append(VersionJob(pinned, directory, activate=False, future=Future()))
+            return None
+        # A version that waits for a place gets it when the old one's rows are done: no new ones.
+        return None if self._is_blocked else pinned
+
+    # Requests
+
+    def _admit(self) -> bool:
+        room = self._max_batch - sum(len(batch) for batch in self._batches.values())
+        chosen: dict[int, list[Row]] = {}
+        wished = len(self._jobs)
+        later: deque[Row] = deque()
+        while self._waiting and room > 0:
+            row = self._waiting.popleft()
+            if row.is_cancelled:
+                continue
+            version = self._version_for(row)
+            if version is None:
+                later.append(row)
+            else:
+                chosen.setdefault(version, []).append(row)
+                room -= 1
+        self._waiting.extendleft(reversed(later))
+        for version, rows in chosen.items():
+            self._start(version, rows)
+        return bool(chosen) or len(self._jobs) > wished
+
+    def _start(self, version: int, rows: list[Row]) -> None:
+        try:
+            for batch, logits in self._prefill.run(self.versions.model(version), version, rows):
+                self._prompt_tokens += sum(len(row.request.prompt_ids) for row in batch.rows)
+                rest = self._accept(version, batch, logits)
+                if len(rest):
+                    self._join(version, rest)
+                self._send_answers()
+        except Exception as error:
+            logger.exception("prefill of %d requests failed", len(rows))
+            running = {id(row) for batch in self._batches.values() for row in batch.rows}
+            self._fail_rows([row for row in rows if id(row) not in running], error)
+
+    def _join(self, version: int, batch: Batch) -> None:
+        running = self._batches.get(version)
+        self._batches[version] = batch if running is None else merge(running, batch)
+
+    def _decode(self, version: int, batch: Batch) -> None:
+        try:
+            batch.reserve()
+            new = torch.ones(len(batch), 1, dtype=torch.bool, device=batch.seen.device)
+            logits = self.versions.model(version).forward(
+                batch.next_tokens(),
+                batch.next_positions(),
+                causal_mask(batch.seen, new),
+                batch.memory,
+            )
+            batch.commit()
+            rest = self._accept(version, batch, logits)
+        except Exception as error:
+            logger.exception("a decode step of %d requests failed", len(batch))
+            del self._batches[version]
+            self._fail_rows(batch.rows, error)
+            return
+        self._keep(version, rest)
+        self._send_answers()
+
+    def _accept(self, version: int, batch: Batch, logits: Tensor) -> Batch:
+        """Sample a token for each row and answer the rows that end; the others."""
+        sampling = [row.request.sampling for row in batch.rows]
+        uniforms = [uniform(row.seed, len(row.token_ids)) for row in batch.rows]
+        tokens, logprobs = sample(logits, sampling, uniforms)
+        going = []
+        for i, row in enumerate(batch.rows):
+            if not math.isfinite(logprobs[i]):
+                self._fail_rows([row], ArithmeticError(f"logits of version {version} not finite"))
+                continue
+            row.accept(tokens[i], logprobs[i], version)
+            self._tokens += 1
+            if not self._finish(row):
+                going.append(i)
+        return batch if len(going) == len(batch) else batch.select(going)
+
+    def _finish(self, row: Row) -> bool:
+        ending = self._text.ending(row.token_ids, row.request.sampling)
+        if ending is None:
+            return False
+        generation = Generation(
+            token_ids=tuple(row.token_ids),
+            logprobs=tuple(row.logprobs),
+            versions=tuple(row.versions),
+            text=ending.text,
+            finish_reason=ending.finish_reason,
+            stop=ending.stop,
+            stop_token_included=ending.stop_token_included,
+        )
+        self._answers.append((row, generation))
+        return True
+
+    def _send_answers(self) -> None:
+        # After the rows have left their batch, so that stats() is right for whoever gets them.
+        for row, generation in self._answers:
+            _resolve(row.future, generation)
+        self._answers.clear()
+
+    def _drop_cancelled(self) -> None:
+        for version, batch in list(self._batches.items()):
+            going = [i for i, row in enumerate(batch.rows) if not row.is_cancelled]
+            if len(going) < len(batch):
+                self._keep(version, batch.select(going))
+
+    def _keep(self, version: int, batch: Batch) -> None:
+        if len(batch):
+            self._batches[version] = batch
+        else:
+            del self._batches[version]
+
+    # Failures
+
+    def _fail_rows(self, rows: list[Row], cause: BaseException) -> None:
+        for row in rows:
+            if isinstance(cause, EngineError):
+                error: EngineError = cause
+            else:
+                error = GenerationFailed(f"The model failed on this request: {cause!r}")
+                error.__cause__ = cause
+            if _fail(row.future, error):
+                self._failures += 1
+
+    def _fail_everything(self) -> None:
+        """Answer whatever is left: the thread is ending, and nothing more comes in."""
+        self._send_answers()
+        self._take_messages(block=False)
+        closed = self._closed_error()
+        rows = [*self._waiting, *(r for batch in self._batches.values() for r in batch.rows)]
+        self._fail_rows(rows, closed)
+        for job in self._jobs:
+            _fail(job.future, closed)
+        self._waiting.clear()
+        self._jobs.clear()
+        self._batches.clear()
+
+    def _closed_error(self) -> EngineClosed:
+        reason = f": it failed with {self._failure!r}" if self._failure else ""
+        error = EngineClosed(f"The engine is closed{reason}. Start a new one.")
+        error.__cause__ = self._failure
+        return error
+
+
+def _resolve(future: Future[Answer], answer: Answer) -> None:
+    if _is_wanted(future):
+        future.set_result(answer)
+
+
+def _fail(future: Future[Answer], error: BaseException) -> bool:
+    if not _is_wanted(future):
+        return False
+    future.set_exception(error)
+    return True
+
+
+def _is_wanted(future: Future[Answer]) -> bool:
+    # The caller may cancel at any moment before this, and not after.
+    return not future.done() and future.set_running_or_notify_cancel()

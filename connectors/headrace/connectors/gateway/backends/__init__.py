@@ -1,0 +1,1 @@
+"""What answers a call: our own engine, or an upstream that only telemetry is kept of."""

@@ -1,0 +1,150 @@
+"""The topics, as data, and their creation."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from confluent_kafka import KafkaError, KafkaException
+
+# Public names, but not in an __all__.
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+)
+
+from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMismatch
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PARTITIONS = 8
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+_TIMEOUT_S = 30.0
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class TopicSpec:
+    """One topic: how it is cut, cleaned and keyed."""
+
+    name: str
+    partitions: int | None = None
+    """A fixed count, or None for the count of the setting."""
+    cleanup: Literal["delete", "compact"] = "delete"
+    key: str
+    """What decides a record's partition."""
+
+    def count(self, partitions: int) -> int:
+        """Return its number of partitions where the setting says `partitions`."""
+        return partitions if self.partitions is None else self.partitions
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The topic's own settings on the broker."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        }
+
+
+STREAMS = (
+    TopicSpec(name="headrace.tasks", key="rollout_id"),
+    TopicSpec(name="headrace.spans", key="rollout_id"),
+    TopicSpec(name="headrace.episodes", key="group_id"),
+    TopicSpec(name="headrace.samples", key="group_id"),
+    TopicSpec(name="headrace.credits", key="group_id"),
+    TopicSpec(
+        name="headrace.policies",
+        partitions=1,
+        cleanup="compact",
+        key="{policy}/version/{n} or {policy}/traffic",
+    ),
+    TopicSpec(name="headrace.outcomes", key="sample_id"),
+    TopicSpec(
+        name="headrace.halts",
+        partitions=1,
+        cleanup="compact",
+        key="{group}/{topic}/{partition}/{offset}",
+    ),
+)
+"""What the parts write and read."""
+
+DEAD_LETTERS = tuple(
+    TopicSpec(name=f"{stream.name}.dlq", partitions=1, key="source topic/partition/offset")
+    for stream in STREAMS
+)
+"""One dead-letter topic for each stream."""
+
+TOPICS = STREAMS + DEAD_LETTERS
+
+
+def create_topics(bootstrap: str, partitions: int = DEFAULT_PARTITIONS) -> None:
+    """Create the topics that are missing and check the ones that are there.
+
+    The replication factor is the cluster's default. Safe to call again and from several
+    processes at once.
+
+    Raises:
+        TopicMismatch: a topic exists with another partition count or other settings.
+        KafkaUnavailable: the cluster refused or did not answer.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    try:
+        existing = admin.list_topics(timeout=_TIMEOUT_S).topics
+        wanted = [spec for spec in TOPICS if spec.name not in existing]
+        _create(admin, wanted, partitions)
+        found = admin.list_topics(timeout=_TIMEOUT_S).topics
+        for spec in TOPICS:
+            if spec.name in existing:
+                _check_count(spec, len(found[spec.name].partitions), partitions, bootstrap)
+        _check_settings(admin, [spec for spec in TOPICS if spec.name in existing], bootstrap)
+    except KafkaException as error:
+        raise KafkaUnavailable(
+            f"cannot create the topics on {bootstrap}: {error.args[0]}; check that the broker "
+            "runs and that this user may create topics"
+        ) from error
+
+
+def _create(admin: AdminClient, specs: list[TopicSpec], partitions: int) -> None:
+    if not specs:
+        return
+    new = [
+        NewTopic(spec.name, num_partitions=spec.count(partitions), config=spec.config)
+        for spec in specs
+    ]
+    for name, future in admin.create_topics(new, operation_timeout=_TIMEOUT_S).items():
+        try:
+            future.result()
+            logger.info("created topic %s", name)
+        except KafkaException as error:
+            # Somebody else creates them at the same moment.
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+
+def _check_count(spec: TopicSpec, found: int, partitions: int, bootstrap: str) -> None:
+    if found != spec.count(partitions):
+        raise TopicMismatch(
+            f"topic {spec.name} on {bootstrap} has {found} partitions, the setting asks for "
+            f"{spec.count(partitions)}: set kafka.partitions to the count the topics were made "
+            "with (the partition of a rollout may not change), or use another cluster"
+        )
+
+
+def _check_settings(admin: AdminClient, specs: list[TopicSpec], bootstrap: str) -> None:
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, spec.name) for spec in specs]
+    by_name = {spec.name: spec for spec in specs}
+    if not resources:
+        return
+    for resource, future in admin.describe_configs(resources).items():
+        entries: dict[str, Any] = future.result()
+        for key, wanted in by_name[resource.name].config.items():
+            found = entries[key].value
+            enough = key == "max.message.bytes" and int(found) >= int(wanted)
+            if found != wanted and not enough:
+                raise TopicMismatch(
+                    f"topic {resource.name} on {bootstrap} has {key}={found}, headrace needs "
+                    f"{key}={wanted}: alter the topic's configuration"
+                )

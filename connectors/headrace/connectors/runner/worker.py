@@ -1,0 +1,60 @@
+"""A worker process: runs jobs in threads and says what came of them."""
+
+import os
+import signal
+import threading
+import traceback
+from multiprocessing.connection import Connection
+
+from headrace.connectors.runner.agent import call_agent, import_from_here
+from headrace.connectors.runner.jobs import Done, Failure, Job
+from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
+
+_FLUSH_S = 10.0
+
+
+def main(connection: Connection, config: SdkConfig) -> None:
+    """Run jobs that come over the connection until it says None or its other end is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group
+    import_from_here()
+    # Started by the first span that a tool records itself: most agents record none.
+    telemetry = Telemetry(config, lazy=True)
+    sending = threading.Lock()
+
+    def run(job: Job) -> None:
+        done = _run(job, telemetry)
+        with sending:
+            connection.send(done)
+
+    while True:
+        try:
+            job: Job | None = connection.recv()
+        except EOFError:  # the runner is gone
+            job = None
+        if job is None:
+            telemetry.close()
+            os._exit(0)  # an agent that hangs must not keep the process
+        threading.Thread(target=run, args=(job,), daemon=True).start()
+
+
+def _run(job: Job, telemetry: Telemetry) -> Done:
+    attempt = Attempt(
+        telemetry,
+        job.rollout_id,
+        job.attempt,
+        project=job.project,
+        subject=job.subject,
+        agent=job.agent,
+        root=job.root,
+    )
+    try:
+        with attempt:
+            output = call_agent(job)
+        done = Done(key=job.key, output=output)
+    except BaseException as error:  # SystemExit too: an agent ends its attempt, not the worker
+        trace = "".join(traceback.format_exception(error))
+        failure = Failure(name=type(error).__name__, message=str(error), trace=trace)
+        done = Done(key=job.key, failure=failure)
+    if attempt.emitted:  # the end marker may not overtake the tools' spans
+        telemetry.flush(_FLUSH_S)
+    return done

@@ -1,0 +1,22 @@
+"""Where rollouts come from: tasks drawn, admitted at the trainer's pace, and put on Kafka."""
+
+from headrace.connectors.tasks.admission import Admission
+from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig
+from headrace.connectors.tasks.dataset import read_items
+from headrace.connectors.tasks.errors import BadDataset, TasksError, TasksMisconfigured
+from headrace.connectors.tasks.pace import Pace, told, waited_for
+from headrace.connectors.tasks.source import TaskSource
+
+__all__ = [
+    "Admission",
+    "BadDataset",
+    "Pace",
+    "TaskItem",
+    "TaskSource",
+    "TaskSourceConfig",
+    "TasksError",
+    "TasksMisconfigured",
+    "read_items",
+    "told",
+    "waited_for",
+]

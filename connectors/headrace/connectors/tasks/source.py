@@ -1,0 +1,215 @@
+"""The task source on Kafka: follows policies and outcomes, writes tasks."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from headrace.connectors.kafka import (
+    KafkaConfig,
+    KafkaUnavailable,
+    Outgoing,
+    Registry,
+    Tailer,
+    Writer,
+    partitions_of,
+)
+from headrace.connectors.tasks.admission import Admission
+from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig
+from headrace.connectors.tasks.pace import Pace
+from headrace.schemas import (
+    Codec,
+    MalformedRecord,
+    RegistryUnavailable,
+    Task,
+    UnknownSchemaId,
+    new_ulid,
+    partition_of,
+    to_avro,
+)
+
+logger = logging.getLogger(__name__)
+
+TASKS, POLICIES, OUTCOMES = "headrace.tasks", "headrace.policies", "headrace.outcomes"
+_POLL_S = 0.2
+_AGAIN_S = 1.0
+
+
+class TaskSource:
+    """Writes the tasks of one policy. `send_eval` may be called beside a running `run`.
+
+    Kept by the topics alone: a source that starts again reads policies, outcomes and tasks from
+    their start and goes on where the one before stopped.
+    """
+
+    def __init__(self, config: TaskSourceConfig) -> None:
+        self.admission = Admission(
+            rollouts_per_step=config.rollouts_per_step,
+            max_staleness=config.max_staleness,
+            group_size=config.group_size,
+        )
+        self._config = config
+        self._kafka = KafkaConfig(bootstrap=config.bootstrap, client_id="headrace-tasks")
+        self._registry = Registry(config.registry_url)
+        self._codec = Codec(self._registry)
+        self._writer = Writer(self._kafka)
+        self._partitions: int | None = None
+        self._groups = 0
+
+    @property
+    def pace(self) -> Pace:
+        """Where it stands."""
+        return Pace(
+            version=self.admission.version,
+            groups=self._groups,
+            running=self.admission.running,
+            trained=self.admission.accepted,
+            dropped=self.admission.dropped,
+        )
+
+    def run(
+        self,
+        draw: Iterator[TaskItem],
+        stop: threading.Event,
+        on_turn: Callable[[Pace], None] = lambda _: None,
+    ) -> None:
+        """Admit groups of drawn tasks as the trainer makes room, until `stop` is set.
+
+        Each drawn task makes a group of `group_size` rollouts. Returns early when `draw` has
+        no more. `on_turn` is told the pace several times a second, in this thread.
+
+        Raises:
+            KafkaClientError: a topic is missing, or the broker was away for minutes.
+        """
+        tailer = Tailer(self._kafka, (TASKS, POLICIES, OUTCOMES), name="headrace.task-source")
+        try:
+            while not stop.is_set():
+                for message in tailer.read(_POLL_S):
+                    self._follow(message, stop)
+                # Before the ends were seen, rollouts that are over still look free or running.
+                if not tailer.caught_up:
+                    continue
+                for _ in range(self.admission.groups()):
+                    item = next(draw, None)
+                    if item is None:
+                        logger.info("no more tasks to draw")
+                        return
+                    self._send_group(item, stop)
+                on_turn(self.pace)
+        finally:
+            tailer.close()
+
+    def send_eval(self, items: Sequence[TaskItem], version: int) -> list[str]:
+        """Ask for one rollout of each item, pinned to a version and never trained.
+
+        Returns their rollout ids, in the items' order, when Kafka has the tasks.
+
+        Raises:
+            KafkaUnavailable: Kafka did not take them.
+            RegistryUnavailable: the registry did not answer.
+        """
+        tasks = []
+        for item in items:
+            rollout = new_ulid()
+            tasks.append(self._task(item, rollout, rollout, [rollout], split="eval", pin=version))
+        self._writer.send([self._record(task) for task in tasks])
+        return [task.rollout_id for task in tasks]
+
+    def close(self) -> None:
+        """Let the clients go."""
+        self._writer.close()
+        self._registry.close()
+
+    def _send_group(self, item: TaskItem, stop: threading.Event) -> None:
+        rollouts = [new_ulid() for _ in range(self._config.group_size)]
+        group = new_ulid()
+        tasks = [
+            self._task(item, rollout, group, rollouts, split=self._config.split)
+            for rollout in rollouts
+        ]
+        # The same ids again after a failure: whatever arrived of them is the same rollouts.
+        while not stop.is_set():
+            try:
+                self._writer.send([self._record(task) for task in tasks])
+            except (KafkaUnavailable, RegistryUnavailable) as error:
+                logger.warning("a group of tasks waits: %s", error)
+                stop.wait(_AGAIN_S)
+            else:
+                self.admission.admitted(rollouts)
+                self._groups += 1
+                return
+
+    def _task(
+        self,
+        item: TaskItem,
+        rollout: str,
+        group: str,
+        rollouts: list[str],
+        *,
+        split: str,
+        pin: int = -1,
+    ) -> Task:
+        config = self._config
+        deadline = int((time.time() + config.deadline_s) * 1000) if config.deadline_s else 0
+        return Task(
+            project=config.project,
+            rollout_id=rollout,
+            group_id=group,
+            group_size=len(rollouts),
+            group_rollouts=rollouts,
+            policy=config.policy,
+            version=pin,
+            split=split,
+            agent=config.agent,
+            input=json.dumps(item.input, ensure_ascii=False),
+            expected="" if item.expected is None else json.dumps(item.expected),
+            deadline=deadline,
+        )
+
+    def _record(self, task: Task) -> Outgoing:
+        if self._partitions is None:
+            self._partitions = partitions_of(self._kafka, TASKS)
+        return Outgoing(
+            topic=TASKS,
+            key=task.rollout_id,
+            partition=partition_of(task.rollout_id, self._partitions),
+            value=self._codec.encode(TASKS, to_avro(task)),
+        )
+
+    def _follow(self, message: Any, stop: threading.Event) -> None:
+        topic = str(message.topic())
+        if message.value() is None:  # a tombstone of compaction
+            return
+        record = self._decode(topic, message, stop)
+        if record is None:
+            return
+        if topic == POLICIES:
+            version = record["version"]
+            if version is not None and version["policy"] == self._config.policy:
+                self.admission.published(version["version"])
+        elif not self._ours(record):
+            return
+        elif topic == OUTCOMES:
+            if record["trainer"] != self._config.trainer:
+                return
+            self.admission.outcome(record["rollout_id"], trained=record["outcome"] == "trained")
+        elif record["split"] == self._config.split and record["version"] < 0:
+            self.admission.admitted([record["rollout_id"]])
+
+    def _ours(self, record: dict[str, Any]) -> bool:
+        return (record["policy"], record["project"]) == (self._config.policy, self._config.project)
+
+    def _decode(self, topic: str, message: Any, stop: threading.Event) -> dict[str, Any] | None:
+        while not stop.is_set():
+            try:
+                return self._codec.decode(topic, message.value())
+            except (RegistryUnavailable, UnknownSchemaId) as error:
+                logger.warning("reading %s waits for the registry: %s", topic, error)
+                stop.wait(_AGAIN_S)
+            except MalformedRecord as error:  # its stage puts it on the dead-letter topic
+                where = f"{topic}/{message.partition()}/{message.offset()}"
+                logger.warning("%s is skipped: %s", where, error)
+                return None
+        return None

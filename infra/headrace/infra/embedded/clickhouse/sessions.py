@@ -1,0 +1,82 @@
+"""Sessions: a connection of their own only once they hold state.
+
+clickhouse-connect sends a random session_id with every request. Most sessions never run SET, USE or
+CREATE TEMPORARY TABLE, and their requests can run side by side on fresh connections.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from headrace.infra.embedded.clickhouse.engine import Connection
+from headrace.infra.embedded.clickhouse.errors import (
+    BAD_ARGUMENTS,
+    SESSION_NOT_FOUND,
+    QueryError,
+)
+from headrace.infra.embedded.clickhouse.request import Request
+
+DEFAULT_SECONDS = 60
+_LONGEST_SECONDS = 3600
+
+
+@dataclass(slots=True)
+class Session:
+    """One session; `lock` is held while one of its statements runs on its connection."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    connection: Connection | None = None
+    expires: float = 0.0
+
+
+class Sessions:
+    """All sessions by id. Belongs to the event loop's thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+
+    def of(self, request: Request) -> Session | None:
+        """The session that the request names, made if it is new; None where it names none.
+
+        Raises:
+            QueryError: 372 if session_check=1 and it is new; 36 for a bad session_timeout.
+        """
+        name = request.values.get("session_id")
+        if not name:
+            return None
+        self._sweep()
+        session = self._sessions.get(name)
+        if session is None:
+            if request.flag("session_check"):
+                raise QueryError(SESSION_NOT_FOUND, "Session not found. (SESSION_NOT_FOUND)")
+            session = self._sessions[name] = Session()
+        session.expires = self._clock() + _seconds(request)
+        return session
+
+    def close(self) -> None:
+        """Closes every session's connection."""
+        for session in self._sessions.values():
+            if session.connection is not None:
+                session.connection.close()
+        self._sessions.clear()
+
+    def _sweep(self) -> None:
+        now = self._clock()
+        for name, session in list(self._sessions.items()):
+            if session.expires < now and not session.lock.locked():
+                del self._sessions[name]
+                if session.connection is not None:
+                    session.connection.close()
+
+
+def _seconds(request: Request) -> int:
+    text = request.values.get("session_timeout") or str(DEFAULT_SECONDS)
+    if not text.isdecimal() or int(text) > _LONGEST_SECONDS:
+        raise QueryError(
+            BAD_ARGUMENTS,
+            f"session_timeout={text!r}: use whole seconds up to {_LONGEST_SECONDS}. "
+            "(BAD_ARGUMENTS)",
+        )
+    return int(text)

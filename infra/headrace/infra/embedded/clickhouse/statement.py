@@ -1,0 +1,155 @@
+"""What the front must know of a SQL text before the engine sees it.
+
+ClickHouse's HTTP interface joins the statement and the data of an INSERT in one text, and
+`INTO OUTFILE` / `FROM INFILE` are executed by whoever holds the connection, ignoring grants: both
+need a lexer that agrees with ClickHouse's on strings, comments (nested), heredocs and quotes.
+"""
+
+import re
+from dataclasses import dataclass
+
+from headrace.connectors.clickhouse.sql import Token, tokens
+from headrace.infra.embedded.clickhouse.errors import (
+    ACCESS_DENIED,
+    SYNTAX_ERROR,
+    QueryError,
+)
+
+_DATA_LEAD = re.compile(rb"[ \t\r\f\v]*;?[ \t\r\f\v]*\n?")
+_SESSION_VERBS = frozenset({"SET", "USE", "BEGIN", "COMMIT", "ROLLBACK"})
+_READ_VERBS = frozenset(
+    {"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK", "("}
+)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class InsertHead:
+    """`INSERT INTO t (a, b)` with its data elsewhere.
+
+    `sql` is the text before FORMAT or VALUES, `format` the input format, `data_at` the offset in
+    the scanned text where data begins.
+    """
+
+    sql: bytes
+    format: str
+    data_at: int
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Statement:
+    """A whole statement, checked: one statement, no client-side file access."""
+
+    text: bytes
+    verb: str
+    format: str | None
+    """The FORMAT that the text names, if any."""
+    stateful: bool
+    """It changes its session (SET, USE, temporary tables, transactions)."""
+    totals: bool
+    """It has WITH TOTALS, ROLLUP or CUBE, whose output is more than a run of rows."""
+
+    @property
+    def reads(self) -> bool:
+        return self.verb in _READ_VERBS
+
+    @property
+    def streams(self) -> bool:
+        return self.verb in ("SELECT", "WITH", "FROM", "(")
+
+
+def find_insert(text: bytes) -> InsertHead | None:
+    """Finds the end of an INSERT's statement where data follows it.
+
+    Returns None for any other statement, INSERT .. SELECT included, and for an INSERT whose FORMAT
+    or VALUES is not in `text`.
+
+    Raises:
+        QueryError: 497 for INSERT .. FROM INFILE.
+    """
+    scan = tokens(text)
+    if not (first := next(scan, None)) or not first.is_word("INSERT"):
+        return None
+    before: Token = first
+    for token in scan:
+        named = before.is_word("INTO", "TABLE", "INSERT", "FUNCTION") or before.text == b"."
+        if token.depth == 0 and not (named and not token.is_word("INTO")):
+            if token.is_word("SELECT", "WITH"):
+                return None
+            if before.is_word("FROM") and token.is_word("INFILE"):
+                raise _no_files("FROM INFILE")
+            if token.is_word("VALUES"):
+                return InsertHead(sql=text[: token.start], format="Values", data_at=token.end)
+            if before.is_word("FORMAT") and token.kind == "word":
+                lead = _DATA_LEAD.match(text, token.end)
+                return InsertHead(
+                    sql=text[: before.start],
+                    format=token.text.decode(),
+                    data_at=lead.end() if lead else token.end,
+                )
+        # A table may be called `format`: then the word after it is not a format's name.
+        before = token if not named else _as_name(token)
+    return None
+
+
+def inspect(text: bytes) -> Statement:
+    """Reads the statement's kind and refuses what the front must not pass on.
+
+    Raises:
+        QueryError: 62 for nothing or more than one statement; 497 for OUTFILE and INFILE.
+    """
+    scan = list(tokens(text))
+    body = [token for token in scan if not (token.text == b";" and token.depth <= 0)]
+    if not body:
+        raise QueryError(SYNTAX_ERROR, "Empty query. (SYNTAX_ERROR)")
+    first_end = next((t.start for t in scan if t.text == b";" and t.depth <= 0), len(text))
+    if body[-1].start > first_end:
+        raise QueryError(
+            SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed). (SYNTAX_ERROR)"
+        )
+    _refuse_files(body)
+    first = body[0]
+    verb = first.text.upper().decode(errors="replace")
+    words = [token.text.upper() for token in body[:4] if token.kind == "word"]
+    temporary = verb in ("CREATE", "DROP", "REPLACE", "TRUNCATE") and b"TEMPORARY" in words
+    return Statement(
+        text=text,
+        verb=verb,
+        format=_output_format(body),
+        stateful=verb in _SESSION_VERBS or temporary,
+        totals=any(token.is_word("TOTALS", "ROLLUP", "CUBE") for token in body),
+    )
+
+
+def _as_name(token: Token) -> Token:
+    if token.is_word("INTO", "TABLE", "FUNCTION"):
+        return token
+    return Token(kind="name", text=token.text, start=token.start, end=token.end, depth=token.depth)
+
+
+def _refuse_files(body: list[Token]) -> None:
+    for before, token, after in zip(body, body[1:], body[2:], strict=False):
+        if after.kind not in ("string", "heredoc"):
+            continue
+        if before.is_word("INTO") and token.is_word("OUTFILE"):
+            raise _no_files("INTO OUTFILE")
+        if before.is_word("FROM") and token.is_word("INFILE"):
+            raise _no_files("FROM INFILE")
+
+
+def _no_files(clause: str) -> QueryError:
+    return QueryError(
+        ACCESS_DENIED,
+        f"{clause} would use files of the server's owner and is refused over HTTP; "
+        "send or receive the data in the body. (ACCESS_DENIED)",
+    )
+
+
+def _output_format(body: list[Token]) -> str | None:
+    found = None
+    for at, token in enumerate(body[:-1]):
+        name = body[at + 1]
+        if token.depth == 0 and token.is_word("FORMAT") and name.kind == "word":
+            rest = body[at + 2 : at + 3]
+            if not rest or rest[0].is_word("SETTINGS", "INTO"):
+                found = name.text.decode()
+    return found

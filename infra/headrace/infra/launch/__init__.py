@@ -1,0 +1,1 @@
+"""From settings to running parts, and to the runners beside them."""

@@ -1,0 +1,247 @@
+"""The parts of a running headrace, made from the settings."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.kafka import Registry, topics
+from headrace.connectors.worker.exits import PLANNED_EXITS
+from headrace.connectors.worker.heartbeat import read_heartbeat
+from headrace.infra.embedded import (
+    ClickHouseServerConfig,
+    KafkaConfig,
+    RegistryConfig,
+    embedded_parts,
+    registry,
+)
+from headrace.infra.embedded.artifacts import Progress, cache_dir
+from headrace.infra.embedded.models import BUNDLED_MODEL, MANIFEST
+from headrace.infra.errors import SettingsError, SetupError
+from headrace.infra.settings import Settings
+from headrace.infra.supervise import Part
+
+STAGES = ("assemble", "credit", "sink")
+BUNDLED = "smollm2"
+HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
+STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
+PROBE_SECONDS = 2.0
+
+
+def clickhouse_config(settings: Settings) -> ClickHouseConfig:
+    """How to reach the settings' ClickHouse."""
+    return ClickHouseConfig(
+        url=settings.clickhouse_url,
+        user=settings.clickhouse.user,
+        password=settings.clickhouse.password,
+        database=settings.clickhouse.database,
+    )
+
+
+def model_directory(settings: Settings) -> Path:
+    """Directory of the policy's base model; the bundled one is converted at its first use."""
+    if settings.policy.model == BUNDLED:
+        directory = cache_dir() / BUNDLED_MODEL
+        if not (directory / MANIFEST).exists():  # torch and a gigabyte, not in this process
+            command = [sys.executable, "-m", "headrace.infra.embedded.models", str(cache_dir())]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise SetupError(f"the bundled model could not be converted: {done.stderr[-800:]}")
+        return directory
+    path = Path(settings.policy.model).expanduser().resolve()
+    if not (path / "config.json").exists():
+        raise SettingsError(
+            f"[policy] model: {path} holds no config.json; name {BUNDLED!r} or a directory with a "
+            "transformers model"
+        )
+    return path
+
+
+def build_parts(
+    settings: Settings, *, trainer: bool = True, progress: Progress | None = None
+) -> tuple[Part, ...]:
+    """All parts to start, each after those it depends on.
+
+    Parts that the settings place elsewhere (a broker, registry or ClickHouse of yours) are not
+    among them; prepare those with `prepare_external`.
+    """
+    directory = settings.directory
+    logs = directory / "logs"
+    embedded = _embedded(settings, logs, progress)
+    here = {part.name for part in embedded}
+    model = partial(model_directory, settings)
+    environment = {
+        **settings.environment(),
+        "HEADRACE_RUN_DIRECTORY": str(directory / "run"),
+        "HEADRACE_SPOOL_DIRECTORY": str(directory / "spool" / "gateway"),
+        "HEADRACE_CHECKPOINT_DIRECTORY": str(directory / "checkpoints"),
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",  # engine and trainer share cores: no spinning for a turn
+        "PYTHONUNBUFFERED": "1",
+    }
+    stages = [
+        Part(
+            name=stage,
+            command=[sys.executable, "-m", "headrace.streams", stage],
+            ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, stage)),
+            env=with_own_code(environment),
+            depends=_present(here, "kafka", "registry", "clickhouse"),
+            prepare=partial(_forget, heartbeat_file(settings, stage)),
+            planned_exits=PLANNED_EXITS,
+            log=logs / f"{stage}.log",
+        )
+        for stage in STAGES
+    ]
+    gateway = Part(
+        name="gateway",
+        command=lambda: [
+            sys.executable,
+            "-m",
+            "headrace.connectors.gateway",
+            "--model-directory",
+            str(model()),
+        ],
+        ready=partial(_answers, f"{settings.gateway_url}/healthz"),
+        endpoint=settings.gateway_url,
+        env={
+            **environment,
+            "OMP_NUM_THREADS": str(settings.gateway.threads),
+            # The trainer publishes the base weights as version 0; without it nobody does.
+            "HEADRACE_GATEWAY_SERVE_BASE": str(not trainer).lower(),
+        },
+        depends=_present(here, "kafka", "registry"),
+        prepare=lambda: _discard(model()),
+        ready_timeout_s=240.0,
+        stop_grace_s=40.0,  # it answers what is in flight first, 30 seconds at most
+        log=logs / "gateway.log",
+    )
+    training = Part(
+        name="trainer",
+        command=lambda: [
+            sys.executable,
+            "-m",
+            "headrace.trainer",
+            "--model-directory",
+            str(model()),
+        ],
+        ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, "trainer"), STEP_SECONDS),
+        env={**environment, "OMP_NUM_THREADS": str(settings.trainer.threads)},
+        depends=_present(here, "kafka", "registry"),
+        prepare=lambda: _forget(heartbeat_file(settings, "trainer"), model()),
+        ready_timeout_s=240.0,
+        log=logs / "trainer.log",
+    )
+    return (*embedded, *stages, *((training,) if trainer else ()), gateway)
+
+
+def with_own_code(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that imports the user's own modules from where we started."""
+    path = os.environ.get("PYTHONPATH")
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (path, str(Path.cwd()))))}
+
+
+def prepare_external(settings: Settings) -> None:
+    """Create topics, register schemas and migrate in the services the settings place elsewhere."""
+    if settings.kafka.bootstrap:
+        topics.create_topics(settings.bootstrap, settings.kafka.partitions)
+    if settings.registry.url:
+        _register_schemas(settings.registry_url)
+    if settings.clickhouse.url:
+        _migrate(settings)
+
+
+def _embedded(settings: Settings, logs: Path, progress: Progress | None) -> list[Part]:
+    kafka = KafkaConfig(
+        data_dir=settings.directory / "kafka",
+        port=settings.kafka.port,
+        controller_port=settings.kafka.controller_port,
+    )
+    registry_config = RegistryConfig(bootstrap=settings.bootstrap, port=settings.registry.port)
+    clickhouse = ClickHouseServerConfig(
+        data_dir=settings.directory / "clickhouse", port=settings.clickhouse.port
+    )
+    parts = embedded_parts(
+        kafka_config=kafka,
+        registry_config=registry_config,
+        clickhouse_config=clickhouse,
+        logs=logs,
+        partitions=settings.kafka.partitions,
+        progress=progress,
+        clickhouse_setup=partial(_migrate, settings),
+    )
+    elsewhere = {
+        "kafka": settings.kafka.bootstrap,
+        "registry": settings.registry.url,
+        "clickhouse": settings.clickhouse.url,
+    }
+    here = [part for part in parts if not elsewhere[part.name]]
+    names = {part.name for part in here}
+    return [
+        replace(
+            part,
+            depends=_present(names, *part.depends),
+            setup=partial(_set_up_registry, registry_config.url)
+            if part.name == "registry"
+            else part.setup,
+        )
+        for part in here
+    ]
+
+
+def _set_up_registry(url: str) -> None:
+    registry.configure(url)
+    _register_schemas(url)
+
+
+def _register_schemas(url: str) -> None:
+    client = Registry(url)
+    try:
+        client.register_all()
+    finally:
+        client.close()
+
+
+def _migrate(settings: Settings) -> None:
+    client = ClickHouse(clickhouse_config(settings))
+    try:
+        migrate.apply(client)
+    finally:
+        client.close()
+
+
+def _present(names: set[str], *wanted: str) -> tuple[str, ...]:
+    return tuple(name for name in wanted if name in names)
+
+
+def _discard(_: object) -> None:
+    """A part's prepare hook returns nothing."""
+
+
+def _forget(heartbeat: Path, _: object = None) -> None:
+    """Take away what an earlier life said of itself: it would make this one look ready."""
+    heartbeat.unlink(missing_ok=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _has_fresh_heartbeat(file: Path, seconds: float = HEARTBEAT_SECONDS) -> bool:
+    beat = read_heartbeat(file)
+    return bool(beat.get("ready")) and time.time() - file.stat().st_mtime < seconds
+
+
+def heartbeat_file(settings: Settings, part: str) -> Path:
+    """Where a worker writes its heartbeat: under its member id for the stream stages."""
+    member = f"{part}-0" if part in STAGES else part
+    return settings.directory / "run" / f"{member}.json"

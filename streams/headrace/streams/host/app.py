@@ -1,0 +1,262 @@
+"""Faust as the host of a stage, and only that (design §5, "Faust is the host").
+
+The one loss-free pattern: `stream.noack().noack_take(…)` with explicit acknowledgements in order,
+a process that dies with any lost partition, and a supervisor that starts it again at once.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from headrace.connectors.kafka import DeadLetter, KafkaConfig, Partition
+from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
+from headrace.connectors.worker.heartbeat import write_heartbeat
+from headrace.streams.errors import HostError
+from headrace.streams.host.config import HostConfig
+from headrace.streams.host.guard import Guard, make_guard
+from headrace.streams.host.ticks import TICK_HEADER, Ticker
+from headrace.streams.sinks import UNAVAILABLE, Patience
+from headrace.streams.stage import LogRecord, Reporting, Stage
+
+logger = logging.getLogger(__name__)
+
+FORWARDED_HEADER = "headrace.forwarded"
+_OBJECTS_PER_COLLECTION = 200_000
+
+
+def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
+    """Run a stage until the process is told to stop; never returns.
+
+    Exit codes: 0 stopped, 1 crashed (the supervisor starts it again), 3 a partition was lost,
+    4 the assignment lacks the topic, 5 a halted partition may go on.
+    """
+    import faust
+
+    config.data_directory.mkdir(parents=True, exist_ok=True)
+    guard = make_guard(
+        KafkaConfig(bootstrap=config.bootstrap, delivery_timeout_ms=30_000),
+        config.registry_url,
+        stage=config.name,
+        group=config.group_id,
+        limit=config.poison,
+    )
+    app = build_app(make_stage(), config, guard)
+    _collect_seldom()
+    worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.execute_from_commandline()
+    sys.exit(0)
+
+
+def _collect_seldom() -> None:
+    """Keep Python's cycle collector from walking every take's records again and again.
+
+    A take makes hundreds of thousands of objects, none in a cycle, and what a stage holds lives
+    long: with the default thresholds a third of the credit stage's time went into looking.
+    """
+    gc.collect()
+    gc.freeze()  # what was imported stays for ever
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, 50, 100)
+
+
+def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
+    """The Faust app that hosts `stage`."""
+    import faust
+    import mode
+
+    if stage.topic != config.topic or stage.name != config.name:
+        raise HostError(
+            f"the stage is {stage.name} on {stage.topic}, the host's configuration says "
+            f"{config.name} on {config.topic}"
+        )
+    app = faust.App(
+        config.group_id,
+        broker=f"kafka://{config.bootstrap}",
+        consumer_group_instance_id=config.member_id,
+        broker_session_timeout=config.session_timeout_s,
+        broker_heartbeat_interval=1.0,
+        broker_commit_interval=1.0,
+        broker_commit_every=2_000,
+        consumer_max_fetch_size=8 * 1024 * 1024,
+        consumer_auto_offset_reset="earliest",
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        web_tables_enabled=False,
+        store="memory://",
+        datadir=str(config.data_directory / config.member_id),
+        agent_supervisor=mode.CrashingSupervisor,
+    )
+    _Host(app, stage, config, guard).install(mode.CrashingSupervisor)
+    return app
+
+
+class _Host:
+    """The hooks between one Faust app and one stage."""
+
+    def __init__(self, app: Any, stage: Stage, config: HostConfig, guard: Guard) -> None:
+        self.app = app
+        self.stage = stage
+        self.config = config
+        self.guard = guard
+        self.patience = Patience()
+        self.ticker = Ticker(config.bootstrap, config.topic, stage.next_deadline)
+        self.loading: asyncio.Task[None] | None = None
+        self.positions: dict[int, int] = {}
+        self.records = 0
+
+    def install(self, supervisor: Any) -> None:
+        app = self.app
+        topic = app.topic(
+            self.config.topic,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            internal=False,
+        )
+        app.agent(topic, name=self.config.name, supervisor_strategy=supervisor)(self._consume)
+        app.on_partitions_assigned.connect(self._assigned)
+        app.on_partitions_revoked.connect(self._revoked)
+        app.task(self._beat)
+
+    async def _consume(self, stream: Any) -> None:
+        within = self.config.take_ms / 1000
+        async for events in stream.noack().noack_take(self.config.take_records, within=within):
+            if self.loading is not None:
+                await self.loading
+            admitted = await self._admitted(events)
+            if not admitted:
+                continue
+            records = [log_record(event.message) for event in admitted]
+            refused = await self.stage.take(records)
+            for event in admitted:
+                await stream.ack(event)
+            for record in records:
+                self.positions[record.partition] = record.offset + 1
+                self.ticker.seen(record.partition, record.log_time)
+            self.records += sum(not record.tick for record in records)
+            await self._settle(records, refused)
+
+    async def _admitted(self, events: Sequence[Any]) -> list[Any]:
+        """The events of partitions that may go on; the others are never acknowledged."""
+        offsets = [(place_of(event.message), event.message.offset) for event in events]
+        if jumps := self.guard.jumps(offsets):
+            await self.patience.until_done(lambda: self.guard.check(jumps))
+        places = zip(events, offsets, strict=True)
+        return [event for event, (where, offset) in places if self.guard.admits(where, offset)]
+
+    async def _settle(self, records: Sequence[LogRecord], refused: Sequence[DeadLetter]) -> None:
+        """Tell the guard what a take has read, and what of it could not be."""
+        self.guard.taken({(r.topic, r.partition): r.offset + 1 for r in records})
+        if refused:
+            log_times = {(r.topic, r.partition): r.log_time for r in records}
+            await self.patience.until_done(lambda: self.guard.refused(refused, log_times))
+
+    async def _assigned(self, app: Any, assigned: set[Any], **_: Any) -> None:
+        partitions = sorted(tp.partition for tp in assigned if tp.topic == self.config.topic)
+        if assigned and not partitions:
+            # A static member that comes back with another topic keeps its old assignment.
+            logger.critical(
+                "%s was assigned %s, nothing of %s: a changed topic set needs a new group",
+                self.config.member_id,
+                sorted({tp.topic for tp in assigned}),
+                self.config.topic,
+            )
+            os._exit(EXIT_NOT_ASSIGNED)
+        logger.info("%s: assigned partitions %s", self.config.member_id, partitions)
+        self.ticker.assign(partitions)
+        # Not awaited here (a rebalance has a time limit) and not left to the first record (a
+        # quiet partition has none, yet its old episodes must close): the take awaits it.
+        self.loading = asyncio.create_task(self._load(partitions))
+
+    async def _load(self, partitions: Sequence[int]) -> None:
+        places = [(self.config.topic, partition) for partition in partitions]
+        await self.patience.until_done(lambda: self.guard.assigned(places))
+        await self.stage.assigned(partitions)
+
+    async def _revoked(self, app: Any, revoked: set[Any], **_: Any) -> None:
+        # The set is empty at the first join. State must never outlive an assignment.
+        if revoked and not self.app.should_stop:
+            logger.warning("%s lost %d partitions and leaves", self.config.member_id, len(revoked))
+            os._exit(EXIT_REVOKED)
+
+    async def _beat(self) -> None:
+        """Once a second: ticks for quiet partitions, halted ones, and the heartbeat."""
+        while not self.app.should_stop:
+            if self.loading is not None and self.loading.done():
+                self.loading.result()  # a stage that failed to load is a crash, not a silence
+                due = [p for p in self.ticker.due(time.monotonic()) if not self._is_halted(p)]
+                if due:
+                    await asyncio.to_thread(self.ticker.append, due)
+                if self.guard.halted:
+                    await self._hold()
+            if self.config.run_directory is not None:
+                path = self.config.run_directory / f"{self.config.member_id}.json"
+                await asyncio.to_thread(write_heartbeat, path, self._report())
+            await asyncio.sleep(1.0)
+
+    async def _hold(self) -> None:
+        """Fetch nothing of halted partitions, and leave when one of them may go on.
+
+        A restart is what reads them on: Faust has records of theirs in its buffers, dropped.
+        """
+        topics = {tp for tp in self.app.consumer.assignment() if tuple(tp) in self.guard.halted}
+        self.app.consumer.pause_partitions(topics)
+        try:
+            resumed = await asyncio.to_thread(self.guard.resumed)
+        except UNAVAILABLE as error:  # asked again in a second
+            logger.warning("whether a halted partition may go on is not known: %s", error)
+            return
+        if resumed:
+            logger.warning("%s leaves to read %s on", self.config.member_id, resumed)
+            await self.app.consumer.commit()
+            os._exit(EXIT_RESUMED)
+
+    def _is_halted(self, partition: int) -> bool:
+        return (self.config.topic, partition) in self.guard.halted
+
+    def _report(self) -> dict[str, Any]:
+        report: dict[str, Any] = {
+            "stage": self.config.name,
+            "member": self.config.member_id,
+            "group": self.config.group_id,
+            "topic": self.config.topic,
+            "pid": os.getpid(),
+            "time": time.time(),
+            "partitions": self.ticker.partitions,
+            "ready": self.loading is not None and self.loading.done(),
+            "positions": {str(p): offset for p, offset in sorted(self.positions.items())},
+            "counters": {"records": self.records},
+            "halted": self.guard.report(),
+            "waiting": self.patience.waiting,
+        }
+        if isinstance(self.stage, Reporting):
+            report["counters"] = {**self.stage.counters, **report["counters"]}
+            report["waiting"] = self.stage.waiting or self.patience.waiting
+        return report
+
+
+def place_of(message: Any) -> Partition:
+    """Topic and partition of a Faust message."""
+    return message.topic, message.partition
+
+
+def log_record(message: Any) -> LogRecord:
+    """A Faust message as the stage sees it."""
+    headers = message.headers or ()
+    names = {key for key, _ in (headers.items() if isinstance(headers, Mapping) else headers)}
+    return LogRecord(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        log_time=round(message.timestamp * 1000),  # Faust divided milliseconds by 1000.0
+        value=message.value,
+        tick=TICK_HEADER in names,
+        forwarded=FORWARDED_HEADER in names,
+    )

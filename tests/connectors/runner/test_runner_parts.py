@@ -1,0 +1,207 @@
+"""The runner's parts without Kafka: offsets, calling agents, worker processes."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headrace.connectors.runner import AgentUnusable, RunnerConfig, RunnerMisconfigured
+from headrace.connectors.runner.agent import call_agent, load_agent
+from headrace.connectors.runner.jobs import Job
+from headrace.connectors.runner.offsets import Offsets
+from headrace.connectors.runner.pool import AgentStuck, Pool, WorkerDied
+from headrace.connectors.sdk import SdkConfig
+
+AGENTS = """
+import asyncio, os, sys, threading
+
+def echo(task_input, *, base_url, api_key):
+    return {"input": task_input, "url": base_url, "key": api_key}
+
+async def later(task_input, *, base_url, api_key, model="mine"):
+    await asyncio.sleep(0)
+    return model
+
+def fail(task_input, *, base_url, api_key):
+    raise ValueError("no " + str(task_input))
+
+def leave(task_input, *, base_url, api_key):
+    sys.exit(3)
+
+def die(task_input, *, base_url, api_key):
+    os._exit(9)
+
+def hang(task_input, *, base_url, api_key):
+    threading.Event().wait()
+
+def pid(task_input, *, base_url, api_key):
+    return os.getpid()
+
+def nothing(task_input, *, base_url, api_key):
+    return None
+
+constant = 3
+"""
+WAIT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"agents_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(AGENTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def job(agent: str, key: int = 0, **fields: Any) -> Job:
+    defaults: dict[str, Any] = {
+        "task_input": '"hello"',
+        "base_url": "http://g/v1",
+        "api_key": "k",
+        "model": "",
+        "pinned": False,
+        "project": "default",
+        "rollout_id": "r1",
+        "attempt": "a1",
+        "root": "00000000000000aa",
+        "subject": None,
+    }
+    return Job(key=key, agent=agent, **(defaults | fields))
+
+
+@settings(deadline=None)
+@given(st.permutations(range(8)), st.integers(0, 8))
+def test_only_what_has_finished_without_a_gap_is_committed(order: list[int], finished: int) -> None:
+    offsets = Offsets()
+    for offset in range(8):
+        offsets.started(0, offset)
+    for offset in order[:finished]:
+        offsets.finished(0, offset)
+    running = set(order[finished:])
+    expected = min(running, default=8)
+    assert offsets.committable() == ({0: expected} if expected else {})
+    assert offsets.committable() == {}
+
+
+def test_a_lost_partition_is_not_committed() -> None:
+    offsets = Offsets()
+    offsets.started(0, 5)
+    offsets.lost(0)
+    offsets.finished(0, 5)
+    assert offsets.committable() == {}
+
+
+def test_an_agent_gets_its_input_its_address_and_nothing_else(agents: str) -> None:
+    assert call_agent(job(f"{agents}:echo")) == (
+        '{"input": "hello", "url": "http://g/v1", "key": "k"}'
+    )
+    assert call_agent(job(f"{agents}:nothing")) == ""
+
+
+def test_the_model_is_given_to_agents_that_ask_for_one(agents: str) -> None:
+    assert call_agent(job(f"{agents}:later", model="p@3", pinned=True)) == '"p@3"'
+    assert call_agent(job(f"{agents}:later")) == '"mine"'
+    assert "hello" in call_agent(job(f"{agents}:echo", model="p"))
+    with pytest.raises(AgentUnusable, match="pins p@3"):
+        call_agent(job(f"{agents}:echo", model="p@3", pinned=True))
+
+
+@pytest.mark.parametrize("name", ["nocolon", "no.such.module:run", "json:nothing_there"])
+def test_an_agent_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(AgentUnusable, match=name.replace(".", r"\.")):
+        load_agent(name)
+
+
+def test_an_agent_that_is_no_function_is_named(agents: str) -> None:
+    with pytest.raises(AgentUnusable, match="not a function"):
+        load_agent(f"{agents}:constant")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"processes": 0}, {"agent": "nocolon"}, {"attempt_timeout_s": 0}]
+)
+def test_a_bad_setting_is_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(RunnerMisconfigured, match=next(iter(settings))):
+        RunnerConfig(bootstrap="b", registry_url="r", gateway_url="g", **settings)
+
+
+@pytest.fixture
+def pool(agents: str) -> Iterator[Pool]:
+    running = Pool(SdkConfig(bootstrap="127.0.0.1:1", registry_url="http://127.0.0.1:1"), 2)
+    yield running
+    running.close()
+
+
+@pytest.mark.integration
+def test_workers_live_through_results_exceptions_and_exits(pool: Pool, agents: str) -> None:
+    before = set(pool.pids())
+    seen = set()
+    for key in range(0, 12, 3):
+        seen.add(pool.run(job(f"{agents}:pid", key), WAIT_S).output)
+        failed = pool.run(job(f"{agents}:fail", key + 1), WAIT_S).failure
+        assert failed is not None
+        assert (failed.name, failed.message) == ("ValueError", "no hello")
+        assert "raise ValueError" in failed.trace
+        left = pool.run(job(f"{agents}:leave", key + 2), WAIT_S).failure
+        assert left is not None
+        assert left.name == "SystemExit"
+    assert {int(pid) for pid in seen} <= before == set(pool.pids())
+
+
+@pytest.mark.integration
+def test_a_process_that_dies_takes_its_jobs_along_and_is_replaced(pool: Pool, agents: str) -> None:
+    with pytest.raises(WorkerDied, match="ended with 9"):
+        pool.run(job(f"{agents}:die"), WAIT_S)
+    for key in range(1, 5):
+        assert pool.run(job(f"{agents}:pid", key), WAIT_S).output
+
+    with ThreadPoolExecutor(1) as executor:
+        hanging = executor.submit(pool.run, job(f"{agents}:hang", 9), WAIT_S)
+        for pid in pool.pids():
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(WorkerDied):
+            hanging.result(WAIT_S)
+
+
+@pytest.mark.integration
+def test_a_stuck_agent_costs_its_process_but_not_its_neighbours(pool: Pool, agents: str) -> None:
+    before = set(pool.pids())
+    with ThreadPoolExecutor(2) as executor:
+        neighbours = [executor.submit(pool.run, job(f"{agents}:hang", k), 3.0) for k in (1, 2)]
+        with pytest.raises(AgentStuck):
+            pool.run(job(f"{agents}:hang", 3), 0.1)
+        assert len(set(pool.pids()) - before) == 1
+        done = pool.run(job(f"{agents}:pid", 4), WAIT_S)
+        assert int(done.output) not in before - set(pool.pids())
+        for neighbour in neighbours:  # they had their own time
+            with pytest.raises(AgentStuck):
+                neighbour.result(WAIT_S)
+    assert not before & set(pool.pids())
+
+
+@pytest.mark.integration
+def test_closing_ends_what_runs(pool: Pool, agents: str) -> None:
+    started = threading.Event()
+
+    def run() -> str:
+        started.set()
+        try:
+            pool.run(job(f"{agents}:hang"), WAIT_S)
+        except WorkerDied:
+            return "died"
+        return "done"
+
+    with ThreadPoolExecutor(1) as executor:
+        hanging = executor.submit(run)
+        assert started.wait(WAIT_S)
+        pool.close()
+        assert hanging.result(WAIT_S) == "died"
+    with pytest.raises(WorkerDied, match="stopping"):
+        pool.run(job(f"{agents}:pid"), WAIT_S)
