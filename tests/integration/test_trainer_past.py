@@ -30,11 +30,12 @@ from headrace.schemas import (
     new_ulid,
     to_avro,
 )
-from headrace.trainer import recover
+from headrace.trainer import decided as past_decisions
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.config import TrainerConfig
+from headrace.trainer.decided import Decided, Decision, GroupKey
 from headrace.trainer.intake import IntakeConfig
-from headrace.trainer.recover import DecidedBefore, Past
+from headrace.trainer.recover import Whose
 from headrace.trainer.run import Trainer
 from tests.shared_log import readable
 
@@ -146,15 +147,17 @@ def topics(stack: Stack) -> Iterator[Topics]:
 def groups_read(topics: Topics, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The groups whose outcomes a trainer has read; brokers' clocks count as exact."""
     read: set[str] = set()
-    add_outcome = Past.add_outcome
+    add_outcome = Whose.add_outcome
 
-    def told(past: Past, outcome: Outcome, log_time: int) -> None:
+    def noting(
+        whose: Whose, decisions: dict[GroupKey, Decision], outcome: Outcome, log_time: int
+    ) -> None:
         if outcome.policy == topics.policy:
             read.add(outcome.group_id)
-        add_outcome(past, outcome, log_time)
+        add_outcome(whose, decisions, outcome, log_time)
 
-    monkeypatch.setattr(Past, "add_outcome", told)
-    monkeypatch.setattr(recover, "SKEW_MS", 0)
+    monkeypatch.setattr(Whose, "add_outcome", noting)
+    monkeypatch.setattr(past_decisions, "SKEW_MS", 0)
     return read
 
 
@@ -236,8 +239,8 @@ def test_a_trainer_forgets_old_decisions_and_decides_no_group_twice(
     trainer: Callable[[], Trainer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recover, "KEEP_MS", 0)
-    monkeypatch.setattr(DecidedBefore.__init__, "__kwdefaults__", {"most": 2})
+    monkeypatch.setattr(past_decisions, "KEEP_MS", 0)
+    monkeypatch.setattr(Decided.__init__, "__kwdefaults__", {"most": 2})
     groups = [new_ulid() for _ in range(6)]
     with running(trainer()):
         topics.await_version(0)

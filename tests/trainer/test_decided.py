@@ -7,32 +7,49 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.schemas import Outcome
-from headrace.trainer.intake import UNCOMMITTED, Decision, GroupKey
-from headrace.trainer.recover import KEEP_MS, SKEW_MS, DecidedBefore, Past
+from headrace.trainer.decided import (
+    KEEP_MS,
+    SKEW_MS,
+    UNCOMMITTED,
+    Decided,
+    Decision,
+    GroupKey,
+    Span,
+)
+from headrace.trainer.recover import Whose
 
 START = 1_000 * KEEP_MS
 MOST = 8
+WHOSE = Whose(policy="p", trainer="main", publishes="p")
 
 
 @dataclass
 class Life:
     """A trainer's decisions beside the log they are written to."""
 
-    past: Past = field(default_factory=lambda: Past(policy="p", trainer="main", publishes="p"))
+    decided: Decided = field(default_factory=Decided)
     log: list[tuple[int, Outcome]] = field(default_factory=list)
     truth: dict[GroupKey, Decision] = field(default_factory=dict)
     """Every committed decision, with the first log time of its outcomes in place of the last."""
-    readings: list[tuple[int, int | None]] = field(default_factory=list)
+    readings: list[Span] = field(default_factory=list)
 
     def start(self, newest: int) -> None:
-        self.past.decided = DecidedBefore(newest, self.read, most=MOST)
-        self.past.decided.reach(newest)
+        self.decided = Decided(newest, most=MOST)
+        self.reach(newest)
 
-    def read(self, since: int, until: int | None) -> None:
-        self.readings.append((since, until))
-        end = len(self.log) if until is None else self.first_at(until)
-        for log_time, outcome in self.log[self.first_at(since) : end]:
-            self.past.add_outcome(outcome, log_time)
+    def reach(self, log_time: int) -> None:
+        """What the shell does for a record of that log time."""
+        if (span := self.decided.needs(log_time)) is not None:
+            self.decided.restore(span, self.read(span))
+        assert self.decided.needs(log_time) is None
+
+    def read(self, span: Span) -> dict[GroupKey, Decision]:
+        self.readings.append(span)
+        end = len(self.log) if span.until is None else self.first_at(span.until)
+        found: dict[GroupKey, Decision] = {}
+        for log_time, outcome in self.log[self.first_at(span.since) : end]:
+            WHOSE.add_outcome(found, outcome, log_time)
+        return found
 
     def first_at(self, log_time: int) -> int:
         """Offset of the first record of that log time or later, as a broker tells it."""
@@ -60,12 +77,12 @@ class Life:
             )
         first = min(log_times) if old is None else min(old.log_time, *log_times)
         self.truth[key] = Decision(version, trained=True, log_time=first)
-        self.past.decided[key] = Decision(version, trained=True)
-        self.past.decided.committed([key], max(log_times))
-        self.past.decided.forget()
+        self.decided[key] = Decision(version, trained=True)
+        self.decided.settle([key], max(log_times))
+        self.decided.evict()
 
     def knows(self, group: str) -> bool:
-        found = self.past.decided.get(("default", group))
+        found = self.decided.get(("default", group))
         return found is not None and found[:2] == self.truth["default", group][:2]
 
 
@@ -78,10 +95,10 @@ def test_older_decisions_are_forgotten_and_found_again_for_a_late_record() -> No
     life.start(START)
     for number in range(100):
         life.decide(f"g{number}", 1, [START + hours(number)])
-        assert len(life.past.decided) <= MOST + 1
+        assert len(life.decided) <= MOST + 1
     assert not life.knows("g3")
 
-    life.past.decided.reach(START + hours(3))
+    life.reach(START + hours(3))
     assert all(life.knows(f"g{number}") for number in range(3, 100))
 
 
@@ -89,11 +106,11 @@ def test_decisions_of_the_last_hour_and_uncommitted_ones_are_kept_whatever_their
     life = Life()
     life.start(START)
     for number in range(100):
-        life.past.decided["default", f"u{number}"] = Decision(1, trained=True)
+        life.decided["default", f"u{number}"] = Decision(1, trained=True)
     for number in range(100):
         life.decide(f"g{number}", 1, [START + number])
-    assert len(life.past.decided) == 200
-    assert life.past.decided["default", "u7"].log_time == UNCOMMITTED
+    assert len(life.decided) == 200
+    assert life.decided["default", "u7"].log_time == UNCOMMITTED
     assert len(life.readings) == 1
 
 
@@ -110,7 +127,7 @@ def test_a_decision_whose_log_time_lags_its_place_in_the_log_is_found_again() ->
     assert life.knows("ahead")
     assert not life.knows("behind")
 
-    life.past.decided.reach(behind)
+    life.reach(behind)
     assert life.knows("behind")
 
 
@@ -120,7 +137,7 @@ def test_what_is_as_old_as_the_youngest_forgotten_is_known() -> None:
     for number in range(9):
         life.decide(f"g{number}", 1, [START + hours(number - number % 2)])  # two at a time
     assert not life.knows("g3")
-    life.past.decided.reach(START + hours(4) + SKEW_MS)
+    life.reach(START + hours(4) + SKEW_MS)
     assert len(life.readings) == 1
     assert life.knows("g4")
     assert life.knows("g5")
@@ -131,9 +148,9 @@ def test_many_late_records_cost_few_readings() -> None:
     life.start(START)
     for number in range(2_000):
         life.decide(f"g{number}", 1, [START + hours(number)])
-        life.past.decided.reach(START + hours(max(0, number - 50)))  # each is 50 hours late
+        life.reach(START + hours(max(0, number - 50)))  # each is 50 hours late
     assert len(life.readings) < 100
-    assert len(life.past.decided) < 400
+    assert len(life.decided) < 400
 
 
 # Some brokers' clocks are ahead of others by up to SKEW_MS, so log times go up and down.
@@ -164,7 +181,7 @@ def test_whoever_asks_for_a_time_knows_every_decision_since(
             continue
         group = f"g{which % count}"
         began = life.truth["default", group].log_time
-        life.past.decided.reach(began)  # of a record as old as the group's first outcome
+        life.reach(began)  # of a record as old as the group's first outcome
         for (_, other), decision in life.truth.items():
             assert life.knows(other) or decision.log_time < began - SKEW_MS
         assert life.knows(group)

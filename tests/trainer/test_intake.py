@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
+from headrace.trainer.decided import SKEW_MS, Decided, Decision
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.intake import (
-    Decided,
-    Decision,
     Intake,
     IntakeConfig,
     Position,
@@ -20,6 +19,7 @@ from headrace.trainer.intake import (
 )
 
 NOW = 1_000
+RESTART = 10 * SKEW_MS
 
 
 def intake(rollouts: int = 2, staleness: int = 1, held_bytes: int = 1 << 30) -> Intake:
@@ -247,27 +247,29 @@ def test_a_revision_after_training_is_recorded_and_not_trained() -> None:
     assert core.add_credits(credits("g", version=11), at("c", 5), NOW) == []
 
 
-class Remembered(Decided):
-    """Groups decided in an earlier life, known once their time is reached: (log time, group)."""
+def after_a_restart() -> Intake:
+    """An intake that knows nothing yet of what was decided before RESTART."""
+    return Intake(IntakeConfig(policy="p", rollouts_per_step=2), 0, Decided(RESTART))
 
-    def __init__(self, *decided: tuple[int, str]) -> None:
-        super().__init__()
-        self._before = decided
 
-    def reach(self, log_time: int) -> None:
-        for at, group in self._before:
-            if log_time <= at:
-                self["default", group] = Decision(10, trained=True)
+def trained_before(core: Intake, record: Sample | Credits, position: Position) -> None:
+    """The past that the record needs is looked up: group g was trained."""
+    span = core.needs(record, position)
+    assert span is not None
+    core.restore(span, {("default", "g"): Decision(10, trained=True, log_time=span.since)})
+    assert core.needs(record, position) is None
 
 
 def test_a_revision_of_a_group_that_an_earlier_life_trained_is_recorded_and_not_decided() -> None:
-    core = intake()
-    core.decided = Remembered((500, "g"))
-    core.add_sample(sample("g", 1), at("s", 7, log_time=9_000))  # of an attempt that came late
+    core = after_a_restart()
+    new = at("s", 7, log_time=RESTART + 2 * SKEW_MS)
+    assert core.needs(sample("g", 1), new) is None
+    core.add_sample(sample("g", 1), new)  # of an attempt that came late
     assert core.held_samples == 1
 
     late = replace(credits("g", version=12), log_first=400)
-    outcomes = core.add_credits(late, at("c", 7, log_time=9_100), NOW)
+    trained_before(core, late, new)
+    outcomes = core.add_credits(late, new, NOW)
 
     assert {(o.outcome, o.reason) for o in outcomes} == {("revised", "revised_after_training")}
     assert (core.waiting_groups, core.held_samples, core.held_bytes) == (0, 0, 0)
@@ -275,8 +277,8 @@ def test_a_revision_of_a_group_that_an_earlier_life_trained_is_recorded_and_not_
 
 
 def test_records_of_an_earlier_life_that_are_read_again_change_nothing() -> None:
-    core = intake()
-    core.decided = Remembered((500, "g"))
+    core = after_a_restart()
+    trained_before(core, sample("g", 0), at("s", 3, log_time=450))
     core.add_sample(sample("g", 0), at("s", 3, log_time=450))
     again = core.add_credits(replace(credits("g"), log_first=400), at("c", 2, log_time=480), NOW)
     assert again == []

@@ -1,21 +1,20 @@
 """Intake: joins credits with samples, decides what is trained, and accounts for the rest.
 
-Pure: it is told records and their positions, and returns groups and outcomes. A group trains
-once and whole, at its highest credit version; every rollout of an admitted group ends in trained
-samples or in a dropped outcome with a reason (design §9, §10).
+Pure: it is told records and their positions, and returns groups and outcomes. What it remembers
+follows the verbs of every stage: `needs` says what of the past a record asks for, the shell looks
+it up, `restore` takes it in, `settle` decides, and what is stale or too much is evicted. A group
+trains once and whole, at its highest credit version; every rollout of an admitted group ends in
+trained samples or in a dropped outcome with a reason.
 """
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from headrace.schemas import Credits, Outcome, Sample
 from headrace.trainer.accounts import REVISED, Verdict, outcomes_of
+from headrace.trainer.decided import UNCOMMITTED, Decided, Decision, GroupKey, Span
 from headrace.trainer.errors import TrainerError
-
-GroupKey = tuple[str, str]
-"""Project and group id."""
 
 _SAMPLE_OVERHEAD = 1_000  # bytes of a Sample object beside its tokens
 
@@ -104,37 +103,6 @@ class TrainableGroup:
         return len(used | {(s.rollout_id, s.attempt) for s in self.samples.values()})
 
 
-UNCOMMITTED = sys.maxsize
-"""Log time of an outcome that is not in the log yet."""
-
-
-class Decision(NamedTuple):
-    """How a group ended: the version of the Credits it was decided by."""
-
-    credits_version: int
-    trained: bool
-    log_time: int = UNCOMMITTED
-    """No outcome of the group stands in the log later than this (milliseconds)."""
-
-
-class Decided(dict[GroupKey, Decision]):
-    """The groups that have ended, in earlier lives of the trainer too."""
-
-    def reach(self, log_time: int) -> None:
-        """Hold what was decided at this log time (milliseconds) or later. This one holds it all;
-        one that is read from the log may have to look further back.
-        """
-
-    def committed(self, groups: Iterable[GroupKey], log_time: int) -> None:
-        """All outcomes of these groups stand in the log, at `log_time` at the latest."""
-        for key in groups:
-            if (decision := self.get(key)) is not None:
-                self[key] = decision._replace(log_time=log_time)
-
-    def forget(self) -> None:
-        """Let go of what can be read again. This one has nowhere to read it."""
-
-
 @dataclass(slots=True)
 class Intake:
     """State of the join of a trainer at `version`."""
@@ -147,12 +115,26 @@ class Intake:
     _groups: dict[GroupKey, _Group] = field(default_factory=dict)
     _samples: dict[GroupKey, dict[str, _Held]] = field(default_factory=dict)
 
+    def needs(self, record: Sample | Credits, position: Position) -> Span | None:
+        """The span of past outcomes to `restore` before the record is added; None: nothing."""
+        if record.policy != self.config.policy:
+            return None
+        if isinstance(record, Sample):
+            return self.decided.needs(position.log_time)
+        if (record.project, record.group_id) in self._groups:
+            return None
+        return self.decided.needs(record.log_first)  # none is decided before its first Episode
+
+    def restore(self, span: Span, decisions: Mapping[GroupKey, Decision]) -> None:
+        """Take in the decisions whose outcomes are in a span that was needed."""
+        self.decided.restore(span, decisions)
+
     def add_sample(self, sample: Sample, position: Position) -> None:
         """Keep a sample until its group is decided. A repetition changes nothing."""
         if sample.policy != self.config.policy:
             return
+        assert self.needs(sample, position) is None, "restore what the sample needs first"
         key = (sample.project, sample.group_id)
-        self.decided.reach(position.log_time)
         if key in self.decided:
             return
         held = self._samples.setdefault(key, {})
@@ -164,10 +146,9 @@ class Intake:
         """Take a group's credits; returns the outcomes of what is decided by them alone."""
         if credits.policy != self.config.policy:
             return []
+        assert self.needs(credits, position) is None, "restore what the credits need first"
         key = (credits.project, credits.group_id)
         known = self._groups.get(key)
-        if known is None:  # no group is decided before its first Episode was there
-            self.decided.reach(credits.log_first)
         if key in self.decided:
             return self._revised(key, credits, now_ms)
         if known is not None and known.credits.version >= credits.version:
@@ -216,11 +197,11 @@ class Intake:
 
         `sample_positions` are the next offsets to read per partition of samples.
         """
-        self._let_go_stale()
-        self._let_go_excess()
+        self._evict_stale()
+        self._evict_excess()
         outcomes: list[Outcome] = []
         for key, group in list(self._groups.items()):
-            if reason := self._hopeless(key, group, sample_positions):
+            if reason := self._why_never(key, group, sample_positions):
                 outcomes += self.drop(key, reason, now_ms)
         return outcomes
 
@@ -299,7 +280,7 @@ class Intake:
             samples[credit.sample_id] = one.sample
         return TrainableGroup(credits=group.credits, samples=samples)
 
-    def _hopeless(self, key: GroupKey, group: _Group, positions: Mapping[int, int]) -> str:
+    def _why_never(self, key: GroupKey, group: _Group, positions: Mapping[int, int]) -> str:
         """Why a group can never be trained; empty: it still can."""
         if self._complete(key, group) is not None:
             return ""
@@ -311,21 +292,21 @@ class Intake:
         at_end = group.samples_end is not None and read >= group.samples_end
         return "sample_missing" if at_end else ""
 
-    def _let_go_stale(self) -> None:
+    def _evict_stale(self) -> None:
         oldest = self.version - self.config.max_staleness
         for held in self._samples.values():
             for one in held.values():
                 if one.sample and min(one.sample.run_versions, default=oldest) < oldest:
-                    self._let_go(one, "stale")
+                    self._evict(one, "stale")
 
-    def _let_go_excess(self) -> None:
+    def _evict_excess(self) -> None:
         for held in self._samples.values():  # in the order in which the groups appeared
             if self.held_bytes <= self.config.max_held_bytes:
                 return
             for one in held.values():
-                self._let_go(one, "memory")
+                self._evict(one, "memory")
 
-    def _let_go(self, one: _Held, why: str) -> None:
+    def _evict(self, one: _Held, why: str) -> None:
         if one.sample is not None:
             self.held_bytes -= _size(one.sample)
             one.sample, one.position, one.gone = None, None, why
@@ -337,7 +318,7 @@ class Intake:
 
     def _forget_samples(self, key: GroupKey) -> None:
         for one in self._samples.pop(key, {}).values():
-            self._let_go(one, "decided")
+            self._evict(one, "decided")
 
     def _verdict(self, now_ms: int, reason: str, trained: Mapping[str, Sample]) -> Verdict:
         return Verdict(

@@ -1,98 +1,51 @@
 """What a starting trainer learns from the log: its last commit, and what it has decided."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from headrace.connectors.kafka import KafkaConfig, Offsets, Partition, partitions_of
 from headrace.schemas import Outcome, PolicyRecord, from_avro
 from headrace.schemas import PolicyVersion as Version
-from headrace.trainer.accounts import TRAINED
+from headrace.trainer.decided import Decision, GroupKey, Span, decision_of, merged
 from headrace.trainer.decode import Decoder
-from headrace.trainer.intake import UNCOMMITTED, Decided, Decision
 from headrace.trainer.log import Log, Record
 from headrace.trainer.publish import OUTCOMES, POLICIES
 from headrace.trainer.waiting import Patience
 
 TELL_SECONDS = 5.0
 """A wait shorter than this is not worth a line in the log."""
-SKEW_MS = 600_000
-"""How far the clocks of brokers may be apart: an outcome's log time and that of the records it is
-about may come from two of them."""
-KEEP_MS = 3_600_000
-"""What was decided this shortly before the newest decision is never forgotten: records about it are
-still being read."""
-MOST = 200_000
-"""Decisions in memory beyond which the older are forgotten; one takes 380 bytes (tracemalloc,
-CPython 3.11)."""
 
 
-class DecidedBefore(Decided):
-    """Groups that have ended, read from `outcomes` only as far back as is asked for.
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Whose:
+    """One trainer: it gives outcomes as `trainer` to samples of `policy`, and its versions are
+    those of `publishes`."""
 
-    An outcome of a group is later in the log than the group's first Episode and than every sample
-    it is about. So whoever has read all outcomes since then (less the brokers' skew) knows
-    whether the group is decided, be it by a record that is read again or by a revision that comes
-    days later.
+    policy: str
+    trainer: str
+    publishes: str
 
-    Of more than `most` decisions the older half is forgotten, and read again for a record that may
-    be about them, as after a restart. What was read so stays until as many groups have ended as
-    were then in memory, so that late records cost few readings however many they are.
-
-    newest: log time of the last version, near which most of what is asked for lies.
-    read: takes in the outcomes of a span of log times [since, until), those of the end included
-    where there is no `until`.
-    """
-
-    def __init__(
-        self, newest: int, read: Callable[[int, int | None], None], *, most: int = MOST
+    def add_outcome(
+        self, decisions: dict[GroupKey, Decision], outcome: Outcome, log_time: int
     ) -> None:
-        super().__init__()
-        self._newest = newest
-        self._read = read
-        self._most = most
-        self._room = most
-        self._since = newest + 1  # decisions of this log time or later are all here
-        self._until: int | None = None  # those of this log time or later have never been forgotten
-
-    def reach(self, log_time: int) -> None:
-        wanted = max(0, log_time - SKEW_MS)
-        if wanted >= self._since:
+        """Take an outcome into `decisions`; those of others are passed over."""
+        if outcome.policy != self.policy or outcome.trainer != self.trainer:
             return
-        # As far again as it is back by now: many old groups in a row cost few readings.
-        span = max(SKEW_MS, self._newest - self._since)
-        self._since = max(0, wanted - span)
-        self._read(self._since, self._until)
-        self._until = self._since
-        self._room = max(self._most, 2 * len(self))
-
-    def forget(self) -> None:
-        if len(self) <= self._room:
-            return
-        times = sorted(one.log_time for one in self.values() if one.log_time != UNCOMMITTED)
-        cut = min(times[len(times) // 2], times[-1] - KEEP_MS) if times else 0
-        if cut > self._since:
-            for key in [key for key, one in self.items() if one.log_time < cut]:
-                del self[key]
-            self._since = self._newest = cut
-            self._until = cut + SKEW_MS  # log times may follow each other out of order
-        self._room = max(self._most, len(self) + len(self) // 2)
+        key = (outcome.project, outcome.group_id)
+        decisions[key] = merged(decisions.get(key), decision_of(outcome, log_time))
 
 
 @dataclass(kw_only=True, slots=True)
 class Past:
-    """The committed past of one trainer: of the versions of `publishes`, and of the outcomes that
-    `trainer` gave to samples of `policy`."""
+    """The last commit of a trainer: the newest version of `publishes`."""
 
-    policy: str
-    trainer: str
     publishes: str
     last: Version | None = None
     """The newest committed version; None before the first start."""
     last_at: int = 0
     """Its log time in milliseconds; 0 before the first start."""
-    decided: Decided = field(default_factory=Decided)
 
     @property
     def offsets(self) -> dict[Partition, int]:
@@ -108,63 +61,41 @@ class Past:
         if self.last is None or version.version > self.last.version:
             self.last, self.last_at = version, log_time
 
-    def add_outcome(self, outcome: Outcome, log_time: int) -> None:
-        """Take an Outcome in; those of other policies or trainers are passed over."""
-        if outcome.policy != self.policy or outcome.trainer != self.trainer:
-            return
-        key = (outcome.project, outcome.group_id)
-        known = self.decided.get(key, Decision(0, False, 0))
-        self.decided[key] = Decision(
-            max(known.credits_version, outcome.credits_version),
-            known.trained or outcome.outcome == TRAINED,
-            max(known.log_time, log_time),
-        )
 
-
-def read_past(kafka: KafkaConfig, decoder: Decoder, patience: Patience, past: Past) -> Past:
-    """Read policies to their end, and of outcomes what may be needed, into `past`.
+class History:
+    """Reads versions and outcomes of the committed past, each to where its topic ends now.
 
     Outcomes are written in the transaction of the version they belong to, so a group counts as
     trained exactly if the version that trained it is committed. The end is the log's, not that
     of what is committed: while a transaction of another trainer is open, committed records of
-    ours may stand behind it, unseen (KIP-98). The broker ends it after its time-out at the latest.
-
-    Of outcomes those about the last version are read at once, older ones when a record asks for
-    them (`DecidedBefore`); before the first version there is no telling, and all are read.
+    ours may be behind it, unseen (KIP-98). The broker ends it after its time-out at the latest.
     """
-    history = _History(kafka, decoder, patience, past)
-    history.read_policies()
-    past.decided = DecidedBefore(past.last_at, history.read_outcomes)
-    past.decided.reach(past.last_at)
-    return past
-
-
-class _History:
-    """Reads policies and outcomes up to where they end now (committed records only)."""
 
     def __init__(
-        self, kafka: KafkaConfig, decoder: Decoder, patience: Patience, past: Past
+        self, kafka: KafkaConfig, decoder: Decoder, patience: Patience, whose: Whose
     ) -> None:
         self._kafka = kafka
         self._decoder = decoder
         self._patience = patience
-        self._past = past
+        self._whose = whose
         self._offsets = Offsets(kafka)
 
-    def read_policies(self) -> None:
-        """Take in every version."""
+    def last_commit(self) -> Past:
+        """The newest version of the whole log of policies."""
+        past = Past(publishes=self._whose.publishes)
         for record, data in self._read(POLICIES, {}, self._ends_of(POLICIES)):
-            self._past.add_version(from_avro(PolicyRecord, data).version, record.position.log_time)
+            past.add_version(from_avro(PolicyRecord, data).version, record.position.log_time)
+        return past
 
-    def read_outcomes(self, since: int, until: int | None) -> None:
-        """Take in the outcomes written at log times (milliseconds) from `since` on and before
-        `until`, or up to the end.
-        """
+    def decisions(self, span: Span) -> dict[GroupKey, Decision]:
+        """How the groups ended whose outcomes were written in a span of log times."""
         ends = self._ends_of(OUTCOMES)
-        if until is not None:
-            ends = self._first_at(until, ends)
-        for record, data in self._read(OUTCOMES, self._first_at(since, ends), ends):
-            self._past.add_outcome(from_avro(Outcome, data), record.position.log_time)
+        if span.until is not None:
+            ends = self._first_at(span.until, ends)
+        found: dict[GroupKey, Decision] = {}
+        for record, data in self._read(OUTCOMES, self._first_at(span.since, ends), ends):
+            self._whose.add_outcome(found, from_avro(Outcome, data), record.position.log_time)
+        return found
 
     def _first_at(self, log_time: int, ends: Mapping[Partition, int]) -> dict[Partition, int]:
         """Offsets of the first records written at `log_time` or later; at most `ends`."""
@@ -179,7 +110,7 @@ class _History:
     def _read(
         self, topic: str, starts: Mapping[Partition, int], ends: Mapping[Partition, int]
     ) -> Iterator[tuple[Record, dict[str, Any]]]:
-        group = f"headrace.trainer.{self._past.publishes}.past"
+        group = f"headrace.trainer.{self._whose.publishes}.past"
         log_ = self._patience.until_there(lambda: Log(self._kafka, [topic], group, starts))
         try:
             tell_at = time.monotonic() + TELL_SECONDS

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from headrace.connectors.kafka import KafkaUnavailable
-from headrace.schemas import CreditsBatch, Outcome, Sample, from_avro
+from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, from_avro
 from headrace.trainer.batch import TrainingRow, pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep, RowError
 from headrace.trainer.heartbeat import Heartbeat
-from headrace.trainer.intake import TrainableGroup
+from headrace.trainer.intake import Position, TrainableGroup
 from headrace.trainer.log import Record
 from headrace.trainer.rows import rows_of
 from headrace.trainer.session import SAMPLES, Session, now_ms, opened
@@ -75,10 +75,18 @@ class Loop:
         if decoded is None:
             return
         if record.position.topic == SAMPLES:
-            self._intake.add_sample(from_avro(Sample, decoded), record.position)
+            sample = from_avro(Sample, decoded)
+            self._look_up(sample, record.position)
+            self._intake.add_sample(sample, record.position)
             return
         for credits in from_avro(CreditsBatch, decoded).credits:
+            self._look_up(credits, record.position)
             self._account(self._intake.add_credits(credits, record.position, now_ms()))
+
+    def _look_up(self, record: Sample | Credits, position: Position) -> None:
+        """Read back what of the trainer's past decides about a record."""
+        if (span := self._intake.needs(record, position)) is not None:
+            self._intake.restore(span, self._session.history.decisions(span))
 
     def _bound(self) -> None:
         """Ask where the samples end of groups that lack some."""

@@ -14,6 +14,7 @@ from headrace.connectors.kafka import DeadLetters, Partition, Registry
 from headrace.schemas import Codec, Offset, PolicyVersion
 from headrace.trainer import checkpoint
 from headrace.trainer.config import TrainerConfig
+from headrace.trainer.decided import Decided
 from headrace.trainer.decode import Decoder
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake, TrainableGroup
@@ -23,7 +24,7 @@ from headrace.trainer.lost import readable
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy
 from headrace.trainer.publish import Publisher
-from headrace.trainer.recover import Past, read_past
+from headrace.trainer.recover import History, Whose
 from headrace.trainer.waiting import Patience
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Session:
     decoder: Decoder
     log: Log
     intake: Intake
+    history: History
     policy: Policy
     optimizer: MasterOptimizer
     ledger: Ledger = field(default_factory=Ledger)
@@ -97,8 +99,8 @@ class Session:
 
     def _committed(self, *, with_version: bool) -> None:
         groups = {(one.project, one.group_id) for one in self.ledger.pending}
-        self.intake.decided.committed(groups, self.publisher.log_time)
-        self.intake.decided.forget()
+        self.intake.decided.settle(groups, self.publisher.log_time)
+        self.intake.decided.evict()
         self.ledger.committed(with_version=with_version)
 
     def _needed(self) -> dict[Partition, int]:
@@ -125,8 +127,13 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             config.kafka, codec, patience, policy=intake.policy, trainer=intake.trainer
         )
         publisher.start()  # first: what is read afterwards is all there will be
-        past = Past(policy=intake.policy, trainer=intake.trainer, publishes=config.publishes)
-        read_past(config.kafka, decoder, patience, past)
+        whose = Whose(policy=intake.policy, trainer=intake.trainer, publishes=config.publishes)
+        history = History(config.kafka, decoder, patience, whose)
+        past = history.last_commit()
+        decided = Decided(past.last_at)
+        # Before the first version there is no telling where outcomes begin: all are read.
+        if (span := decided.needs(past.last_at)) is not None:
+            decided.restore(span, history.decisions(span))
         group = f"headrace.trainer.{config.publishes}"
         offsets = readable(
             config.kafka, codec, patience, heartbeat, group=group, offsets=past.offsets
@@ -142,7 +149,8 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             publisher=publisher,
             decoder=decoder,
             log=records,
-            intake=Intake(intake, 0 if past.last is None else past.last.version, past.decided),
+            intake=Intake(intake, 0 if past.last is None else past.last.version, decided),
+            history=history,
             policy=policy,
             optimizer=optimizer,
         )
