@@ -94,7 +94,8 @@ def test_every_verb_explains_itself(verb: str) -> None:
 
 def test_status_of_nothing_is_empty_and_says_so_by_its_code(headrace: Headrace) -> None:
     result = headrace("status", "--json")
-    assert json.loads(result.stdout) == {"parts": [], "halted": []}
+    report = json.loads(result.stdout)
+    assert (report["parts"], report["halted"]) == ([], [])
     assert result.returncode == NOT_RUNNING
 
 
@@ -193,6 +194,24 @@ def test_doctor_checks_this_machine_and_names_a_port_in_use(headrace: Headrace) 
     assert str(port) in checks["ports"]["found"]
     assert "HEADRACE_KAFKA_PORT" in checks["ports"]["found"]
     assert result.returncode == NO
+
+
+def test_doctor_and_status_say_in_what_is_calculated_and_why(
+    headrace: Headrace, tmp_path: Path
+) -> None:
+    gateway = PartState(name="gateway", state=State.READY)
+    a_headrace(tmp_path / ".headrace", gateway, PARTS[-1])
+    limited = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    for verb in ("doctor", "status"):
+        assert "float32: " in headrace(verb, **limited).stdout
+        asked = headrace(verb, HEADRACE_POLICY_DTYPE="bfloat16").stdout
+        assert "bfloat16: [policy] dtype asks for it" in asked
+    report = json.loads(headrace("status", "--json", **limited).stdout)
+    assert report["arithmetic"]["dtype"] == "float32"
+    wrong = headrace("doctor", "--json", HEADRACE_POLICY_DTYPE="float16")
+    (finding,) = (f for f in json.loads(wrong.stdout)["checks"] if f["check"] == "dtype")
+    assert not finding["ok"]
+    assert "[policy] dtype" in finding["found"]
 
 
 def test_doctor_fits_a_terminal(headrace: Headrace) -> None:

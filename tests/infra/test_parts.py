@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
-from headrace.infra.launch.parts import build_parts, heartbeat_file
+from headrace.infra.errors import SettingsError
+from headrace.infra.launch.parts import arithmetic, build_parts, heartbeat_file
 from headrace.infra.settings import Settings, load
 
 
-def settings_in(directory: Path) -> Settings:
+def settings_in(directory: Path, **more: str) -> Settings:
     model = directory / "model"
     model.mkdir()
     (model / "config.json").write_text("{}")
@@ -18,6 +19,7 @@ def settings_in(directory: Path) -> Settings:
         environment={
             "HEADRACE_DATA_DIRECTORY": str(directory),
             "HEADRACE_POLICY_MODEL": str(model),
+            **more,
         }
     )
 
@@ -31,6 +33,28 @@ def test_without_a_trainer_nobody_publishes_a_version_and_the_base_is_served(
     assert parts["gateway"].env is not None
     serves_base = parts["gateway"].env["HEADRACE_GATEWAY_SERVE_BASE"]
     assert serves_base == ("false" if trainer else "true")
+
+
+@pytest.mark.parametrize("setting", ["auto", "bfloat16", "float32"])
+@pytest.mark.parametrize("limit", [None, "AVX2", "AVX512_CORE_BF16"])
+def test_engine_and_trainer_are_told_one_decided_arithmetic(
+    setting: str, limit: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    settings = settings_in(tmp_path, HEADRACE_POLICY_DTYPE=setting)
+    parts = {part.name: part.env or {} for part in build_parts(settings)}
+    told = {parts[name]["HEADRACE_POLICY_DTYPE"] for name in ("gateway", "trainer")}
+    assert told == {arithmetic(settings).dtype}
+    assert setting in ("auto", *told)
+    if (setting, limit) == ("auto", "AVX2"):
+        assert told == {"float32"}
+
+
+def test_an_arithmetic_that_is_none_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\[policy\] dtype"):
+        build_parts(settings_in(tmp_path, HEADRACE_POLICY_DTYPE="float16"))
 
 
 @pytest.mark.parametrize("name", ["assemble", "credit", "sink", "trainer"])

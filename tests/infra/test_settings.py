@@ -24,6 +24,23 @@ def test_the_environment_overrides_the_file_and_overrides_win(tmp_path: Path) ->
     assert (loaded.kafka.port, loaded.kafka.partitions, loaded.policy.name) == (2222, 3, "c")
 
 
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [
+        ("[gateway]\ndtype = 'float32'\n", "HEADRACE_GATEWAY_DTYPE"),
+        ("[trainer]\ncompute_dtype = 'float32'\n", "HEADRACE_TRAINER_COMPUTE_DTYPE"),
+    ],
+)
+def test_a_renamed_key_is_refused_with_the_new_ones_name(
+    tmp_path: Path, text: str, variable: str
+) -> None:
+    renamed = r"is now \[policy\] dtype \(HEADRACE_POLICY_DTYPE\)"
+    with pytest.raises(SettingsError, match=renamed):
+        load(write(tmp_path, text), environment={})
+    with pytest.raises(SettingsError, match=renamed):
+        load(environment={variable: "float32"})
+
+
 def test_without_a_file_the_defaults_point_at_the_embedded_parts(tmp_path: Path) -> None:
     defaults = Settings()
     assert defaults.bootstrap == "127.0.0.1:9092"

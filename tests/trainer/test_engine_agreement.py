@@ -7,20 +7,28 @@ chat template or stop token would bias training silently, so each is shown to fa
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from headrace.connectors.engines import Generation, GenerationRequest, SamplingParameters
+from headrace.connectors.engines.arithmetic import DtypeSetting
 from headrace.connectors.engines.transformers.engine import (
     TransformersEngine,
     TransformersEngineConfig,
 )
 from headrace.infra.embedded.models import tiny_llama
 from headrace.kernels import linear_logp
+from headrace.trainer import checkpoint
+from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
+from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import Policy
+from headrace.trainer.step import TrainStep
 
 TEMPERATURE = 0.7
 QUESTIONS = ("What is 12 plus 7?", "What is 9 times 4?", "Say something long.")
@@ -38,12 +46,21 @@ class Sampled:
 
 
 @pytest.fixture(scope="module")
-def sampled(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
-    directory = tiny_llama(tmp_path_factory.mktemp("agreement") / "model", seed=3)
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_llama(tmp_path_factory.mktemp("agreement") / "model", seed=3)
+
+
+@pytest.fixture(scope="module")
+def sampled(base: Path) -> Sampled:
+    return draw_from(base, "float32")
+
+
+def draw_from(directory: Path, dtype: DtypeSetting) -> Sampled:
+    """What an engine over the weights of a directory draws, some of it ended by a stop string."""
 
     async def draw() -> Sampled:
         engine = TransformersEngine(
-            TransformersEngineConfig(model_directory=directory, dtype="float32", threads=1)
+            TransformersEngineConfig(model_directory=directory, dtype=dtype, threads=1)
         )
         try:
             prompts = tuple(
@@ -66,34 +83,44 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
     return asyncio.run(draw())
 
 
-def largest_gap(
+def a_row(
+    n: int,
+    prompt: tuple[int, ...],
+    sampled_ids: tuple[int, ...],
+    *,
+    advantage: float = 1.0,
+    temperature: float = TEMPERATURE,
+) -> TrainingRow:
+    size = len(sampled_ids)
+    return TrainingRow(
+        sample_id=str(n),
+        episode_id=str(n),
+        group_id="g",
+        prompt_ids=np.asarray(prompt, np.uint32),
+        sampled_ids=np.asarray(sampled_ids, np.uint32),
+        behaviour_logp=np.zeros(size, np.float32),
+        versions=np.zeros(size, np.int64),
+        advantage=advantage,
+        temperature=temperature,
+    )
+
+
+def gaps_of(
     sampled: Sampled,
+    policy: Policy,
     *,
     temperature: float = TEMPERATURE,
     prompts: tuple[tuple[int, ...], ...] | None = None,
     drop_last: bool = False,
-) -> float:
-    """Largest |Δ log p| over all sampled tokens; infinite where the tokens do not line up."""
+) -> Tensor:
+    """|Δ log p| of all sampled tokens; infinite where the tokens do not line up."""
     rows = []
     for n, (prompt, drawn) in enumerate(
         zip(prompts or sampled.prompts, sampled.generations, strict=True)
     ):
         tokens = drawn.token_ids[:-1] if drop_last else drawn.token_ids
-        rows.append(
-            TrainingRow(
-                sample_id=str(n),
-                episode_id=str(n),
-                group_id="g",
-                prompt_ids=np.asarray(prompt, np.uint32),
-                sampled_ids=np.asarray(tokens, np.uint32),
-                behaviour_logp=np.zeros(len(tokens), np.float32),
-                versions=np.zeros(len(tokens), np.int64),
-                advantage=1.0,
-                temperature=temperature,
-            )
-        )
-    policy = Policy.load(sampled.directory, compute_dtype=torch.float32)
-    gaps = [0.0]
+        rows.append(a_row(n, prompt, tokens, temperature=temperature))
+    gaps = []
     with torch.no_grad():
         for pack in pack_rows(rows, PackingConfig()).packs:
             hidden = policy.hidden_states(pack)[torch.from_numpy(pack.sources)]
@@ -106,15 +133,51 @@ def largest_gap(
             )
             engine = np.concatenate([sampled.generations[index].logprobs for index in pack.rows])
             if len(engine) != len(scored.logp):
-                return float("inf")
-            gaps.append(float((scored.logp - torch.from_numpy(np.asarray(engine))).abs().max()))
-    return max(gaps)
+                return torch.tensor([torch.inf])
+            gaps.append((scored.logp - torch.from_numpy(np.asarray(engine))).abs())
+    return torch.cat(gaps)
+
+
+def largest_gap(sampled: Sampled, **changed: Any) -> float:
+    policy = Policy.load(sampled.directory, compute_dtype=torch.float32)
+    return float(gaps_of(sampled, policy, **changed).max())
+
+
+def trained(base: Path, dtype: DtypeSetting) -> TrainStep:
+    """A trainer after one step, so that its masters are no bf16 values any more."""
+    policy = Policy.load(base, compute_dtype=getattr(torch, dtype))
+    step = TrainStep(policy, MasterOptimizer(policy, OptimizerConfig(lr=1e-3)))
+    rows = [a_row(n, (5, 6, 7), (8 + n, 9), advantage=1.0 - n) for n in range(3)]
+    step.run(pack_rows(rows, PackingConfig()), GrpoConfig(horizon=8), version=0)
+    return step
 
 
 def test_engine_and_trainer_agree_on_every_token_stop_tokens_included(sampled: Sampled) -> None:
     assert all(drawn.token_ids for drawn in sampled.generations)
     assert any(drawn.stop_token_included for drawn in sampled.generations)
     assert largest_gap(sampled) < SAME
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mean_gap"), [("float32", 1e-5), ("bfloat16", 0.02)], ids=["fp32", "bf16"]
+)
+def test_after_a_step_trainer_and_engine_agree_on_the_published_weights(
+    base: Path, tmp_path: Path, dtype: DtypeSetting, mean_gap: float
+) -> None:
+    step = trained(base, dtype)
+    saved = checkpoint.save(tmp_path, 1, step.policy, step.optimizer)
+    published = load_file(saved.path / "model.safetensors")
+    assert {tensor.dtype for tensor in published.values()} == {torch.bfloat16}
+    assert float(gaps_of(draw_from(saved.path, dtype), step.policy).mean()) < mean_gap
+
+
+def test_masters_that_were_not_rounded_would_show(base: Path, tmp_path: Path) -> None:
+    step = trained(base, "float32")
+    saved = checkpoint.save(tmp_path, 1, step.policy, step.optimizer)
+    with torch.no_grad():
+        for name, parameter in step.policy.parameters().items():
+            parameter.copy_(step.optimizer.masters[name])
+    assert float(gaps_of(draw_from(saved.path, "float32"), step.policy).mean()) > 1e-4
 
 
 def test_another_temperature_would_show(sampled: Sampled) -> None:

@@ -18,6 +18,10 @@ from headrace.infra.errors import SettingsError
 FILE_NAME = "headrace.toml"
 PREFIX = "HEADRACE_"
 SECRET: Mapping[str, Any] = {"secret": True}
+RENAMED = {
+    ("gateway", "dtype"): ("policy", "dtype"),
+    ("trainer", "compute_dtype"): ("policy", "dtype"),
+}
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -76,6 +80,8 @@ class PolicySettings:
     """Name by which agents ask for it (`model="assistant"`)."""
     model: str = "smollm2"
     """`smollm2` (bundled SmolLM2-135M-Instruct) or a directory with a transformers model."""
+    dtype: str = "auto"
+    """Arithmetic of engine and trainer: `bfloat16`, `float32` or `auto`."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -230,8 +236,10 @@ def load(
     does not parse, an unknown section or key, or a value of the wrong type.
     """
     sections = _from_file(file)
+    environment = os.environ if environment is None else environment
+    _refuse_renamed(sections, environment)
     for section, key in _known_keys():
-        text = (os.environ if environment is None else environment).get(variable(section, key))
+        text = environment.get(variable(section, key))
         if text is not None:
             sections.setdefault(section, {})[key] = text
     for section, values in (overrides or {}).items():
@@ -259,6 +267,17 @@ def _from_file(file: Path | None) -> dict[str, dict[str, Any]]:
         if not isinstance(values, dict):
             raise SettingsError(f"{path}: `{section}` must stand in a section, as [part] key = …")
     return sections
+
+
+def _refuse_renamed(
+    sections: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]
+) -> None:
+    for (section, key), (new_section, new_key) in RENAMED.items():
+        old, new = variable(section, key), variable(new_section, new_key)
+        if key in sections.get(section, {}) or old in environment:
+            raise SettingsError(
+                f"[{section}] {key} ({old}) is now [{new_section}] {new_key} ({new}): set that one"
+            )
 
 
 def _known_keys() -> list[tuple[str, str]]:

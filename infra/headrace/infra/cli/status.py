@@ -14,7 +14,7 @@ from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app
 from headrace.infra.errors import LogUnavailable
 from headrace.infra.launch.halted import halted_partitions
-from headrace.infra.launch.parts import heartbeat_file
+from headrace.infra.launch.parts import arithmetic, heartbeat_file
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import State, read_status
 from headrace.infra.terminal.report import STYLES
@@ -34,10 +34,14 @@ def status(
     loaded = load(settings)
     parts = describe(loaded)
     halted = halts(loaded, parts)
+    chosen = arithmetic(loaded)
     if as_json:
-        typer.echo(json.dumps({"parts": parts, "halted": halted}, indent=1))
+        report = {"parts": parts, "halted": halted, "arithmetic": dataclasses.asdict(chosen)}
+        typer.echo(json.dumps(report, indent=1))
     else:
         _print(parts, loaded.directory)
+        if any(part["name"] == "gateway" for part in parts):
+            typer.echo(f"\nengine and trainer calculate in {chosen.dtype}: {chosen.reason}")
         _print_halted(halted)
     if not parts or any(part["state"] != _READY for part in parts):
         raise typer.Exit(NOT_RUNNING)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.engines.arithmetic import Arithmetic, choose, parse_setting
 from headrace.connectors.kafka import Registry, topics
 from headrace.connectors.worker.exits import PLANNED_EXITS
 from headrace.connectors.worker.heartbeat import read_heartbeat
@@ -63,6 +64,17 @@ def model_directory(settings: Settings) -> Path:
     return path
 
 
+def arithmetic(settings: Settings) -> Arithmetic:
+    """In what engine and trainer calculate, and why: decided once, here, for both.
+
+    As for a CPU, even if the engine finds a GPU: the trainer that is started beside it uses none.
+    """
+    try:
+        return choose(parse_setting(settings.policy.dtype))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
 def build_parts(
     settings: Settings, *, trainer: bool = True, progress: Progress | None = None
 ) -> tuple[Part, ...]:
@@ -81,6 +93,7 @@ def build_parts(
         "HEADRACE_RUN_DIRECTORY": str(directory / "run"),
         "HEADRACE_SPOOL_DIRECTORY": str(directory / "spool" / "gateway"),
         "HEADRACE_CHECKPOINT_DIRECTORY": str(directory / "checkpoints"),
+        "HEADRACE_POLICY_DTYPE": arithmetic(settings).dtype,
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "passive",  # engine and trainer share cores: no spinning for a turn
         "PYTHONUNBUFFERED": "1",

@@ -1,14 +1,15 @@
 """The built-in engine: a transformers model on CPU or one GPU, with dynamic batching of its own."""
 
 import asyncio
+import logging
 import secrets
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
+from headrace.connectors.engines.arithmetic import DtypeSetting, choose
 from headrace.connectors.engines.base import EngineStats, Generation, GenerationRequest
 from headrace.connectors.engines.errors import InvalidRequest, PromptTooLong, UnknownVersion
 from headrace.connectors.engines.transformers.batch import Row
@@ -16,6 +17,8 @@ from headrace.connectors.engines.transformers.scheduler import Scheduler
 from headrace.connectors.engines.transformers.text import Text
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
 from headrace.connectors.engines.transformers.weights import load_model
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -28,7 +31,8 @@ class TransformersEngineConfig:
     """What it is called; None takes the directory's name."""
     version: int = 0
     """The policy version that the directory's weights are."""
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: DtypeSetting = "auto"
+    """Number format of the arithmetic; the weights in memory have it too."""
     device: str = "auto"
     """A torch device; auto takes the GPU if there is one."""
     max_batch: int = 48
@@ -73,7 +77,10 @@ class TransformersEngine:
     def __init__(self, config: TransformersEngineConfig) -> None:
         self._config = config
         directory = config.model_directory
-        model = load_model(directory, getattr(torch, config.dtype), _device(config.device))
+        device = _device(config.device)
+        arithmetic = choose(config.dtype, device=device.type)
+        logger.info("the engine calculates in %s: %s", arithmetic.dtype, arithmetic.reason)
+        model = load_model(directory, getattr(torch, arithmetic.dtype), device)
         self._vocabulary = model.vocabulary
         self._text = Text(directory)
         self._versions = Versions(model, config.version, directory, config.max_versions)
