@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from tests.one_stack import claim, distribute, uses_the_stack
+from tests.support.one_stack import claim, distribute, uses_the_stack
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -28,19 +28,6 @@ settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 REAL_PARTS = ("integration", "e2e")
-# Kernels in Triton's interpreter, and its compiler: minutes of one core.
-INTERPRETED = (
-    "test_triton_policy_loss.py",
-    "test_ahead_of_time.py",
-    "test_launches.py",
-    "test_memory.py",
-    "test_scan.py",
-    "test_logits_loss.py",
-    "test_operators.py",
-    "test_benchmark.py",
-    "test_benchmark_peers.py",
-    "test_benchmark_run.py",
-)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -52,8 +39,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(folder)
         elif uses_the_stack(item):
             item.add_marker("integration")
-        if folder == "kernels" and item.path.name in INTERPRETED:
-            item.add_marker("interpreter")
     distribute(items)
 
 

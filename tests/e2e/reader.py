@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +17,7 @@ from headrace.infra.errors import PartFailed
 from headrace.infra.launch import background
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import read_status
+from tests.support.waiting import wait_until
 
 SECONDS = 300.0
 PAUSE = 0.2
@@ -122,11 +122,14 @@ class Reader:
         """The first row of an answer of ClickHouse, as soon as there is one."""
         url = self.here(f"http://127.0.0.1:{DEFAULTS.clickhouse.port}")
         client = ClickHouse(ClickHouseConfig(url=url, database=DEFAULTS.clickhouse.database))
-        end = time.monotonic() + SECONDS
+        rows: list[dict[str, Any]] = []
+
+        def ask() -> bool:
+            rows[:] = client.query(query)
+            return bool(rows)
+
         try:
-            while not (rows := client.query(query)):
-                assert time.monotonic() < end, f"no row within {SECONDS:.0f} s: {query}"
-                time.sleep(PAUSE)
+            wait_until(ask, f"a row of {query}", SECONDS, pause_s=PAUSE)
         except ClickHouseUnavailable as error:
             raise AssertionError(f"headrace is not up for {query}: {error}") from error
         finally:

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.launch.running import running
 from headrace.infra.settings import Settings, load
 from headrace.schemas import Codec, Outcome, from_avro
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from headrace.infra.supervise import Supervisor
@@ -42,6 +42,7 @@ DEADLINE_SECONDS = 30.0
 ULID = r"[0-9A-HJKMNP-TV-Z]{26}"
 SPAN = r"[0-9a-f]{16}"
 SECONDS = 240.0
+PAUSE_S = 0.2
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -61,13 +62,6 @@ class Loop:
         (row,) = self.rows(sql)
         (value,) = row.values()
         return value
-
-
-def eventually(what: str, holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < end, f"not within {SECONDS:.0f} s: {what}"
-        time.sleep(0.2)
 
 
 def settings_of(directory: Path) -> Settings:
@@ -179,7 +173,9 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
 
 def await_version(clickhouse: ClickHouse, version: int) -> None:
     sql = f"SELECT count() AS n FROM policies FINAL WHERE version = {version}"
-    eventually(f"version {version}", lambda: clickhouse.query(sql)[0]["n"] == 1)
+    wait_until(
+        lambda: clickhouse.query(sql)[0]["n"] == 1, f"version {version}", SECONDS, pause_s=PAUSE_S
+    )
 
 
 def await_all_outcomes(clickhouse: ClickHouse) -> None:
@@ -188,12 +184,14 @@ def await_all_outcomes(clickhouse: ClickHouse) -> None:
         WHERE rollout_id NOT IN (SELECT rollout_id FROM outcomes)
     """
     admitted = "SELECT count() AS n FROM tasks FINAL WHERE split = 'eval'"
-    eventually(
-        "the end of every rollout",
+    wait_until(
         lambda: (
             clickhouse.query(admitted)[0]["n"] == 2 * HELD_OUT
             and clickhouse.query(sql)[0]["open"] == 0
         ),
+        "the end of every rollout",
+        SECONDS,
+        pause_s=PAUSE_S,
     )
 
 

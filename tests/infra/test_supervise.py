@@ -20,6 +20,7 @@ from headrace.infra.embedded import ports
 from headrace.infra.errors import AlreadyRunning, PartFailed, SettingsError
 from headrace.infra.supervise import Part, PartState, State, Supervisor, read_status, runner
 from headrace.infra.supervise import logs as part_logs
+from tests.support.waiting import wait_until
 
 FOREVER = "import signal; print('up', flush=True); signal.pause()"
 DEADLINE_S = 30.0
@@ -164,7 +165,7 @@ def test_a_planned_exit_is_a_restart_but_not_a_crash(lab: Lab) -> None:
     part = lab.part("worker", once, planned_exits=frozenset({3}))
     log = part.log
     with lab.supervise(part) as supervisor:
-        _wait(lambda: "armed" in log.read_text())
+        wait_until(lambda: "armed" in log.read_text(), "the part to be armed")
         os.kill(lab.pid("worker"), signal.SIGUSR1)
         state = supervisor.wait_for_restart("worker", after=0, timeout_s=DEADLINE_S)
         assert (state.restarts, state.crashes) == (1, 0)
@@ -318,7 +319,7 @@ def test_a_killed_supervisor_leaves_no_orphans_and_counts_as_stopped(lab: Lab) -
             assert pid is not None
         finally:
             killed.kill()
-    _wait(lambda: not _lives(pid))
+    wait_until(lambda: not _lives(pid), "the end of the process")
     status = read_status(lab.directory)
     assert status is not None
     assert not status.running
@@ -355,12 +356,3 @@ def _lives(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(int(DEADLINE_S / 0.02)):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("the condition was not met in time")

@@ -1,7 +1,6 @@
 """The assembler on the real broker, registry and ClickHouse engine, killed while it works."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -9,7 +8,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,9 @@ from headrace.schemas import (
     response_id,
     sample_id,
 )
-from tests.shared_log import readable
+from tests.support.environment import environment_of
+from tests.support.shared_log import readable
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -50,14 +51,6 @@ SETTINGS = {
     "HEADRACE_ASSEMBLE_MEMORY_BYTES": "300000",  # so that most episodes are evicted and rebuilt
     "HEADRACE_ASSEMBLE_UNKNOWN_SCHEMA_SECONDS": "1",
 }
-
-
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail(f"not within {timeout:.0f} s: {what}")
-        time.sleep(0.05)
 
 
 def create_tables(clickhouse: ClickHouse) -> None:
@@ -78,12 +71,8 @@ class Worker:
         self.starts = 0
         self._stopping = False
         self._environment = {
-            **os.environ,
-            **SETTINGS,
+            **environment_of(stack, **SETTINGS),
             **settings,
-            "HEADRACE_KAFKA_BOOTSTRAP": stack.bootstrap,
-            "HEADRACE_REGISTRY_URL": stack.registry_url,
-            "HEADRACE_CLICKHOUSE_URL": stack.clickhouse_url,
             "HEADRACE_CLICKHOUSE_DATABASE": database,
             "HEADRACE_GROUP": group,
             "HEADRACE_RUN_DIRECTORY": str(self.run),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,9 @@ from headrace.schemas import (
 from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
 from headrace.streams.credit.table import SCHEMA
 from headrace.streams.reward import load_rule
-from tests.shared_log import readable
+from tests.support.environment import environment_of
+from tests.support.shared_log import readable
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -44,13 +45,6 @@ RULE = "reward-span:success"
 SIZE, GROUPS = 4, 40
 GRACE_MS = 500
 SOON_MS = 5_000
-
-
-def wait_until(happened: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.2)
 
 
 @dataclass
@@ -64,19 +58,17 @@ class Worker:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = os.environ | {
-            "HEADRACE_KAFKA_BOOTSTRAP": self.stack.bootstrap,
-            "HEADRACE_REGISTRY_URL": self.stack.registry_url,
-            "HEADRACE_CLICKHOUSE_URL": self.stack.clickhouse_url,
-            "HEADRACE_CLICKHOUSE_DATABASE": self.database,
-            "HEADRACE_CREDIT_RULE": RULE,
-            "HEADRACE_CREDIT_GRACE_MS": str(GRACE_MS),
-            "HEADRACE_CREDIT_MAX_HELD": "200",
-            "HEADRACE_WORKER": self.name,
-            "HEADRACE_GROUP": f"test.{self.name}",
-            "HEADRACE_RUN_DIRECTORY": str(self.directory),
-            "HEADRACE_DATA_DIRECTORY": str(self.directory / "data"),
-        }
+        environment = environment_of(
+            self.stack,
+            HEADRACE_CLICKHOUSE_DATABASE=self.database,
+            HEADRACE_CREDIT_RULE=RULE,
+            HEADRACE_CREDIT_GRACE_MS=GRACE_MS,
+            HEADRACE_CREDIT_MAX_HELD=200,
+            HEADRACE_WORKER=self.name,
+            HEADRACE_GROUP=f"test.{self.name}",
+            HEADRACE_RUN_DIRECTORY=self.directory,
+            HEADRACE_DATA_DIRECTORY=self.directory / "data",
+        )
         with (self.directory / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "headrace.streams", "credit"],

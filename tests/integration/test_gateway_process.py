@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -40,6 +38,8 @@ from headrace.schemas import (
     read_span_batch,
     to_avro,
 )
+from tests.support.environment import environment_of
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
@@ -59,16 +59,14 @@ class Gateway:
         self.weights = [tiny_llama(directory / f"v{n}", seed=n) for n in range(2)]
         self.port = free_port()
         self.log = directory / "gateway.log"
-        environment = {
-            **os.environ,
-            "HEADRACE_KAFKA_BOOTSTRAP": stack.bootstrap,
-            "HEADRACE_REGISTRY_URL": stack.registry_url,
-            "HEADRACE_GATEWAY_PORT": str(self.port),
-            "HEADRACE_GATEWAY_THREADS": "1",
-            "HEADRACE_POLICY_NAME": POLICY,
-            "HEADRACE_SPOOL_DIRECTORY": str(directory / "spool"),
-            "OMP_NUM_THREADS": "1",
-        }
+        environment = environment_of(
+            stack,
+            HEADRACE_GATEWAY_PORT=self.port,
+            HEADRACE_GATEWAY_THREADS=1,
+            HEADRACE_POLICY_NAME=POLICY,
+            HEADRACE_SPOOL_DIRECTORY=directory / "spool",
+            OMP_NUM_THREADS=1,
+        )
         command = [sys.executable, "-m", "headrace.connectors.gateway"]
         arguments = ["--model-directory", str(self.weights[0])]
         with self.log.open("wb") as log:
@@ -108,15 +106,17 @@ class Gateway:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
-    def wait(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + TIMEOUT
-        while not condition():
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for it while the process lives."""
+
+        def holds() -> bool:
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.05)
+            return condition()
+
+        wait_until(holds, lambda: f"{what}; its log: {self.log.read_text()}", TIMEOUT)
 
     def wait_for_version(self, version: int) -> None:
-        self.wait(lambda: self.health()[1]["version"] == version)
+        self.wait(lambda: self.health()[1]["version"] == version, f"version {version}")
 
     def publish(self, *records: PolicyRecord, commit: bool = True) -> None:
         producer = Producer(
@@ -146,12 +146,14 @@ class Gateway:
         config = KafkaConfig(bootstrap=self.stack.bootstrap)
         tailer = Tailer(config, ["headrace.spans"], name="gateway-test")
         found: list[dict[str, Any]] = []
-        end = time.monotonic() + TIMEOUT
+
+        def read_on() -> bool:
+            for message in tailer.read(0.2):
+                found.extend(self._calls(message, rollouts))
+            return tailer.caught_up
+
         try:
-            while not tailer.caught_up:
-                assert time.monotonic() < end
-                for message in tailer.read(0.2):
-                    found += self._calls(message, rollouts)
+            wait_until(read_on, "the end of the spans", TIMEOUT)
         finally:
             tailer.close()
         return found
@@ -190,12 +192,14 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A gateway process that serves version 0; it waited for it."""
     running = Gateway(stack, tmp_path_factory.mktemp("gateway"))
     try:
-        running.wait(lambda: running.health()[0] == 503)
+        running.wait(lambda: running.health()[0] == 503, "a gateway that serves nothing yet")
         # A version whose transaction was aborted was never published.
         running.publish(running.version(1), commit=False)
-        running.wait(lambda: "version 0 of" in running.health()[1]["waiting_for"])
+        running.wait(
+            lambda: "version 0 of" in running.health()[1]["waiting_for"], "what it waits for"
+        )
         running.publish(running.version(0))
-        running.wait(lambda: running.health()[0] == 200)
+        running.wait(lambda: running.health()[0] == 200, "a gateway that serves")
         yield running
     finally:
         running.process.kill()
@@ -233,7 +237,7 @@ def test_a_new_version_is_swapped_in_without_failing_a_request(gateway: Gateway)
             pool.submit(gateway.chat, rollout, max_tokens=600, seed=n)
             for n, rollout in enumerate(rollouts)
         ]
-        gateway.wait(lambda: gateway.metric("headrace_engine_running") > 0)
+        gateway.wait(lambda: gateway.metric("headrace_engine_running") > 0, "a running request")
         gateway.publish(gateway.version(1))
         gateway.wait_for_version(1)
         completions = [future.result() for future in running]
@@ -275,7 +279,7 @@ def test_with_the_broker_killed_answers_go_on_and_each_call_lands_once(gateway: 
             assert gateway.chat(rollouts[-1]).choices
         killing.result()
     assert gateway.metric(spooled) >= 1
-    gateway.wait(lambda: len(gateway.calls(*rollouts)) >= len(rollouts))
+    gateway.wait(lambda: len(gateway.calls(*rollouts)) >= len(rollouts), "a call of each")
     landed = [call["rollout_id"] for call in gateway.calls(*rollouts)]
     assert sorted(landed) == sorted(rollouts)
     rollout = new_ulid()
@@ -287,7 +291,10 @@ def test_sigterm_answers_what_is_in_flight_and_ends_in_order(gateway: Gateway) -
     rollout = new_ulid()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(gateway.chat, rollout, max_tokens=300, seed=1)
-        gateway.wait(lambda: gateway.metric("headrace_engine_running") > 0 or running.done())
+        gateway.wait(
+            lambda: gateway.metric("headrace_engine_running") > 0 or running.done(),
+            "a running request",
+        )
         gateway.process.send_signal(signal.SIGTERM)
         completion = running.result()
     assert gateway.process.wait(TIMEOUT) == 0, gateway.log.read_text()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,8 @@ from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli import app
 from headrace.infra.cli.app import VERBS
 from headrace.schemas import new_ulid
+from tests.support.environment import environment_of
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -37,13 +38,6 @@ SECONDS = 60.0
 
 for verb in VERBS:  # as the command does
     import_module(f"headrace.infra.cli.{verb}")
-
-
-def wait_until(happened: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not happened():
-        assert time.monotonic() < end, f"{what} did not happen within {SECONDS:g} s"
-        time.sleep(0.05)
 
 
 class Bench:
@@ -62,15 +56,14 @@ class Bench:
         self.process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
-        return {
-            "HEADRACE_KAFKA_BOOTSTRAP": self.stack.bootstrap,
-            "HEADRACE_REGISTRY_URL": self.stack.registry_url,
-            "HEADRACE_GROUP": self.group,
-            "HEADRACE_RUN_DIRECTORY": str(self.directory / "run"),
-            "HEADRACE_DATA_DIRECTORY": str(self.directory / "data"),
-            "HEADRACE_SESSION_TIMEOUT_S": "6",
-            "HEADRACE_STREAMS_POISON_LIMIT": "2",
-        }
+        return environment_of(
+            self.stack,
+            HEADRACE_GROUP=self.group,
+            HEADRACE_RUN_DIRECTORY=self.directory / "run",
+            HEADRACE_DATA_DIRECTORY=self.directory / "data",
+            HEADRACE_SESSION_TIMEOUT_S=6,
+            HEADRACE_STREAMS_POISON_LIMIT=2,
+        )
 
     def start(self) -> None:
         (self.directory / "data").mkdir(exist_ok=True)
@@ -78,7 +71,7 @@ class Bench:
         with (self.directory / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(HERE / "noting_stage.py"), self.topic, str(self.notes)],
-                env=os.environ | self.environment(),
+                env=self.environment(),
                 stdout=log,
                 stderr=log,
             )
@@ -234,15 +227,13 @@ def test_the_sink_halts_too_and_an_accepted_loss_has_a_row(stack: Stack, tmp_pat
     dlq, database = "headrace.halts.dlq", "halted"
     clickhouse = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url, database=database))
     migrate.apply(clickhouse)
-    environment = os.environ | {
-        "HEADRACE_KAFKA_BOOTSTRAP": stack.bootstrap,
-        "HEADRACE_REGISTRY_URL": stack.registry_url,
-        "HEADRACE_CLICKHOUSE_URL": stack.clickhouse_url,
-        "HEADRACE_CLICKHOUSE_DATABASE": database,
-        "HEADRACE_GROUP": f"test.{new_ulid()}",
-        "HEADRACE_RUN_DIRECTORY": str(tmp_path),
-        "HEADRACE_STREAMS_POISON_LIMIT": "2",
-    }
+    environment = environment_of(
+        stack,
+        HEADRACE_CLICKHOUSE_DATABASE=database,
+        HEADRACE_GROUP=f"test.{new_ulid()}",
+        HEADRACE_RUN_DIRECTORY=tmp_path,
+        HEADRACE_STREAMS_POISON_LIMIT=2,
+    )
     writer = Writer(KafkaConfig(bootstrap=stack.bootstrap))
 
     def rows() -> int:

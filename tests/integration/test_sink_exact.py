@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,8 @@ from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Writer, p
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
 from headrace.streams.sink.tables import SCHEMAS
+from tests.support.environment import environment_of
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -28,25 +28,16 @@ PROJECT = "logsink-exact"
 POISON = b"\x02 is no task"
 
 
-def wait_until(happened: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
-        time.sleep(0.2)
-
-
 @contextmanager
 def sink(stack: Stack, directory: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
     """A sink of its own group, killed at the end."""
-    environment = os.environ | {
-        "HEADRACE_KAFKA_BOOTSTRAP": stack.bootstrap,
-        "HEADRACE_REGISTRY_URL": stack.registry_url,
-        "HEADRACE_CLICKHOUSE_URL": stack.clickhouse_url,
-        "HEADRACE_CLICKHOUSE_DATABASE": "logsink",
-        "HEADRACE_GROUP": f"test.{name}",
-        "HEADRACE_WORKER": name,
-        "HEADRACE_RUN_DIRECTORY": str(directory),
-    }
+    environment = environment_of(
+        stack,
+        HEADRACE_CLICKHOUSE_DATABASE="logsink",
+        HEADRACE_GROUP=f"test.{name}",
+        HEADRACE_WORKER=name,
+        HEADRACE_RUN_DIRECTORY=directory,
+    )
     with (directory / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "headrace.streams", "sink"],

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.interpreter
+
 ROOT = Path(__file__).parents[2]
 # Bytes of shared memory that a program may have (CUDA C++ Programming Guide, compute capabilities).
 SHARED_LIMIT = {90: 227 << 10, 80: 163 << 10}

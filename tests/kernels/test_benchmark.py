@@ -15,6 +15,8 @@ from benchmarks.kernels.routes import Absent, Loss, Outcome, Provider
 
 from headrace.kernels.linear_loss.reference import linear_policy_loss_reference
 
+pytestmark = pytest.mark.interpreter
+
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 TINY = cases.Size(tokens=24, depth=16, vocabulary=61, sequence=6, dtype=torch.float32)

@@ -15,6 +15,8 @@ from benchmarks.kernels.routes import Absent
 
 from tests.kernels.peer_stubs import stub_cut_cross_entropy, stub_trl, stub_verl
 
+pytestmark = pytest.mark.interpreter
+
 CPU = torch.device("cpu")
 FP16 = cases.Size(tokens=32, depth=64, vocabulary=520, sequence=8, dtype=torch.float16)
 # Their kernels are for GPUs: elsewhere they take torch, or refuse.

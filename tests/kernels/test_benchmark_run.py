@@ -13,6 +13,8 @@ from benchmarks.kernels.grid import FIRST, MAIN_TOKENS, SHAPES, TOKENS, Spec, gr
 from benchmarks.kernels.providers import LOGITS, OURS, PROVIDERS
 from benchmarks.kernels.routes import Outcome, Provider
 
+pytestmark = pytest.mark.interpreter
+
 CPU = torch.device("cpu")
 ABOUT = {
     "device": "NVIDIA H200",

@@ -12,9 +12,12 @@ import pytest
 from tests.kernels.compile_ahead import TOOLS
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(
-    not (TOOLS / "cuobjdump").exists(), reason="this build of Triton comes without cuobjdump"
-)
+pytestmark = [
+    pytest.mark.interpreter,
+    pytest.mark.skipif(
+        not (TOOLS / "cuobjdump").exists(), reason="this build of Triton comes without cuobjdump"
+    ),
+]
 KERNELS = {
     *("linear_kernel", "strip_kernel", "offset_kernel", "combine_kernel", "fix_kernel"),
     *("bonus_kernel", "target_kernel", "scale_kernel", "scatter_kernel", "times_kernel"),

@@ -12,7 +12,10 @@ from headrace.kernels.implementation import Impl
 from headrace.kernels.linear_loss.reference import linear_policy_loss_reference
 from tests.kernels.cases import LOSSES, Case, make_case, whole_sequences
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
+pytestmark = [
+    pytest.mark.interpreter,
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
+]
 BOTH = pytest.mark.parametrize("impl", ["torch", "triton"])
 # The gradient is rounded once, at the end.
 ERROR = {torch.float32: 5e-6, torch.bfloat16: 2**-8}

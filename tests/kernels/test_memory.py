@@ -12,6 +12,8 @@ from benchmarks.kernels.allocations import peak_bytes
 from benchmarks.kernels.grid import SHAPES
 from benchmarks.kernels.memory import MIB, TOKENS
 
+pytestmark = pytest.mark.interpreter
+
 ROOT = Path(__file__).parents[2]
 OURS = ("--ours", "--json")
 COUNTED = ("smollm2-135m", "qwen2.5-7b")

@@ -19,7 +19,10 @@ from headrace.kernels import (
 from headrace.kernels.implementation import Impl
 from tests.kernels.cases import LOSSES, Case, make_case
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the interpreter's and the compiler's own
+pytestmark = [
+    pytest.mark.interpreter,
+    pytest.mark.filterwarnings("ignore"),  # the interpreter's and the compiler's own
+]
 BOTH = pytest.mark.parametrize("impl", ["torch", "triton"])
 
 

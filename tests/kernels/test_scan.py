@@ -11,6 +11,8 @@ from headrace.kernels import discounted_returns, gae, segment_means, segment_sum
 from headrace.kernels.implementation import Impl
 from headrace.kernels.scan.reference import gae_reference, returns_reference
 
+pytestmark = pytest.mark.interpreter
+
 BOTH = pytest.mark.parametrize("impl", ["torch", "triton"])
 # Lengths around the interpreter's block of 16; the second sequence is empty, rows 90.. are none's.
 BOUNDS = torch.tensor([0, 16, 16, 17, 34, 49, 90])

@@ -20,7 +20,10 @@ from tests.kernels.cases import (
     whole_sequences,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
+pytestmark = [
+    pytest.mark.interpreter,
+    pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
+]
 # One pass over all rows, one pass by blocks, and recomputing by strips.
 WAYS: dict[str, dict[str, Any]] = {
     "whole": {"chunk_rows": None},

@@ -1,12 +1,10 @@
 """A tiny random Llama on CPU, and engines over it."""
 
-import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -65,16 +63,3 @@ def open_engine() -> OpenEngine:
             await engine.close()
 
     return open_
-
-
-@pytest.fixture(scope="session")
-def until() -> Callable[..., Any]:
-    """`await until(condition)`: returns when it holds, fails after a generous while."""
-
-    async def until_(condition: Callable[[], bool]) -> None:
-        deadline = monotonic() + 30
-        while not condition():
-            assert monotonic() < deadline, "the condition did not come true in 30 s"
-            await asyncio.sleep(0.001)
-
-    return until_

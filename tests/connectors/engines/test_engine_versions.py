@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from headrace.connectors.engines import (
 )
 from headrace.connectors.engines.transformers.engine import TransformersEngine
 from headrace.connectors.engines.transformers.weights import load_model, read_weights
+from tests.support.waiting import wait_until_async
 
 PROMPT = tuple(range(10, 60))
 CPU = torch.device("cpu")
@@ -46,28 +46,27 @@ def logprobs_under(directory: Path, generation: Generation) -> list[float]:
 
 
 async def start(
-    engine: TransformersEngine, until: Callable[..., Any], *requests: GenerationRequest
+    engine: TransformersEngine, *requests: GenerationRequest
 ) -> list[asyncio.Task[Generation]]:
     """Tasks of requests that have their first tokens."""
     before = engine.stats()
     tasks = [asyncio.create_task(engine.generate(r)) for r in requests]
-    await until(
+    await wait_until_async(
         lambda: (
             engine.stats().running == before.running + len(requests)
             and engine.stats().tokens_total > before.tokens_total + 3 * len(requests)
-        )
+        ),
+        f"the first tokens of {len(requests)} requests",
     )
     return tasks
 
 
 def test_a_swap_in_mid_request_tags_versions_and_drops_nothing(
-    open_engine: Any, endless: Path, tiny_versions: dict[int, Path], until: Callable[..., Any]
+    open_engine: Any, endless: Path, tiny_versions: dict[int, Path]
 ) -> None:
     async def main() -> None:
         async with open_engine(endless) as engine:
-            tasks = await start(
-                engine, until, *(request(max_tokens=800, seed=seed) for seed in range(4))
-            )
+            tasks = await start(engine, *(request(max_tokens=800, seed=seed) for seed in range(4)))
             await engine.load(1, tiny_versions[1])
             assert engine.current == 1
             assert engine.versions() == (0, 1)
@@ -104,13 +103,13 @@ def test_a_loaded_version_answers_by_its_weights(
 
 
 def test_pinned_requests_keep_their_version(
-    open_engine: Any, endless: Path, tiny_versions: dict[int, Path], until: Callable[..., Any]
+    open_engine: Any, endless: Path, tiny_versions: dict[int, Path]
 ) -> None:
     async def main() -> None:
         async with open_engine(endless) as engine:
             alone = await engine.generate(request(version=0, max_tokens=300))
             pinned, free = await start(
-                engine, until, request(version=0, max_tokens=300), request(max_tokens=300)
+                engine, request(version=0, max_tokens=300), request(max_tokens=300)
             )
             await engine.load(1, tiny_versions[1])
             later = await engine.generate(request(version=0, max_tokens=8))
@@ -143,11 +142,11 @@ def test_a_third_version_evicts_the_oldest_that_is_free(
 
 
 def test_a_third_version_waits_while_the_old_one_is_pinned(
-    open_engine: Any, endless: Path, tiny_versions: dict[int, Path], until: Callable[..., Any]
+    open_engine: Any, endless: Path, tiny_versions: dict[int, Path]
 ) -> None:
     async def main() -> None:
         async with open_engine(endless) as engine:
-            (pinned,) = await start(engine, until, request(version=0, max_tokens=600))
+            (pinned,) = await start(engine, request(version=0, max_tokens=600))
             await engine.load(1, tiny_versions[1])
             loading = asyncio.create_task(engine.load(2, tiny_versions[2]))
             free = await engine.generate(request())

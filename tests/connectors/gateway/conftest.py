@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from headrace.connectors.gateway.backends.sampled import SampledChat
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import Backend
 from headrace.schemas import PolicyRecord, PolicyVersion, Span, Traffic
+from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 CHAT = "/v1/chat/completions"
@@ -178,11 +178,9 @@ class Harness:
 
         return self.run(work())
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT
-        while not self.call(condition):
-            assert time.monotonic() < end, "it did not come to pass"
-            time.sleep(0.005)
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for what the gateway's own loop sees."""
+        wait_until(lambda: bool(self.call(condition)), what, pause_s=0.005)
 
     def publish(self, *versions: int, uri: str = "/weights/{}") -> None:
         name = self.serving.policy
@@ -194,7 +192,7 @@ class Harness:
 
     def serve(self, *versions: int) -> "Harness":
         self.publish(*versions)
-        self.wait_until(lambda: self.serving.served == versions[-1])
+        self.wait_until(lambda: self.serving.served == versions[-1], f"version {versions[-1]}")
         return self
 
     def set_traffic(self, version: int) -> None:
@@ -226,7 +224,7 @@ class Harness:
         listener = _listener()
         serving = self.start(server.serve(sockets=[listener]))
         try:
-            self.wait_until(lambda: server.started)
+            self.wait_until(lambda: server.started, "the server to listen")
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True

@@ -152,7 +152,7 @@ def test_requests_beyond_the_limit_are_told_to_come_back(
     held = gateway.run(hold())
     request = {"model": "calc", "messages": [{"role": "user", "content": "x"}]}
     first = gateway.start(gateway.asend("/v1/chat/completions", method="POST", json=request))
-    gateway.wait_until(lambda: len(gateway.engine.requests) == 1)
+    gateway.wait_until(lambda: len(gateway.engine.requests) == 1, "the first request")
     second = gateway.chat()
     assert second.status_code == 429
     assert second.headers["retry-after"]

@@ -11,6 +11,7 @@ import pytest
 
 from headrace.connectors.engines import EngineClosed, GenerationFailed, PromptTooLong
 from headrace.schemas import Codec, build_span_batch, read_span_batch
+from tests.support.waiting import wait_until_async
 
 if TYPE_CHECKING:
     from tests.connectors.gateway.conftest import Harness
@@ -309,14 +310,12 @@ def test_a_client_that_leaves_stops_its_generation(gateway: "Harness") -> None:
         )
         writer.write((head + content).encode())
         await writer.drain()
-        async with asyncio.timeout(20):
-            while not gateway.engine.requests:  # noqa: ASYNC110 - a list cannot be awaited
-                await asyncio.sleep(0.005)
+        await wait_until_async(lambda: bool(gateway.engine.requests), "the engine's request")
         writer.close()
 
     with gateway.listening() as address:
         gateway.run(leave_while_it_generates(address))
-        gateway.wait_until(lambda: len(gateway.telemetry.spans) == 1)
+        gateway.wait_until(lambda: len(gateway.telemetry.spans) == 1, "the span of the call")
     [span] = gateway.telemetry.spans
     assert gateway.engine.cancelled == 1
     assert json.loads(span.attributes)["error.type"] == "client_gone"

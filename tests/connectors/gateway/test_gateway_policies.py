@@ -86,7 +86,7 @@ def test_a_new_version_is_loaded_and_traffic_rolls_back_without_reading_it_again
 ) -> None:
     gateway.serve(1)
     gateway.set_traffic(0)
-    gateway.wait_until(lambda: gateway.serving.served == 0)
+    gateway.wait_until(lambda: gateway.serving.served == 0, "version 0 served")
     assert gateway.engine.current == 0
     assert [version for version, _ in gateway.engine.loads] == [0, 1]
 
@@ -97,25 +97,25 @@ def test_weights_that_cannot_be_loaded_leave_the_old_ones_serving_until_they_can
     gateway = make_gateway(retry_seconds=0.01).serve(0)
     gateway.engine.bad_directories.add("/weights/1")
     gateway.publish(1)
-    gateway.wait_until(lambda: gateway.serving.load_failures >= 2)
+    gateway.wait_until(lambda: gateway.serving.load_failures >= 2, "two failed loads")
     assert gateway.chat().json()["system_fingerprint"] == "calc@0"
     health = gateway.get("/healthz")
     assert health.status_code == 200
     assert "/weights/1 holds no weights" in health.json()["waiting_for"]
     gateway.engine.bad_directories.clear()
-    gateway.wait_until(lambda: gateway.serving.served == 1)
+    gateway.wait_until(lambda: gateway.serving.served == 1, "version 1 served")
     assert gateway.get("/healthz").json()["waiting_for"] == ""
 
 
 def test_a_version_published_anew_from_elsewhere_is_loaded_anew(gateway: "Harness") -> None:
     gateway.publish(0, uri="/elsewhere/{}")
-    gateway.wait_until(lambda: gateway.engine.loads[-1] == (0, "/elsewhere/0"))
+    gateway.wait_until(lambda: gateway.engine.loads[-1] == (0, "/elsewhere/0"), "the load")
 
 
 def test_a_log_that_is_read_anew_replaces_what_was_known(gateway: "Harness") -> None:
     gateway.serve(1)
     gateway.call(gateway.serving.start, [published(0, uri="/weights/0")])
-    gateway.wait_until(lambda: gateway.serving.served == 0)
+    gateway.wait_until(lambda: gateway.serving.served == 0, "version 0 served")
     assert gateway.serving.versions == (0,)
 
 
@@ -125,7 +125,7 @@ def test_a_rollout_begins_on_the_newest_version_while_other_calls_go_on_with_the
     gateway = make_gateway().serve(0)
     gateway.engine.hold_load = asyncio.Event()
     gateway.publish(1)
-    gateway.wait_until(lambda: gateway.serving.waiting_for != "")
+    gateway.wait_until(lambda: gateway.serving.waiting_for != "", "a wait for weights")
     path = "/rollout/r/attempt/a/v1/chat/completions"
     request = {"model": "calc", "messages": [{"role": "user", "content": "1+2"}]}
     rollout = gateway.start(gateway.asend(path, method="POST", json=request))
@@ -142,7 +142,7 @@ def test_a_rollout_does_not_wait_for_weights_that_cannot_be_loaded(
     gateway = make_gateway(retry_seconds=0.01).serve(0)
     gateway.engine.bad_directories.add("/weights/1")
     gateway.publish(1)
-    gateway.wait_until(lambda: gateway.serving.load_failures >= 1)
+    gateway.wait_until(lambda: gateway.serving.load_failures >= 1, "a failed load")
 
     answer = gateway.chat("/rollout/r/attempt/a/v1/chat/completions")
     assert answer.json()["system_fingerprint"] == "calc@0"

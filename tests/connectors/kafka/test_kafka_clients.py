@@ -22,6 +22,7 @@ from headrace.connectors.kafka import (
 )
 from headrace.infra.embedded import Stack
 from headrace.schemas import new_ulid
+from tests.support.waiting import wait_until
 
 integration = pytest.mark.integration
 
@@ -31,11 +32,13 @@ NOWHERE = KafkaConfig(bootstrap="127.0.0.1:1")
 def read(config: KafkaConfig, topic: str, wanted: int, key: bytes) -> list[Any]:
     tailer = Tailer(config, [topic], name="test.kafka")
     found: list[Any] = []
-    end = time.monotonic() + 30
+
+    def read_on() -> bool:
+        found.extend(m for m in tailer.read(0.2) if (m.key() or b"").startswith(key))
+        return len(found) >= wanted and tailer.caught_up
+
     try:
-        while len(found) < wanted or not tailer.caught_up:
-            assert time.monotonic() < end, f"{len(found)} of {wanted} records"
-            found += [m for m in tailer.read(0.2) if (m.key() or b"").startswith(key)]
+        wait_until(read_on, lambda: f"{wanted} records, of which {len(found)} came")
     finally:
         tailer.close()
     return found

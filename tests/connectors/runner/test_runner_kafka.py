@@ -1,14 +1,11 @@
-"""Task source and runner on the real broker and registry, with agents of every temper."""
+"""The runner on the real broker and registry, with agents of every temper."""
 
 import json
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -16,42 +13,17 @@ from confluent_kafka import Consumer, TopicPartition
 from headrace.connectors.kafka import (
     KafkaConfig,
     Outgoing,
-    Registry,
-    Tailer,
     Writer,
     consumer_settings,
     partitions_of,
 )
 from headrace.connectors.runner import Runner, RunnerConfig
-from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig
 from headrace.infra.embedded import Stack
-from headrace.schemas import (
-    KINDS,
-    STATUSES,
-    Codec,
-    Episode,
-    MalformedRecord,
-    Outcome,
-    PolicyRecord,
-    PolicyVersion,
-    SpanColumns,
-    Task,
-    UnknownSchemaId,
-    new_ulid,
-    read_span_batch,
-    to_avro,
-)
-from headrace.streams.assemble.build import build
-from headrace.streams.assemble.columns import LoggedBatch, spans_of
-from headrace.streams.assemble.config import AssembleConfig
-from headrace.streams.assemble.core import Assembler
-from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
-from headrace.streams.reward import Rule
+from headrace.schemas import Task, new_ulid, to_avro
+from tests.support.watching import TASKS, WAIT_S, Watch
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-WAIT_S = 90.0
-TASKS, SPANS = "headrace.tasks", "headrace.spans"
 
 AGENTS = """
 import os, threading
@@ -84,116 +56,6 @@ def hang_once(task_input, *, base_url, api_key):
         threading.Event().wait()
     return "second"
 """
-
-
-@dataclass
-class Seen:
-    """Spans of one attempt: (kind, name, status) and the texts that matter."""
-
-    spans: list[tuple[str, str, str]] = field(default_factory=list)
-    starts: list[dict[str, Any]] = field(default_factory=list)
-    result: str = ""
-    task_input: str = ""
-    producers: set[str] = field(default_factory=set)
-
-
-class Watch:
-    """What the topics say of some rollouts."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._registry = Registry(stack.registry_url)
-        self.codec = Codec(self._registry)
-        self.kafka = KafkaConfig(bootstrap=stack.bootstrap)
-        self._tailer = Tailer(self.kafka, [SPANS, TASKS, f"{TASKS}.dlq"], name="test.watch")
-        self.attempts: dict[str, dict[str, Seen]] = defaultdict(lambda: defaultdict(Seen))
-        self.tasks: list[dict[str, Any]] = []
-        self.dead: list[bytes] = []
-        self._batches: list[LoggedBatch] = []
-
-    def until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT_S
-        while not (self._tailer.caught_up and done()):
-            assert time.monotonic() < end, {k: dict(v) for k, v in self.attempts.items()}
-            for message in self._tailer.read(0.2):
-                self._read(message)
-
-    def ended(self, rollout: str) -> int:
-        return sum(
-            any(kind == "attempt.end" for kind, _, _ in seen.spans)
-            for seen in self.attempts[rollout].values()
-        )
-
-    def episodes(self, rollout: str) -> list[Episode]:
-        """The attempts at a rollout as the assemble stage sees them."""
-        mine = [
-            batch
-            for batch in self._batches
-            if any(episode["rollout_id"] == rollout for episode in batch.columns.episodes)
-        ]
-        folded = Assembler(AssembleConfig()).fold(spans_of(mine), spans_of([]), [])
-        built = build(folded, most_text=1_000_000)
-        return [one for one in built.episodes if one.rollout_id == rollout]
-
-    def statuses(self, rollout: str) -> list[str]:
-        """What these attempts are to their group when its time is over, first ones first."""
-        groups = Groups(
-            Rule(name="one", version="1", function=lambda _: 1.0), CreditMethod(), GroupPatience()
-        )
-        arrivals = [
-            Arrival(partition=0, log_time=one.log_last, episode=one)
-            for one in self.episodes(rollout)
-        ]
-        groups.advance(0, 1 << 60)
-        groups.missing(arrivals)
-        groups.fold(arrivals)
-        (change,) = groups.settle()
-        assert change.credits is not None
-        return [member.status for member in change.credits.members]
-
-    def close(self) -> None:
-        self._tailer.close()
-        self._registry.close()
-
-    def _read(self, message: Any) -> None:
-        if message.topic() == f"{TASKS}.dlq":
-            self.dead.append(message.value())
-        elif message.topic() == TASKS:
-            with suppress(MalformedRecord):
-                self.tasks.append(self.codec.decode(TASKS, message.value()))
-        else:
-            with suppress(MalformedRecord, UnknownSchemaId):  # other tests write bad records
-                batch = read_span_batch(self.codec.decode(SPANS, message.value()))
-                self._read_spans(batch)
-                self._batches.append(
-                    LoggedBatch(
-                        columns=batch,
-                        partition=message.partition(),
-                        offset=message.offset(),
-                        log_time=message.timestamp()[1],
-                    )
-                )
-
-    def _read_spans(self, batch: SpanColumns) -> None:
-        for row in range(batch.n):
-            episode = batch.episodes[batch.episode[row]]
-            seen = self.attempts[episode["rollout_id"]][episode["attempt"]]
-            kind = KINDS[batch.kind[row]]
-            seen.spans.append((kind, batch.strings[batch.name[row]], STATUSES[batch.status[row]]))
-            seen.producers.add(batch.producer)
-            cut = slice(batch.output.offsets[row], batch.output.offsets[row + 1])
-            if kind == "attempt.end":
-                seen.result = batch.output.blob[cut].decode()
-            if kind == "attempt.start":
-                cut = slice(batch.input.offsets[row], batch.input.offsets[row + 1])
-                seen.task_input = batch.input.blob[cut].decode()
-                seen.starts += [start for start in batch.starts if start["row"] == row]
-
-
-@pytest.fixture
-def watch(stack: Stack) -> Iterator[Watch]:
-    watching = Watch(stack)
-    yield watching
-    watching.close()
 
 
 @pytest.fixture
@@ -384,83 +246,3 @@ def test_a_task_under_a_runner_that_stops_is_run_again(
     assert (first.spans[-1][2], second.spans[-1][2]) == ("error", "ok")
     assert second.result == '"second"'
     assert watch.statuses(task.rollout_id) == ["infrastructure", "used"]
-
-
-def test_the_source_paces_itself_by_versions_and_outcomes(stack: Stack, watch: Watch) -> None:
-    policy = f"p-{new_ulid()}"
-    config = TaskSourceConfig(
-        bootstrap=stack.bootstrap,
-        registry_url=stack.registry_url,
-        policy=policy,
-        agent="m:f",
-        group_size=2,
-        rollouts_per_step=4,
-        max_staleness=1,
-    )
-    writer = Writer(watch.kafka)
-
-    def publish(version: int) -> None:
-        record = PolicyRecord(version=PolicyVersion(policy=policy, version=version))
-        value = watch.codec.encode("headrace.policies", to_avro(record))
-        key = f"{policy}/version/{version}"
-        writer.send([Outgoing(topic="headrace.policies", key=key, value=value)])
-
-    def settle(rollouts: list[str], outcome: str) -> None:
-        for rollout in rollouts:
-            record = Outcome(rollout_id=rollout, policy=policy, outcome=outcome, trainer="main")
-            value = watch.codec.encode("headrace.outcomes", to_avro(record))
-            writer.send([Outgoing(topic="headrace.outcomes", key=rollout, value=value)])
-
-    def asked() -> list[dict[str, Any]]:
-        return [t for t in watch.tasks if t["policy"] == policy and t["split"] == "train"]
-
-    def items() -> Iterator[TaskItem]:
-        for number in range(1000):
-            yield TaskItem(input={"q": number}, expected=number)
-
-    @contextmanager
-    def sourcing() -> Iterator[TaskSource]:
-        source, stop = TaskSource(config), threading.Event()
-        thread = threading.Thread(target=source.run, args=(items(), stop))
-        thread.start()
-        try:
-            yield source
-        finally:
-            stop.set()
-            thread.join(WAIT_S)
-            source.close()
-
-    with sourcing() as source:
-        publish(0)
-        watch.until(lambda: len(asked()) == 8)  # (1 + 0 + 1) * 4
-        groups = defaultdict(list)
-        for task in asked():
-            groups[task["group_id"]].append(task)
-            assert task["input"] == json.dumps({"q": int(task["expected"])})
-            assert task["rollout_id"] in task["group_rollouts"]
-            assert (task["group_size"], task["version"]) == (2, -1)
-            assert task["deadline"] > time.time() * 1000
-        assert {len(tasks) for tasks in groups.values()} == {2}
-        # A group whose agents all crashed is replaced; a trained step waits for its version.
-        first = [task["rollout_id"] for task in asked()]
-        settle(first[:2], "dropped")
-        watch.until(lambda: len(asked()) == 10)
-        settle(first[2:6], "trained")
-        publish(1)
-        watch.until(lambda: len(asked()) == 14)
-        evaluated = source.send_eval([TaskItem(input={"q": "?"}, expected=1)] * 3, 1)
-        watch.until(
-            lambda: sum(t["split"] == "eval" and t["policy"] == policy for t in watch.tasks) == 3
-        )
-    pinned = {t["rollout_id"]: t for t in watch.tasks if t["split"] == "eval"}
-    assert [pinned[rollout]["version"] for rollout in evaluated] == [1, 1, 1]
-    assert {pinned[rollout]["group_size"] for rollout in evaluated} == {1}
-
-    # A source that starts again knows what runs already, and asks for no more.
-    with sourcing() as again:
-        everything = [task["rollout_id"] for task in asked()]
-        settle(everything[6:8], "dropped")
-        watch.until(lambda: len(asked()) == 16)
-        assert again.admission.accepted == 4
-        assert again.admission.running == 8
-    writer.close()

@@ -18,7 +18,8 @@ from headrace.connectors.sdk import SdkConfig, Telemetry
 from headrace.connectors.sdk.sealing import TOPIC
 from headrace.infra.embedded import Stack
 from headrace.schemas import Codec, Span, new_span_id, new_ulid, partition_of
-from tests.shared_log import readable
+from tests.support.shared_log import readable
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -76,11 +77,12 @@ class Reader:
         self.sequences: dict[tuple[str, int], set[int]] = {}
 
     def read_until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT_S
-        while not (self._tailer.caught_up and done()):
-            assert time.monotonic() < end, f"{len(self.seen)} spans seen"
+        def read_on() -> bool:
             for message in self._tailer.read(0.2):
                 self._read(message)
+            return self._tailer.caught_up and done()
+
+        wait_until(read_on, lambda: f"the spans, of which {len(self.seen)} were seen")
 
     def close(self) -> None:
         self._tailer.close()

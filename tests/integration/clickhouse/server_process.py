@@ -8,10 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from urllib.parse import urlencode
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
+from tests.support.waiting import wait_until
 
 START_SECONDS = 60
 
@@ -33,13 +32,6 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {START_SECONDS} s for {what}"
-        time.sleep(0.05)
 
 
 @dataclass
@@ -62,7 +54,7 @@ class Server:
     def start(self) -> Server:
         with (self.path.parent / f"{self.path.name}.log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
-        wait_for(self.answers, "the server to answer")
+        wait_until(self.answers, "the server to answer")
         return self
 
     def answers(self) -> bool:

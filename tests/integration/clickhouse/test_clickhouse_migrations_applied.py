@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, MigrationError, migrate
-from tests.integration.clickhouse.server_process import Server, wait_for
+from tests.integration.clickhouse.server_process import Server
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_an_earlier_migration_cannot_be_added_later(empty: ClickHouse, tmp_path:
     empty.command("ALTER TABLE schema_migrations DELETE WHERE migration = 1", None)
     empty.command("OPTIMIZE TABLE schema_migrations FINAL")
     gone = "SELECT count() AS n FROM schema_migrations WHERE migration = 1"
-    wait_for(lambda: empty.query(gone) == [{"n": 0}], "the row to be deleted")
+    wait_until(lambda: empty.query(gone) == [{"n": 0}], "the row to be deleted")
     with pytest.raises(MigrationError, match="0001_create_one was left out"):
         migrate.pending(empty, path)
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouseRejected, ClickHouseUnavailable, retrying
-from tests.integration.clickhouse.server_process import Server, free_port, wait_for
+from tests.integration.clickhouse.server_process import Server, free_port
+from tests.support.waiting import wait_until
 
 
 def test_a_second_owner_and_a_taken_port_are_refused(server: Server, tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_sigkill_loses_no_acknowledged_batch(own_server: Server) -> None:
         try:
             for _ in range(3):
                 before = total()
-                wait_for(lambda before=before: total() > before + 20, "writers")  # type: ignore[misc]
+                wait_until(lambda before=before: total() > before + 20, "writers")  # type: ignore[misc]
                 own_server.end(signal.SIGKILL)
                 own_server.start()
         finally:
@@ -143,6 +144,6 @@ def test_sigterm_ends_endless_statements(own_server: Server) -> None:
     with ThreadPoolExecutor(1) as pool:
         endless = pool.submit(own_server.post, sql)
         running = "SELECT count() FROM system.processes WHERE query LIKE '%sipHash64%'"
-        wait_for(lambda: own_server.text(running) == "2\n", "the statement to run")
+        wait_until(lambda: own_server.text(running) == "2\n", "the statement to run")
         own_server.end(signal.SIGTERM)
         assert isinstance(endless.exception(), OSError)

@@ -19,7 +19,8 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.embedded.clickhouse import native
-from tests.integration.clickhouse.server_process import Server, wait_for
+from tests.integration.clickhouse.server_process import Server
+from tests.support.waiting import wait_until
 
 
 def test_a_query_by_plain_http(server: Server) -> None:
@@ -188,8 +189,8 @@ def test_a_statement_whose_client_left_is_cancelled(server: Server, sql: str) ->
     with socket.create_connection(("127.0.0.1", server.port)) as gone:
         head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
         gone.sendall(head.encode() + body)
-        wait_for(lambda: server.text(running) == "1\n", "the statement to run")
-    wait_for(lambda: server.text(running) == "0\n", "the statement to be cancelled")
+        wait_until(lambda: server.text(running) == "1\n", "the statement to run")
+    wait_until(lambda: server.text(running) == "0\n", "the statement to be cancelled")
 
 
 def test_an_insert_whose_client_left_stores_nothing(server: Server, table: str) -> None:
@@ -198,7 +199,7 @@ def test_an_insert_whose_client_left_stores_nothing(server: Server, table: str) 
         head = f"POST /?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999\r\n\r\n"
         gone.sendall(head.encode() + b"1\tx\n" * 1_000_000)
     inserting = "SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO t%'"
-    wait_for(lambda: server.text(inserting) == "0\n", "the insert to end")
+    wait_until(lambda: server.text(inserting) == "0\n", "the insert to end")
     assert server.text(f"SELECT count() FROM {table}") == "0\n"
 
 

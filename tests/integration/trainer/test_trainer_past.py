@@ -37,7 +37,8 @@ from headrace.trainer.decided import Decided, Decision, GroupKey
 from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.recover import Whose
 from headrace.trainer.run import Trainer
-from tests.shared_log import readable
+from tests.support.shared_log import readable
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -112,11 +113,12 @@ class Topics:
         return began
 
     def wait(self, what: str, holds: Callable[[], bool]) -> None:
-        end = time.monotonic() + SECONDS
-        while not holds():
-            assert time.monotonic() < end, f"not within {SECONDS:.0f} s: {what}"
+        def read_and_look() -> bool:
             for message in self._tailer.read(0.1):
                 self._take(message.topic(), readable(self._codec, message.topic(), message.value()))
+            return holds()
+
+        wait_until(read_and_look, what)
 
     def await_version(self, version: int) -> None:
         self.wait(f"version {version}", lambda: version in [v.version for v in self.versions])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.one_stack import GROUP, claim, uses_the_stack
+from tests.support.one_stack import GROUP, claim, uses_the_stack
 
 
 def test_a_second_stack_in_a_run_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""The task source on the real broker and registry."""
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from headrace.connectors.kafka import Outgoing, Writer
+from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig
+from headrace.infra.embedded import Stack
+from headrace.schemas import Outcome, PolicyRecord, PolicyVersion, new_ulid, to_avro
+from tests.support.watching import WAIT_S, Watch
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_the_source_paces_itself_by_versions_and_outcomes(stack: Stack, watch: Watch) -> None:
+    policy = f"p-{new_ulid()}"
+    config = TaskSourceConfig(
+        bootstrap=stack.bootstrap,
+        registry_url=stack.registry_url,
+        policy=policy,
+        agent="m:f",
+        group_size=2,
+        rollouts_per_step=4,
+        max_staleness=1,
+    )
+    writer = Writer(watch.kafka)
+
+    def publish(version: int) -> None:
+        record = PolicyRecord(version=PolicyVersion(policy=policy, version=version))
+        value = watch.codec.encode("headrace.policies", to_avro(record))
+        key = f"{policy}/version/{version}"
+        writer.send([Outgoing(topic="headrace.policies", key=key, value=value)])
+
+    def settle(rollouts: list[str], outcome: str) -> None:
+        for rollout in rollouts:
+            record = Outcome(rollout_id=rollout, policy=policy, outcome=outcome, trainer="main")
+            value = watch.codec.encode("headrace.outcomes", to_avro(record))
+            writer.send([Outgoing(topic="headrace.outcomes", key=rollout, value=value)])
+
+    def asked() -> list[dict[str, Any]]:
+        return [t for t in watch.tasks if t["policy"] == policy and t["split"] == "train"]
+
+    def items() -> Iterator[TaskItem]:
+        for number in range(1000):
+            yield TaskItem(input={"q": number}, expected=number)
+
+    @contextmanager
+    def sourcing() -> Iterator[TaskSource]:
+        source, stop = TaskSource(config), threading.Event()
+        thread = threading.Thread(target=source.run, args=(items(), stop))
+        thread.start()
+        try:
+            yield source
+        finally:
+            stop.set()
+            thread.join(WAIT_S)
+            source.close()
+
+    with sourcing() as source:
+        publish(0)
+        watch.until(lambda: len(asked()) == 8)  # (1 + 0 + 1) * 4
+        groups = defaultdict(list)
+        for task in asked():
+            groups[task["group_id"]].append(task)
+            assert task["input"] == json.dumps({"q": int(task["expected"])})
+            assert task["rollout_id"] in task["group_rollouts"]
+            assert (task["group_size"], task["version"]) == (2, -1)
+            assert task["deadline"] > time.time() * 1000
+        assert {len(tasks) for tasks in groups.values()} == {2}
+        # A group whose agents all crashed is replaced; a trained step waits for its version.
+        first = [task["rollout_id"] for task in asked()]
+        settle(first[:2], "dropped")
+        watch.until(lambda: len(asked()) == 10)
+        settle(first[2:6], "trained")
+        publish(1)
+        watch.until(lambda: len(asked()) == 14)
+        evaluated = source.send_eval([TaskItem(input={"q": "?"}, expected=1)] * 3, 1)
+        watch.until(
+            lambda: sum(t["split"] == "eval" and t["policy"] == policy for t in watch.tasks) == 3
+        )
+    pinned = {t["rollout_id"]: t for t in watch.tasks if t["split"] == "eval"}
+    assert [pinned[rollout]["version"] for rollout in evaluated] == [1, 1, 1]
+    assert {pinned[rollout]["group_size"] for rollout in evaluated} == {1}
+
+    # A source that starts again knows what runs already, and asks for no more.
+    with sourcing() as again:
+        everything = [task["rollout_id"] for task in asked()]
+        settle(everything[6:8], "dropped")
+        watch.until(lambda: len(asked()) == 16)
+        assert again.admission.accepted == 4
+        assert again.admission.running == 8
+    writer.close()
