@@ -2,19 +2,18 @@
 
 import logging
 import math
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from headrace.connectors.engines.base import EngineStats, Generation
 from headrace.connectors.engines.errors import EngineClosed, EngineError, GenerationFailed
+from headrace.connectors.engines.transformers.admission import Admission
 from headrace.connectors.engines.transformers.batch import Batch, Row, merge
+from headrace.connectors.engines.transformers.futures import fail, resolve
 from headrace.connectors.engines.transformers.memory import causal_mask
 from headrace.connectors.engines.transformers.prefill import Prefill
 from headrace.connectors.engines.transformers.sampling import sample, uniform
@@ -23,10 +22,6 @@ from headrace.connectors.engines.transformers.versions import VersionJob, Versio
 from headrace.connectors.engines.transformers.weights import Weights, read_weights
 
 logger = logging.getLogger(__name__)
-
-# What other threads send: a request, a wish for a version, or a call to look again.
-Message = Row | VersionJob | None
-Answer = TypeVar("Answer")
 
 
 class Scheduler:
@@ -50,11 +45,8 @@ class Scheduler:
         self.versions = versions
         self._text = text
         self._max_batch = max_batch
-        self._window_seconds = window_seconds
         self._prefill = Prefill(shared_tokens)
-        self._inbox: SimpleQueue[Message] = SimpleQueue()
-        self._waiting: deque[Row] = deque()
-        self._jobs: deque[VersionJob] = deque()
+        self._admission = Admission(versions, max_batch=max_batch, window_seconds=window_seconds)
         self._batches: dict[int, Batch] = {}
         self._answers: list[tuple[Row, Generation]] = []
         self._is_blocked = False
@@ -62,7 +54,7 @@ class Scheduler:
         self._lock = Lock()
         self._has_ended = False
         self._failure: BaseException | None = None
-        self._requests = self._failures = self._tokens = self._prompt_tokens = self._swaps = 0
+        self._failures = self._tokens = self._prompt_tokens = self._swaps = 0
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="headrace-weights")
         self._thread = Thread(
             target=self._run, args=(threads,), name="headrace-engine", daemon=True
@@ -72,20 +64,20 @@ class Scheduler:
     # Called by any thread.
 
     def submit(self, message: Row | VersionJob) -> None:
-        """Hand in a request or a wish for a version; its future is resolved in any case."""
+        """Hand in a request or a version to bring in; its future is resolved in any case."""
         with self._lock:
             if not self._has_ended:
-                self._inbox.put(message)
+                self._admission.send(message)
                 return
         future: Future[Any] = message.future
-        _fail(future, self._closed_error())
+        fail(future, self._closed_error())
 
     def stats(self) -> EngineStats:
         running = sum(len(batch) for batch in list(self._batches.values()))
         return EngineStats(
             running=running,
-            waiting=len(self._waiting) + self._inbox.qsize(),
-            requests_total=self._requests,
+            waiting=len(self._admission),
+            requests_total=self._admission.requests_total,
             failures_total=self._failures,
             tokens_total=self._tokens,
             prompt_tokens_total=self._prompt_tokens,
@@ -96,7 +88,7 @@ class Scheduler:
     def close(self) -> None:
         """Stop the thread after its step, and fail what it still has. Blocks."""
         self._is_closing = True
-        self._inbox.put(None)
+        self._admission.send(None)
         self._thread.join()
         self._loader.shutdown()
 
@@ -109,7 +101,7 @@ class Scheduler:
             with torch.inference_mode():
                 progress = False
                 while not self._is_closing:
-                    self._take_messages(block=not progress)
+                    self._admission.take(block=not progress, stop=lambda: self._is_closing)
                     progress = self._turn()
         except BaseException as error:
             # A fault of this loop itself: nothing may wait for a thread that is gone.
@@ -130,47 +122,25 @@ class Scheduler:
             self._decode(version, batch)
         return progress
 
-    def _take_messages(self, *, block: bool) -> None:
-        if block:
-            self._sort_in(self._inbox.get())
-            # Requests of one round come one after another: prefill them together.
-            deadline = monotonic() + self._window_seconds
-            while 0 < len(self._waiting) < self._max_batch and not self._is_closing:
-                try:
-                    self._sort_in(self._inbox.get(timeout=max(0.0, deadline - monotonic())))
-                except Empty:
-                    break
-        while True:
-            try:
-                self._sort_in(self._inbox.get_nowait())
-            except Empty:
-                return
-
-    def _sort_in(self, message: Message) -> None:
-        if isinstance(message, Row):
-            self._requests += 1
-            self._waiting.append(message)
-        elif message is not None:
-            self._jobs.append(message)
-
     # Versions
 
     def _serve_job(self) -> bool:
-        """Serve the oldest wish for a version if its weights are read and there is a place."""
+        """Bring in the version that waits longest, if its weights are read and there is a place."""
         self._is_blocked = False
-        if not self._jobs:
+        jobs = self._admission.jobs
+        if not jobs:
             return False
-        job = self._jobs[0]
+        job = jobs[0]
         if not self.versions.has(job.version, job.directory):
             if job.weights is None:
                 job.weights = self._loader.submit(read_weights, job.directory)
-                job.weights.add_done_callback(lambda _: self._inbox.put(None))
+                job.weights.add_done_callback(lambda _: self._admission.send(None))
             if not job.weights.done():
                 return False
             if not self.versions.can_place(job.version, self._batches):
                 self._is_blocked = True
                 return False
-        self._jobs.popleft()
+        jobs.popleft()
         try:
             if job.weights is not None:
                 self._place(job, job.weights.result())
@@ -180,7 +150,7 @@ class Scheduler:
             return True
         if job.activate:
             self._activate(job.version)
-        _resolve(job.future, None)
+        resolve(job.future, None)
         return True
 
     def _place(self, job: VersionJob, weights: Weights) -> None:
@@ -191,11 +161,10 @@ class Scheduler:
         logger.info("version %d is in memory, %s left", job.version, evicted)
 
     def _refuse(self, job: VersionJob, error: Exception) -> None:
-        _fail(job.future, error)
+        fail(job.future, error)
         if not job.activate:
             # It was wanted by requests that pin the version.
-            self._fail_rows([r for r in self._waiting if r.request.version == job.version], error)
-            self._waiting = deque(r for r in self._waiting if not r.future.done())
+            self._fail_rows(self._admission.withdraw(job.version), error)
 
     def _activate(self, version: int) -> None:
         old = self.versions.current
@@ -213,40 +182,15 @@ class Scheduler:
         if free:
             self._join(version, batch.select(free) if pinned else batch)
 
-    def _version_for(self, row: Row) -> int | None:
-        """The version to prefill a waiting row with; None if it has to wait for one."""
-        current, pinned = self.versions.current, row.request.version
-        if pinned is None or pinned == current:
-            return current
-        if pinned not in self.versions.held:
-            if not any(job.version == pinned for job in self._jobs):
-                directory = self.versions.directories[pinned]
-                self._jobs.append(VersionJob(pinned, directory, activate=False, future=Future()))
-            return None
-        # A version that waits for a place gets it when the old one's rows are done: no new ones.
-        return None if self._is_blocked else pinned
-
     # Requests
 
     def _admit(self) -> bool:
         room = self._max_batch - sum(len(batch) for batch in self._batches.values())
-        chosen: dict[int, list[Row]] = {}
-        wished = len(self._jobs)
-        later: deque[Row] = deque()
-        while self._waiting and room > 0:
-            row = self._waiting.popleft()
-            if row.is_cancelled:
-                continue
-            version = self._version_for(row)
-            if version is None:
-                later.append(row)
-            else:
-                chosen.setdefault(version, []).append(row)
-                room -= 1
-        self._waiting.extendleft(reversed(later))
+        wanted = len(self._admission.jobs)
+        chosen = self._admission.admit(room, is_blocked=self._is_blocked)
         for version, rows in chosen.items():
             self._start(version, rows)
-        return bool(chosen) or len(self._jobs) > wished
+        return bool(chosen) or len(self._admission.jobs) > wanted
 
     def _start(self, version: int, rows: list[Row]) -> None:
         try:
@@ -320,7 +264,7 @@ class Scheduler:
     def _send_answers(self) -> None:
         # After the rows have left their batch, so that stats() is right for whoever gets them.
         for row, generation in self._answers:
-            _resolve(row.future, generation)
+            resolve(row.future, generation)
         self._answers.clear()
 
     def _drop_cancelled(self) -> None:
@@ -344,20 +288,20 @@ class Scheduler:
             else:
                 error = GenerationFailed(f"The model failed on this request: {cause!r}")
                 error.__cause__ = cause
-            if _fail(row.future, error):
+            if fail(row.future, error):
                 self._failures += 1
 
     def _fail_everything(self) -> None:
         """Answer whatever is left: the thread is ending, and nothing more comes in."""
         self._send_answers()
-        self._take_messages(block=False)
+        self._admission.take(block=False, stop=lambda: True)
         closed = self._closed_error()
-        rows = [*self._waiting, *(r for batch in self._batches.values() for r in batch.rows)]
-        self._fail_rows(rows, closed)
-        for job in self._jobs:
-            _fail(job.future, closed)
-        self._waiting.clear()
-        self._jobs.clear()
+        for message in self._admission.clear():
+            if isinstance(message, Row):
+                self._fail_rows([message], closed)
+            else:
+                fail(message.future, closed)
+        self._fail_rows([row for batch in self._batches.values() for row in batch.rows], closed)
         self._batches.clear()
 
     def _closed_error(self) -> EngineClosed:
@@ -365,20 +309,3 @@ class Scheduler:
         error = EngineClosed(f"The engine is closed{reason}. Start a new one.")
         error.__cause__ = self._failure
         return error
-
-
-def _resolve(future: Future[Answer], answer: Answer) -> None:
-    if _is_wanted(future):
-        future.set_result(answer)
-
-
-def _fail(future: Future[Answer], error: BaseException) -> bool:
-    if not _is_wanted(future):
-        return False
-    future.set_exception(error)
-    return True
-
-
-def _is_wanted(future: Future[Answer]) -> bool:
-    # The caller may cancel at any moment before this, and not after.
-    return not future.done() and future.set_running_or_notify_cancel()

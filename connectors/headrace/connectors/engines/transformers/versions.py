@@ -10,7 +10,7 @@ from headrace.connectors.engines.transformers.weights import LanguageModel, Weig
 
 @dataclass(slots=True, eq=False)
 class VersionJob:
-    """A wish to have a version in memory; `future` is resolved when it is (and is current)."""
+    """A version to bring into memory; `future` is resolved when it is there (and is current)."""
 
     version: int
     directory: Path
