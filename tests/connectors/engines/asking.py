@@ -1,5 +1,6 @@
-"""Requests to the built-in engine, and what a plain forward pass says of their answers."""
+"""Requests to an engine, and what a plain forward pass says of their answers."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from headrace.connectors.engines import Generation, GenerationRequest, SamplingParameters
-from headrace.connectors.engines.transformers.engine import TransformersEngine
+from headrace.connectors.engines import Engine, Generation, GenerationRequest, SamplingParameters
+from tests.support.waiting import wait_until_async
 
+QUESTIONS = (
+    "What is 1 plus 2?",
+    "What is 33 times 4?",
+    "What is 5 minus 678?",
+    "What is 9 times 99?",
+)
+PROMPT = tuple(range(10, 60))
 SYSTEM = "Answer with one calculator call, and nothing else at all."
 
 
-def load(engine: TransformersEngine) -> tuple[int, int]:
+def load(engine: Engine) -> tuple[int, int]:
     """Requests that run, and that wait."""
     stats = engine.stats()
     return stats.running, stats.waiting
@@ -24,7 +32,7 @@ def conversation(question: str) -> list[dict[str, str]]:
 
 
 def request(
-    engine: TransformersEngine, question: str, version: int | None = None, **sampling: Any
+    engine: Engine, question: str, version: int | None = None, **sampling: Any
 ) -> GenerationRequest:
     return GenerationRequest(
         prompt_ids=engine.render(conversation(question)),
@@ -56,5 +64,34 @@ def plain_logprobs(
     return chosen
 
 
-QUESTIONS = [f"What is {a} {op} {b}?" for a, op, b in
-             [(1, "plus", 2), (33, "times", 4), (5, "minus", 678), (9, "times", 99)]]  # fmt: skip
+def prompt_request(
+    version: int | None = None,
+    max_tokens: int = 12,
+    seed: int = 1,
+    prompt: tuple[int, ...] = PROMPT,
+) -> GenerationRequest:
+    sampling = SamplingParameters(max_tokens=max_tokens, seed=seed)
+    return GenerationRequest(prompt_ids=prompt, sampling=sampling, version=version)
+
+
+def logprobs_under(directory: Path, generation: Generation) -> list[float]:
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    ids = torch.tensor([[*PROMPT, *generation.token_ids]])
+    with torch.no_grad():
+        logprobs = model(ids).logits[0, len(PROMPT) - 1 : -1].log_softmax(-1)
+    chosen: list[float] = logprobs.gather(1, ids[0, len(PROMPT) :].unsqueeze(1))[:, 0].tolist()
+    return chosen
+
+
+async def start(engine: Engine, *requests: GenerationRequest) -> list[asyncio.Task[Generation]]:
+    """Tasks of requests that have their first tokens."""
+    before = engine.stats()
+    tasks = [asyncio.create_task(engine.generate(r)) for r in requests]
+    await wait_until_async(
+        lambda: (
+            engine.stats().running == before.running + len(requests)
+            and engine.stats().tokens_total > before.tokens_total + 3 * len(requests)
+        ),
+        f"the first tokens of {len(requests)} requests",
+    )
+    return tasks

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from headrace.connectors.engines import Engine
 from headrace.connectors.engines.transformers.engine import (
     TransformersEngine,
     TransformersEngineConfig,
@@ -17,6 +18,7 @@ from headrace.connectors.engines.transformers.engine import (
 from headrace.infra.embedded.models import tiny_llama
 
 OpenEngine = Callable[..., AbstractAsyncContextManager[TransformersEngine]]
+OpenAny = Callable[..., AbstractAsyncContextManager[Engine]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,17 +51,28 @@ def endless(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@asynccontextmanager
+async def _transformers(directory: Path, **config: Any) -> AsyncIterator[TransformersEngine]:
+    settings: dict[str, Any] = {"dtype": "float32", "device": "cpu", "threads": 1, **config}
+    engine = TransformersEngine(TransformersEngineConfig(model_directory=directory, **settings))
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+# The engines that keep the contract: each opens a model's directory, takes max_batch and
+# max_sequence, calculates in fp32, and closes at the end.
+ENGINES: dict[str, OpenAny] = {"transformers": _transformers}
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def open_any(request: pytest.FixtureRequest) -> OpenAny:
+    """`async with open_any(directory, **config) as engine`: each engine in turn."""
+    return ENGINES[request.param]
+
+
 @pytest.fixture(scope="session")
 def open_engine() -> OpenEngine:
-    """`async with open_engine(directory, **config) as engine`: fp32, and closed at the end."""
-
-    @asynccontextmanager
-    async def open_(directory: Path, **config: Any) -> AsyncIterator[TransformersEngine]:
-        settings: dict[str, Any] = {"dtype": "float32", "device": "cpu", "threads": 1, **config}
-        engine = TransformersEngine(TransformersEngineConfig(model_directory=directory, **settings))
-        try:
-            yield engine
-        finally:
-            await engine.close()
-
-    return open_
+    """`async with open_engine(directory, **config) as engine`: the built-in one, in fp32."""
+    return _transformers

@@ -1,48 +1,24 @@
-"""The built-in engine: what a request gets does not depend on its company."""
+"""The built-in engine: prompts that begin alike are computed once, and what repeats exactly."""
 
 import asyncio
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.engines import Generation
-from tests.connectors.engines.asking import QUESTIONS, SYSTEM, assert_same, request
-from tests.support.waiting import wait_until_async
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-
-def test_a_batch_answers_as_each_request_alone(open_engine: Any, endless: Path) -> None:
-    async def main() -> None:
-        async with open_engine(endless, shared_prompt_tokens=0) as engine:
-            requests = [
-                request(engine, question, seed=i, temperature=0.5 + i / 2, max_tokens=8 + 5 * i)
-                for i, question in enumerate(QUESTIONS)
-            ]
-            alone = [await engine.generate(r) for r in requests]
-            together = await asyncio.gather(*map(engine.generate, requests))
-            for one, other in zip(alone, together, strict=True):
-                assert_same(one, other)
-
-    asyncio.run(main())
-
-
-def test_joining_in_mid_flight_changes_nothing(open_engine: Any, endless: Path) -> None:
-    async def main() -> None:
-        async with open_engine(endless) as engine:
-            long = request(engine, QUESTIONS[0], max_tokens=150)
-            late = [request(engine, q, seed=7, max_tokens=30) for q in QUESTIONS]
-            alone = [await engine.generate(r) for r in (long, *late)]
-            before = engine.stats().tokens_total
-            running = [asyncio.create_task(engine.generate(long))]
-            for n, r in enumerate(late, 1):
-                await wait_until_async(
-                    lambda n=n: engine.stats().tokens_total > before + 4 * n,  # type: ignore[misc]
-                    "the long request to go on",
-                )
-                running.append(asyncio.create_task(engine.generate(r)))
-            assert not running[0].done(), "the long request ended before the others came"
-            for one, other in zip(alone, await asyncio.gather(*running), strict=True):
-                assert_same(one, other)
-
-    asyncio.run(main())
+from headrace.connectors.engines import Generation, GenerationRequest, SamplingParameters
+from headrace.connectors.engines.transformers.sampling import sample, uniform
+from headrace.connectors.engines.transformers.weights import LanguageModel
+from tests.connectors.engines.asking import (
+    QUESTIONS,
+    SYSTEM,
+    assert_same,
+    conversation,
+    plain_logprobs,
+    request,
+)
 
 
 def test_sharing_prompt_beginnings_changes_nothing(open_engine: Any, endless: Path) -> None:
@@ -62,41 +38,88 @@ def test_sharing_prompt_beginnings_changes_nothing(open_engine: Any, endless: Pa
         assert_same(one, other)
 
 
-def test_seeds_repeat_and_differ(open_engine: Any, endless: Path) -> None:
-    async def main() -> None:
-        async with open_engine(endless) as engine:
-            same = [request(engine, QUESTIONS[0], seed=5) for _ in range(3)]
-            one, two, three = await asyncio.gather(*map(engine.generate, same))
-            assert one.token_ids == two.token_ids == three.token_ids
-            other = await engine.generate(request(engine, QUESTIONS[0], seed=6))
-            assert other.token_ids != one.token_ids
-            fresh = [request(engine, QUESTIONS[0], seed=None) for _ in range(2)]
-            a, b = await asyncio.gather(*map(engine.generate, fresh))
-            assert a.token_ids != b.token_ids
-
-    asyncio.run(main())
-
-
-def test_greedy_and_hot_requests_share_a_batch(open_engine: Any, endless: Path) -> None:
-    async def main() -> None:
-        async with open_engine(endless) as engine:
-            greedy = [request(engine, QUESTIONS[1], temperature=0, seed=s) for s in (1, 2)]
-            hot = request(engine, QUESTIONS[1], temperature=5.0)
-            one, other, third = await asyncio.gather(*map(engine.generate, [*greedy, hot]))
-            assert one.token_ids == other.token_ids
-            assert third.token_ids != one.token_ids
-
-    asyncio.run(main())
-
-
-def test_more_requests_than_the_batch_holds_wait_their_turn(
-    open_engine: Any, endless: Path
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_request_alone_repeats_bit_by_bit(
+    open_engine: Any, endless: Path, dtype: str, temperature: float
 ) -> None:
     async def main() -> None:
-        async with open_engine(endless, max_batch=3) as engine:
-            requests = [request(engine, QUESTIONS[i % 4], seed=i) for i in range(10)]
-            together = await asyncio.gather(*map(engine.generate, requests))
-            for one, r in zip(together, requests, strict=True):
-                assert_same(one, await engine.generate(r))
+        async with open_engine(endless, dtype=dtype) as engine:
+            for seed, question in enumerate(QUESTIONS):
+                alone = request(engine, question, seed=seed, temperature=temperature)
+                first = await engine.generate(alone)
+                second = await engine.generate(alone)
+                # Others that begin alike, one of them with the whole of it.
+                longer = GenerationRequest(
+                    prompt_ids=(*alone.prompt_ids, 7, 8, 9), sampling=alone.sampling
+                )
+                await asyncio.gather(*map(engine.generate, [request(engine, "Why?"), longer]))
+                assert first == second == await engine.generate(alone)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_logprob_is_of_the_very_distribution_that_was_drawn_from(
+    open_engine: Any, endless: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = LanguageModel.forward
+    seen: list[torch.Tensor] = []
+
+    def seeing(self: LanguageModel, *args: Any) -> torch.Tensor:
+        logits = forward(self, *args)
+        seen.append(logits.clone())
+        return logits
+
+    monkeypatch.setattr(LanguageModel, "forward", seeing)
+
+    async def main() -> None:
+        async with open_engine(endless, dtype=dtype) as engine:
+            for _ in range(3):  # read whole, then from memory
+                answer = await engine.generate(request(engine, QUESTIONS[0], temperature=0.7))
+                logits = torch.cat(seen[-len(answer.token_ids) :])
+                logprobs = (logits.float() / 0.7).log_softmax(-1)
+                drawn = logprobs[range(len(logits)), list(answer.token_ids)]
+                assert drawn.tolist() == list(answer.logprobs)
+
+    asyncio.run(main())
+
+
+def test_an_empty_completion_is_legal(open_engine: Any, tiny: Path) -> None:
+    async def main() -> None:
+        async with open_engine(tiny) as engine:
+            ids = engine.render(conversation(QUESTIONS[0]))
+            tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
+            end = tokenizer.eos_token_id
+            model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+            with torch.no_grad():
+                logits = model(torch.tensor([ids])).logits[:, -1]
+            plain = SamplingParameters()
+            seed = next(
+                seed
+                for seed in range(100_000)
+                if sample(logits, [plain], [uniform(seed, 0)])[0] == [end]
+            )
+            answer = await engine.generate(request(engine, QUESTIONS[0], seed=seed))
+            assert answer.token_ids == (end,)
+            assert answer.text == ""
+            assert answer.finish_reason == "stop"
+            assert answer.stop_token_included
+
+    asyncio.run(main())
+
+
+def test_bfloat16_logprobs_stay_near_a_plain_forward_pass(open_engine: Any, tiny: Path) -> None:
+    async def main() -> list[Generation]:
+        async with open_engine(tiny, dtype="bfloat16") as engine:
+            generations: list[Generation] = await asyncio.gather(
+                *(engine.generate(request(engine, q, seed=i)) for i, q in enumerate(QUESTIONS * 4))
+            )
+            return generations
+
+    differences = []
+    for i, generation in enumerate(asyncio.run(main())):
+        plain = plain_logprobs(tiny, QUESTIONS[i % 4], generation, 1.0, torch.bfloat16)
+        differences += [abs(a - b) for a, b in zip(generation.logprobs, plain, strict=True)]
+    assert sum(differences) / len(differences) < 0.01
+    assert max(differences) < 0.1

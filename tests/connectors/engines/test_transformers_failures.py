@@ -10,54 +10,11 @@ import torch
 from headrace.connectors.engines import (
     EngineClosed,
     GenerationFailed,
-    GenerationRequest,
-    InvalidRequest,
-    PromptTooLong,
-    SamplingParameters,
 )
 from headrace.connectors.engines.transformers.engine import TransformersEngineConfig
 from headrace.connectors.engines.transformers.scheduler import Scheduler
 from headrace.connectors.engines.transformers.weights import LanguageModel
-from tests.connectors.engines.asking import QUESTIONS, load, request
-from tests.support.waiting import wait_until_async
-
-
-def test_a_cancelled_request_leaves_the_batch(open_engine: Any, endless: Path) -> None:
-    async def main() -> None:
-        async with open_engine(endless, max_batch=2) as engine:
-            tasks = [
-                asyncio.create_task(
-                    engine.generate(request(engine, QUESTIONS[0], max_tokens=1500, seed=seed))
-                )
-                for seed in range(3)
-            ]
-            await wait_until_async(lambda: load(engine) == (2, 1), "a full batch")
-            for task in tasks:
-                task.cancel()
-            await wait_until_async(lambda: load(engine) == (0, 0), "an empty engine")
-            assert engine.stats().tokens_total < 3 * 1500
-            answer = await engine.generate(request(engine, QUESTIONS[0]))
-            assert len(answer.token_ids) == 12
-
-    asyncio.run(main())
-
-
-def test_requests_that_cannot_be_served_are_refused(open_engine: Any, tiny: Path) -> None:
-    async def main() -> None:
-        async with open_engine(tiny, max_sequence=40) as engine:
-            sampling = SamplingParameters(max_tokens=10)
-            fits = GenerationRequest(prompt_ids=(5,) * 30, sampling=sampling)
-            assert len((await engine.generate(fits)).token_ids) <= 10
-            with pytest.raises(PromptTooLong, match="31 tokens"):
-                await engine.generate(GenerationRequest(prompt_ids=(5,) * 31, sampling=sampling))
-            with pytest.raises(InvalidRequest, match="empty"):
-                await engine.generate(GenerationRequest(prompt_ids=(), sampling=sampling))
-            with pytest.raises(InvalidRequest, match="token ids"):
-                await engine.generate(GenerationRequest(prompt_ids=(100_000,), sampling=sampling))
-            with pytest.raises(InvalidRequest, match="template"):
-                engine.render([{"content": "nobody said this"}])
-
-    asyncio.run(main())
+from tests.connectors.engines.asking import QUESTIONS, request
 
 
 def test_a_model_failure_fails_its_requests_and_no_later_one(
@@ -102,22 +59,6 @@ def test_a_failure_of_the_loop_itself_leaves_nobody_waiting(
                     await engine.generate(request(engine, QUESTIONS[0]))
             with pytest.raises(EngineClosed):
                 await engine.load(1, endless)
-
-    asyncio.run(main())
-
-
-def test_closing_answers_what_still_runs(open_engine: Any, endless: Path) -> None:
-    async def main() -> None:
-        async with open_engine(endless) as engine:
-            task = asyncio.create_task(
-                engine.generate(request(engine, QUESTIONS[0], max_tokens=1900))
-            )
-            await wait_until_async(lambda: load(engine) == (1, 0), "the request to run")
-            await engine.close()
-            with pytest.raises(EngineClosed):
-                await task
-            with pytest.raises(EngineClosed):
-                await engine.generate(request(engine, QUESTIONS[0]))
 
     asyncio.run(main())
 

@@ -1,4 +1,13 @@
-"""The contract of an inference engine. Imports no torch."""
+"""The contract of an inference engine. Imports no torch.
+
+**What repeats.** A request draws with the same random numbers whenever it has the same seed, alone
+or in any batch. Its logits are equal up to rounding only: a batch of another size, or a prompt
+whose beginning is remembered, is computed in another shape. In fp32 that is below 1e-4 nats, and
+another token comes out only where the random number (at temperature 0: the two best logits) lies
+that close to a border; in bf16 it is some hundredths, so that completions of one seed may part.
+What holds without exception: the log-probability of a token is that of the very distribution it was
+drawn from.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +31,7 @@ class SamplingParameters:
     top_k: int = 0
     """Draw from the k most probable tokens; 0 keeps all."""
     seed: int | None = None
-    """Equal seeds draw equal tokens, in any batch; None draws a fresh seed."""
+    """Equal seeds draw with equal random numbers, in any batch (see above); None: a fresh seed."""
     max_tokens: int = 16
     """Most tokens to sample, the stop token included."""
     stop: tuple[str, ...] = ()

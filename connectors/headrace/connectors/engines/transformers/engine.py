@@ -70,6 +70,9 @@ class TransformersEngine:
     The constructor loads the model, which takes seconds: build it outside the event loop. One
     thread of its own runs the model; the methods belong to the event loop that awaits them.
 
+    On a CPU a request that runs alone repeats bit by bit, whether its prompt is read whole or is
+    remembered, as long as what was remembered of it is (shared_prompt_tokens).
+
     Raises:
         InvalidWeights: the directory holds no model that this engine can serve.
     """

@@ -86,7 +86,11 @@ class Prefill:
     def _forward(
         self, model: LanguageModel, prompts: list[_Prompt]
     ) -> tuple[KeyValues, Tensor, Tensor]:
-        """One pass over the suffixes: the whole memory, its used columns, the last logits."""
+        """The suffixes' whole memory, its used columns, and the logits of each last token.
+
+        The last token has a pass of its own, as where all before it is remembered: so a prompt is
+        computed in the same shapes whether or not it was asked before, and its answer repeats.
+        """
         before = max(prompt.known for prompt in prompts)
         length = max(len(prompt.suffix) for prompt in prompts)
         memory = model.memory(len(prompts), before + length + SPARE_COLUMNS)
@@ -103,13 +107,9 @@ class Prefill:
             positions[i, pad:] = np.arange(prompt.known, len(prompt.ids))
         memory.length = before
         used = torch.from_numpy(seen).to(model.device)
-        logits = model.forward(
-            torch.from_numpy(tokens).to(model.device),
-            torch.from_numpy(positions).to(model.device),
-            causal_mask(used[:, :before], used[:, before:]),
-            memory,
-        )
-        memory.commit(length)
+        if length > 1:
+            _extend(model, memory, used, tokens[:, :-1], positions[:, :-1])
+        logits = _extend(model, memory, used, tokens[:, -1:], positions[:, -1:])
         self.computed_tokens += sum(len(prompt.suffix) for prompt in prompts)
         return memory, used, logits
 
@@ -122,6 +122,21 @@ class Prefill:
             columns = seen[i].nonzero().squeeze(1)
             data = memory.data[:, :, i : i + 1].index_select(4, columns)
             self.prefixes.add(version, prompt.ids, data)
+
+
+def _extend(
+    model: LanguageModel, memory: KeyValues, used: Tensor, tokens: TokenIds, positions: TokenIds
+) -> Tensor:
+    """Compute the memory's next columns, [rows, q]; the logits of the last one."""
+    known, width = memory.length, tokens.shape[1]
+    logits = model.forward(
+        torch.from_numpy(tokens).to(model.device),
+        torch.from_numpy(positions).to(model.device),
+        causal_mask(used[:, :known], used[:, known : known + width]),
+        memory,
+    )
+    memory.commit(width)
+    return logits
 
 
 def _ids(prompt: tuple[int, ...]) -> TokenIds:

@@ -44,7 +44,13 @@ class PrefixCache:
         return len(self._entries)
 
     def match(self, version: int, prompt: TokenIds) -> Prefix | None:
-        """The longest known beginning of a prompt that leaves at least its last token."""
+        """The longest known beginning of a prompt that leaves at least its last token.
+
+        Where the prompt itself is known it is taken, so that it is read as it was the first time.
+        """
+        own = (version, prompt.tobytes())
+        if own in self._entries and len(prompt) > MIN_SHARED_TOKENS:
+            return self._take(own, len(prompt) - 1)
         best, best_length = None, MIN_SHARED_TOKENS - 1
         for key, (ids, _) in self._entries.items():
             if key[0] == version:
@@ -53,8 +59,11 @@ class PrefixCache:
                     best, best_length = key, length
         if best is None:
             return None
-        self._entries.move_to_end(best)
-        return Prefix(best_length, self._entries[best][1][..., :best_length, :])
+        return self._take(best, best_length)
+
+    def _take(self, key: tuple[int, bytes], length: int) -> Prefix:
+        self._entries.move_to_end(key)
+        return Prefix(length, self._entries[key][1][..., :length, :])
 
     def add(self, version: int, ids: TokenIds, data: Tensor) -> None:
         """Keep the keys and values of a whole sequence, [layers, 2, 1, heads, len(ids), dim]."""
