@@ -1,6 +1,8 @@
 """`headrace sql` on the real engine: what it prints, and what it says of an error."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -64,3 +66,36 @@ def test_an_error_is_told_once_in_clickhouse_s_words(
     assert told.count("Code: ") == 1
     assert told.count(query) <= 1
     assert "for url" not in told
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONIOENCODING": "ascii:strict"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("words", [["QUERY"], ["--json", "QUERY"], ["--json", "-"]], ids=" ".join)
+def test_text_survives_every_locale(
+    server: Server, shell: dict[str, str], words: list[str]
+) -> None:
+    query = "SELECT 'Zürich 🦦' AS text"
+    where = {"HEADRACE_CLICKHOUSE_URL": server.url, "HEADRACE_CLICKHOUSE_DATABASE": "system"}
+    asked = [query if word == "QUERY" else word for word in words]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "headrace.infra.cli", "sql", *map(os.fsencode, asked)],
+        env={"PATH": "/usr/bin:/bin", **where, **shell},
+        input=query.encode(),
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    encoding = shell.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
+    if "--json" in words:
+        assert json.loads(done.stdout) == {"text": "Zürich 🦦"}
+    else:
+        shown = "Zürich 🦦".encode(encoding, "replace")
+        assert done.stdout.splitlines()[-1].strip() == shown

@@ -13,10 +13,13 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError as DriverError
 from clickhouse_connect.driver.exceptions import OperationalError
+from clickhouse_connect.driver.httputil import get_pool_manager_options
+from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
 from headrace.connectors.clickhouse.arrow_types import plain
 from headrace.connectors.clickhouse.errors import ClickHouseRejected, ClickHouseUnavailable
+from headrace.connectors.loopback import is_loopback_url
 
 T = TypeVar("T")
 
@@ -83,6 +86,8 @@ class ClickHouse:
         self._lock = threading.Lock()
         self._driver: Client | None = None
         self._described: dict[str, dict[str, str]] = {}
+        # A pool of the driver's own making would go through the environment's proxy.
+        self._direct = PoolManager(**get_pool_manager_options()) if self._is_local() else None
 
     def __repr__(self) -> str:
         return f"ClickHouse({self.config!r})"
@@ -152,6 +157,8 @@ class ClickHouse:
             driver, self._driver = self._driver, None
         if driver is not None:
             driver.close()
+        if self._direct is not None:
+            self._direct.clear()
 
     def _connected(self) -> Client:
         with self._lock:
@@ -176,12 +183,13 @@ class ClickHouse:
             query_retries=0,
             settings={"async_insert": 0},
             autogenerate_session_id=False,
-            dedicated_pool=True,
+            dedicated_pool=self._direct is None,
+            pool_mgr=self._direct,
             client_name="headrace",
         )
 
     def _is_local(self) -> bool:
-        return urlsplit(self.config.url).hostname in ("127.0.0.1", "localhost", "::1")
+        return is_loopback_url(self.config.url)
 
     def _types(self, sql: str, parameters: Mapping[str, object] | None) -> dict[str, str]:
         known = self._described.get(sql)

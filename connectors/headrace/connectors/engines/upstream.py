@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 
 from headrace.connectors.engines.errors import EngineError
+from headrace.connectors.loopback import is_loopback_url
 
 
 class UpstreamUnavailable(EngineError):
@@ -47,7 +48,17 @@ class Upstream:
     def __init__(self, config: UpstreamConfig) -> None:
         key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
         self._url = f"{config.url.rstrip('/')}/chat/completions"
-        self._client = httpx2.AsyncClient(headers=key, timeout=config.timeout_seconds)
+        try:
+            self._client = httpx2.AsyncClient(
+                headers=key,
+                timeout=config.timeout_seconds,
+                trust_env=not is_loopback_url(config.url),
+            )
+        except (ImportError, ValueError) as error:
+            raise UpstreamUnavailable(
+                f"the upstream at {self._url} cannot be asked: {error}. Check the proxies that "
+                "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name, or list its host in NO_PROXY"
+            ) from error
 
     async def chat(self, body: Mapping[str, Any]) -> UpstreamAnswer:
         """Forward a chat completion request, not streamed.

@@ -7,12 +7,15 @@ from typing import Any
 from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
+from httpx2 import Client as HttpClient
 
+from headrace.connectors.loopback import is_loopback_url
 from headrace.schemas.codec import SCHEMA_FILES, schema_text
 from headrace.schemas.errors import RegistryUnavailable, SchemaError, UnknownSchemaId
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 NOT_FOUND = 404
+_NO_PROXY = "http://127.0.0.1:9"  # named and never asked
 
 
 def subject_of(topic: str) -> str:
@@ -20,12 +23,38 @@ def subject_of(topic: str) -> str:
     return f"{topic}-value"
 
 
+def registry_client(url: str, **settings: Any) -> SchemaRegistryClient:
+    """Confluent's client; on the way to this machine no proxy of the environment counts.
+
+    Raises:
+        RegistryUnavailable: the environment's proxy cannot be used.
+    """
+    if not all(is_loopback_url(each.strip()) for each in url.split(",")):
+        try:
+            return SchemaRegistryClient.new_client({"url": url, **settings})
+        except (ImportError, ValueError) as error:
+            raise RegistryUnavailable(
+                f"the schema registry at {url} cannot be asked: {error}. Check its URL and the "
+                "proxies that HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name, or list its host in "
+                "NO_PROXY"
+            ) from error
+    # The client cannot be told to leave the environment alone. With a proxy of its own it does,
+    # and is then given a session without any.
+    client = SchemaRegistryClient.new_client({"url": url, **settings, "proxy": _NO_PROXY})
+    rest = client._rest_client
+    rest.session.close()
+    rest.session = HttpClient(
+        verify=rest.verify, auth=rest.auth, timeout=rest.timeout, trust_env=False
+    )
+    return client
+
+
 class Registry:
     """Ids and schemas of our topics, asked of a registry and kept."""
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.url = url
-        self._client = SchemaRegistryClient.new_client({"url": url, **settings})
+        self._client = registry_client(url, **settings)
         self._ids: dict[str, int] = {}
 
     def register_all(self) -> dict[str, int]:

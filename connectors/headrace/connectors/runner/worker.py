@@ -6,6 +6,7 @@ import threading
 import traceback
 from multiprocessing.connection import Connection
 
+from headrace.connectors.loopback import exempt
 from headrace.connectors.runner.agent import call_agent, import_from_here
 from headrace.connectors.runner.jobs import Done, Failure, Job
 from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
@@ -16,6 +17,7 @@ _FLUSH_S = 10.0
 def main(connection: Connection, config: SdkConfig) -> None:
     """Run jobs that come over the connection until it says None or its other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group
+    exempt()  # the agents' own clients reach the gateway without a proxy
     import_from_here()
     # Started by the first span that a tool records itself: most agents record none.
     telemetry = Telemetry(config, lazy=True)

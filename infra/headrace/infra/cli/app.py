@@ -11,6 +11,9 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
+from headrace.connectors.loopback import exempt
+from headrace.infra.terminal.encoding import speak_utf8
+
 NO, WRONG_USE, NOT_RUNNING, INTERRUPTED = 1, 2, 3, 130
 VERBS = ("up", "down", "status", "resume", "doctor", "demo", "work", "tasks", "sql")
 
@@ -28,6 +31,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the console script."""
+    speak_utf8()
+    exempt()  # for the parts and agents we start, too
     lacking = _load_verbs()
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
     if asked in lacking:
@@ -36,6 +41,7 @@ def main() -> None:
     from headrace.connectors.runner import RunnerError, RunnerMisconfigured
     from headrace.connectors.tasks import TasksError
     from headrace.infra.errors import InfraError, SettingsError
+    from headrace.schemas.errors import RegistryUnavailable
 
     try:
         app()
@@ -43,7 +49,7 @@ def main() -> None:
         _fail_for_lack(asked, str(error.name))
     except (SettingsError, RunnerMisconfigured, TasksError) as error:
         fail(str(error), WRONG_USE)
-    except (InfraError, KafkaClientError, RunnerError) as error:
+    except (InfraError, KafkaClientError, RegistryUnavailable, RunnerError) as error:
         fail(str(error), NOT_RUNNING)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app, fail
+from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.settings import load
+from headrace.infra.terminal.encoding import read_stdin
 
 
 @app.command()
@@ -27,7 +27,7 @@ def sql(
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
     """Run a query on the tables and views of headrace (docs/sql.md lists them)."""
-    text = sys.stdin.read() if query == "-" else query
+    text = _text(query)
     config = clickhouse_config(load(settings))
     # The driver logs a line beside the exception that tells all.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
@@ -46,6 +46,15 @@ def sql(
     for row in rows:
         table.add_row(*("" if value is None else _cell(value) for value in row.values()))
     Console().print(table)
+
+
+def _text(query: str) -> str:
+    try:
+        text = read_stdin() if query == "-" else query
+        text.encode()  # bytes of an argument that are no UTF-8 come as lone surrogates
+    except UnicodeError as error:
+        fail(f"the query is not UTF-8: {error}", WRONG_USE)
+    return text
 
 
 def plain(value: object) -> object:

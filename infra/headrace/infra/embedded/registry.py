@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from confluent_kafka.schema_registry import SchemaRegistryClient
-
+from headrace.connectors.kafka.registry import registry_client
 from headrace.infra.embedded import jvm, ports, probe
 from headrace.infra.embedded.artifacts import Progress, ensure_registry
 
@@ -79,5 +78,5 @@ def configure(url: str) -> None:
     Raises:
         SchemaRegistryError: the registry refused.
     """
-    with SchemaRegistryClient({"url": url}) as client:
+    with registry_client(url) as client:
         client.set_compatibility(level=COMPATIBILITY)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from headrace.infra.embedded import (
     KafkaConfig,
     RegistryConfig,
     embedded_parts,
+    probe,
     registry,
 )
 from headrace.infra.embedded.artifacts import Progress, cache_dir
@@ -32,7 +32,6 @@ STAGES = ("assemble", "credit", "sink")
 BUNDLED = "smollm2"
 HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
 STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
-PROBE_SECONDS = 2.0
 
 
 def clickhouse_config(settings: Settings) -> ClickHouseConfig:
@@ -242,11 +241,7 @@ def _forget(heartbeat: Path, _: object = None) -> None:
 
 
 def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=PROBE_SECONDS) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
+    return probe.get(url) is not None
 
 
 def _has_fresh_heartbeat(file: Path, seconds: float = HEARTBEAT_SECONDS) -> bool:
