@@ -53,7 +53,7 @@ def test_status_in_a_folder_of_that_name(tmp_path: Path, shell: dict[str, str]) 
     folder.mkdir()
     exact = headrace("status", "--json", folder=folder, shell=shell)
     assert exact.returncode == 3
-    assert json.loads(exact.stdout) == {"parts": [], "halted": []}
+    assert json.loads(exact.stdout)["parts"] == []
 
 
 def test_a_query_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
