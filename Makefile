@@ -3,6 +3,8 @@ VENV ?= .venv
 PY ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 TORCH ?= 2.11
 TRL ?= 1.16.0
+# Folders of tests/, for `make test`; empty: all. Not taken from the surroundings.
+ONLY =
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
@@ -16,8 +18,8 @@ export PYTHONSAFEPATH := 1
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
 
-test: setup ## all tests; the real parts are started once
-	$(PYTEST)
+test: setup ## all tests; the real parts are started once. Some folders: make test ONLY="streams schemas"
+	$(PYTEST) $(addprefix tests/,$(ONLY))
 
 setup: $(STAMP) ## a virtual environment with the pinned packages; quick when up to date
 

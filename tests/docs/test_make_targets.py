@@ -48,6 +48,34 @@ def test_a_target_runs_programs_that_are_there(target: str) -> None:
         assert [file for file in files if not (ROOT / file).exists()] == [], line
 
 
+def pytest_arguments(target: str) -> list[str]:
+    (line,) = (line for line in dry_run(target, VENV=sys.prefix) if " -m pytest" in line)
+    words = shlex.split(line)
+    return words[words.index("pytest") + 1 :]
+
+
+def test_make_test_leaves_nothing_out_unless_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Neither by an option nor by what a shell happens to have set.
+    monkeypatch.setenv("ONLY", "schemas")
+    assert pytest_arguments("make test") == ["-n", "logical"]
+    assert "make test" in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_make_test_can_be_told_some_folders() -> None:
+    chosen = pytest_arguments('make test ONLY="streams schemas"')
+    assert chosen == ["-n", "logical", "tests/streams", "tests/schemas"]
+
+
+def test_the_folders_that_contributors_are_told_of_are_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    lists = re.findall(r'\| `"([a-z0-9 ]+)"` \|', page)
+    assert len(lists) > 5
+    for folder in " ".join(lists).split():
+        assert (ROOT / "tests" / folder).is_dir()
+
+
 def test_make_demo_is_headrace_demo() -> None:
     assert dry_run("make demo", VENV=sys.prefix)[-1] == f"{sys.prefix}/bin/headrace demo"
 
