@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import http.client
-import random
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -18,20 +16,10 @@ from urllib.parse import urlencode
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
+from headrace.infra.embedded.ports import free_port
 from tests.support.waiting import wait_until
 
-START_SECONDS = 60
-
-
-def free_port() -> int:
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+START_S = 60
 
 
 @dataclass

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouseRejected, ClickHouseUnavailable, retrying
-from tests.integration.clickhouse.server_process import Server, free_port
+from headrace.infra.embedded.ports import free_port
+from tests.integration.clickhouse.server_process import Server
 from tests.support.waiting import wait_until
 
 

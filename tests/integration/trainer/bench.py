@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 
 from headrace.connectors.kafka import (
@@ -26,12 +25,9 @@ from headrace.schemas import (
     Codec,
     Credits,
     CreditsBatch,
-    Member,
     Outcome,
     PolicyRecord,
     PolicyVersion,
-    Sample,
-    SampleCredit,
     from_avro,
     new_ulid,
     partition_of,
@@ -43,6 +39,7 @@ from headrace.trainer.errors import TrainerError
 from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.optimizer import OptimizerConfig
 from headrace.trainer.run import Trainer
+from tests.integration.trainer.records import GROUP, credits_of, samples_of
 from tests.support.environment import environment_of
 from tests.support.shared_log import readable
 from tests.support.waiting import wait_until
@@ -58,9 +55,6 @@ OUTCOMES, POLICIES = "headrace.outcomes", "headrace.policies"
 
 
 PARTITIONS = 8
-
-
-GROUP = 2
 
 
 SECONDS = 150.0  # a child that imports torch on a busy machine
@@ -162,53 +156,11 @@ class Bench:
         return made
 
     def credits(self, group: str) -> Credits:
-        rollouts = [f"{group}-{i}" for i in range(GROUP)]
-        return Credits(
-            group_id=group,
-            group_size=GROUP,
-            policy=self.policy,
-            rule="r@1",
-            credit="grpo@1",
-            version=10,
-            members=[
-                Member(rollout_id=r, attempt="a", episode_version=5, status="used", reward=i)
-                for i, r in enumerate(rollouts)
-            ],
-            samples=[
-                SampleCredit(
-                    sample_id=f"{r}/a/s/0",
-                    rollout_id=r,
-                    attempt="a",
-                    advantage=1.0 - 2.0 * i,
-                )
-                for i, r in enumerate(rollouts)
-            ],
-        )
+        return credits_of(self.policy, group)
 
     def send_samples(self, credits: Credits, version: int = 0) -> None:
-        random = np.random.default_rng(partition_of(credits.group_id, 1 << 30))
-        self.writer.send(
-            [
-                self.record(
-                    SAMPLES,
-                    credits.group_id,
-                    Sample(
-                        sample_id=sample.sample_id,
-                        rollout_id=sample.rollout_id,
-                        attempt="a",
-                        group_id=credits.group_id,
-                        policy=self.policy,
-                        prompt_ids=random.integers(0, 250, 6).astype("<u4").tobytes(),
-                        sampled_ids=random.integers(0, 250, 4).astype("<u4").tobytes(),
-                        logprobs=np.full(4, -5.6, "<f4").tobytes(),
-                        run_versions=[version],
-                        run_lengths=[4],
-                    ),
-                )
-                for sample in credits.samples
-            ],
-            SECONDS,
-        )
+        samples = samples_of(credits, version)
+        self.writer.send([self.record(SAMPLES, one.group_id, one) for one in samples], SECONDS)
 
     def send_credits(self, credits: Credits) -> None:
         record = self.record(CREDITS, credits.group_id, CreditsBatch(credits=[credits]))

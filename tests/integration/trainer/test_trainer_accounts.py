@@ -8,7 +8,8 @@ import numpy as np
 
 from headrace.connectors.kafka import Outgoing, Tailer
 from headrace.schemas import Sample
-from tests.integration.trainer.bench import CREDITS, GROUP, SAMPLES, SECONDS, Bench, why
+from tests.integration.trainer.bench import CREDITS, SAMPLES, SECONDS, Bench, why
+from tests.integration.trainer.records import GROUP
 
 
 def test_a_group_whose_agents_all_crashed_frees_its_rollouts_and_stalls_nothing(

@@ -14,7 +14,6 @@ from headrace.trainer import checkpoint
 from headrace.trainer.errors import TrainerFenced
 from tests.integration.trainer.bench import (
     CREDITS,
-    GROUP,
     PARTITIONS,
     POLICIES,
     SAMPLES,
@@ -25,6 +24,7 @@ from tests.integration.trainer.bench import (
     saved,
     trained,
 )
+from tests.integration.trainer.records import GROUP
 from tests.support.waiting import wait_until
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,14 +17,10 @@ from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, W
 from headrace.infra.embedded.models import tiny_llama
 from headrace.schemas import (
     Codec,
-    Credits,
     CreditsBatch,
-    Member,
     Outcome,
     PolicyRecord,
     PolicyVersion,
-    Sample,
-    SampleCredit,
     from_avro,
     new_ulid,
     to_avro,
@@ -37,6 +32,7 @@ from headrace.trainer.decided import Decided, Decision, GroupKey
 from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.recover import Whose
 from headrace.trainer.run import Trainer
+from tests.integration.trainer.records import GROUP, credits_of, samples_of
 from tests.support.shared_log import readable
 from tests.support.waiting import wait_until
 
@@ -45,7 +41,7 @@ if TYPE_CHECKING:
 
 OUTCOMES, POLICIES = "headrace.outcomes", "headrace.policies"
 CREDITS, SAMPLES = "headrace.credits", "headrace.samples"
-PARTITION, GROUP = 5, 2
+PARTITION = 5
 SECONDS = 120.0
 
 
@@ -67,42 +63,11 @@ class Topics:
         self._writer.send([Outgoing(topic=topic, value=value, partition=PARTITION)], SECONDS)
 
     def send_samples(self, group: str, version: int) -> None:
-        for i in range(GROUP):
-            sample = Sample(
-                sample_id=f"{group}-{i}/a/s/0",
-                rollout_id=f"{group}-{i}",
-                attempt="a",
-                group_id=group,
-                policy=self.policy,
-                prompt_ids=np.arange(6, dtype="<u4").tobytes(),
-                sampled_ids=np.arange(i, 4 + i, dtype="<u4").tobytes(),
-                logprobs=np.full(4, -5.6, "<f4").tobytes(),
-                run_versions=[version],
-                run_lengths=[4],
-            )
+        for sample in samples_of(credits_of(self.policy, group), version):
             self.send(SAMPLES, sample)
 
     def send_credits(self, group: str, log_first: int, version: int = 10) -> None:
-        rollouts = [f"{group}-{i}" for i in range(GROUP)]
-        credits = Credits(
-            group_id=group,
-            group_size=GROUP,
-            policy=self.policy,
-            rule="r@1",
-            credit="grpo@1",
-            version=version,
-            log_first=log_first,
-            members=[
-                Member(rollout_id=r, attempt="a", episode_version=5, status="used", reward=i)
-                for i, r in enumerate(rollouts)
-            ],
-            samples=[
-                SampleCredit(
-                    sample_id=f"{r}/a/s/0", rollout_id=r, attempt="a", advantage=1.0 - 2.0 * i
-                )
-                for i, r in enumerate(rollouts)
-            ],
-        )
+        credits = credits_of(self.policy, group, version=version, log_first=log_first)
         self.send(CREDITS, CreditsBatch(credits=[credits]))
 
     def put(self, group: str, version: int) -> int:
