@@ -38,6 +38,8 @@ from headrace.schemas import (
     read_span_batch,
     to_avro,
 )
+from headrace.schemas.span_reader import Lists
+from headrace.schemas.spans import Array
 from tests.support.environment import environment_of
 from tests.support.waiting import wait_until
 
@@ -166,25 +168,28 @@ class Gateway:
         except (ValueError, UnknownSchemaId):  # other tests write bad records
             return
         calls = batch.calls
-        for i, row in enumerate([] if calls is None else calls.row):
+        for i, row in enumerate([] if calls is None else calls["row"]):
             assert calls is not None
             episode = batch.episodes[batch.episode[row]]
             if episode["rollout_id"] in rollouts:
-                sampled = slice(*calls.sampled_offsets[i : i + 2])
-                runs = slice(*calls.run_offsets[i : i + 2])
                 yield {
                     "partition": message.partition(),
                     "rollout_id": episode["rollout_id"],
                     "attempt": episode["attempt"],
-                    "response_id": calls.response_id[i],
-                    "span_id": batch.span_id[row].decode(),
-                    "sampled_ids": calls.sampled_ids[sampled].tolist(),
-                    "logprobs": calls.logprobs[sampled],
-                    "prompt": int(calls.prompt_offsets[i + 1] - calls.prompt_offsets[i]),
-                    "trainable": bool(calls.trainable[i]),
-                    "versions": calls.run_version[runs].tolist(),
-                    "lengths": calls.run_length[runs].tolist(),
+                    "response_id": calls["response_id"][i],
+                    "span_id": batch.spans["span_id"][row].decode(),
+                    "sampled_ids": list_of(calls["sampled_ids"], i).tolist(),
+                    "logprobs": list_of(calls["logprobs"], i),
+                    "prompt": len(list_of(calls["prompt_ids"], i)),
+                    "trainable": bool(calls["trainable"][i]),
+                    "versions": list_of(calls["run_versions"], i).tolist(),
+                    "lengths": list_of(calls["run_lengths"], i).tolist(),
                 }
+
+
+def list_of(lists: Lists, i: int) -> Array:
+    found: Array = lists.values[lists.offsets[i] : lists.offsets[i + 1]]
+    return found
 
 
 @pytest.fixture(scope="module")

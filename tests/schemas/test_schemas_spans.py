@@ -29,6 +29,8 @@ from headrace.schemas import (
     new_span_id,
     read_span_batch,
 )
+from headrace.schemas.span_reader import Lists
+from headrace.schemas.spans import Array
 
 TOPIC = "headrace.spans"
 
@@ -120,6 +122,11 @@ def through_the_wire(batch: list[Span], *, content: bool = True) -> SpanColumns:
     return read_span_batch(codec().decode(TOPIC, codec().encode(TOPIC, record)))
 
 
+def list_of(lists: Lists, i: int) -> Array:
+    found: Array = lists.values[lists.offsets[i] : lists.offsets[i + 1]]
+    return found
+
+
 def text(of: Texts, row: int) -> str:
     return of.blob[of.offsets[row] : of.offsets[row + 1]].decode()
 
@@ -135,15 +142,16 @@ def test_a_batch_is_read_as_it_was_built(batch: list[Span]) -> None:
         assert key == (span.project, span.rollout_id, span.attempt)
         same = [s for s in batch if (s.project, s.rollout_id, s.attempt) == key]
         assert (episode["subject"] is None) == all(s.subject is None for s in same)
-        assert read.span_id[row].decode() == span.span_id
-        assert read.parent_id[row].decode() == (span.parent_id or "0" * 16)
-        assert KINDS[read.kind[row]] == span.kind
-        assert STATUSES[read.status[row]] == span.status
-        assert read.strings[read.name[row]] == span.name
-        assert read.strings[read.agent[row]] == span.agent
-        assert (read.started_at[row], read.ended_at[row]) == (span.started_at, span.ended_at)
+        assert read.spans["span_id"][row].decode() == span.span_id
+        assert read.spans["parent_id"][row].decode() == (span.parent_id or "0" * 16)
+        assert KINDS[read.spans["kind"][row]] == span.kind
+        assert STATUSES[read.spans["status"][row]] == span.status
+        for column in ("name", "agent"):
+            assert read.strings[read.spans[column][row]] == getattr(span, column)
+        for column in ("started_at", "ended_at"):
+            assert read.spans[column][row] == getattr(span, column)
         for column in ("attributes", "input", "output"):
-            assert text(getattr(read, column), row) == getattr(span, column)
+            assert text(read.texts[column], row) == getattr(span, column)
     _assert_calls(read, batch)
     _assert_rewards(read, batch)
     assert [start["row"] for start in read.starts] == _rows(batch, "attempt.start")
@@ -166,26 +174,22 @@ def _assert_calls(read: SpanColumns, batch: list[Span]) -> None:
         return
     block = read.calls
     assert block is not None
-    assert block.row.tolist() == rows
+    assert block["row"].tolist() == rows
     for i, row in enumerate(rows):
         call = batch[row].call
         assert call is not None
         for name in ("model", "policy", "finish_reason", "untrainable_reason"):
-            assert read.strings[getattr(block, name)[i]] == getattr(call, name)
+            assert read.strings[block[name][i]] == getattr(call, name)
         for name in ("response_id", "prompt_base", "top_k", "max_tokens", "prompt_base_length"):
-            assert getattr(block, name)[i] == getattr(call, name)
-        assert block.temperature[i] == np.float32(call.temperature)
-        assert block.top_p[i] == np.float32(call.top_p)
-        assert block.seed[i] == (-1 if call.seed is None else call.seed)
-        assert bool(block.trainable[i]) == call.trainable
-        runs = slice(block.run_offsets[i], block.run_offsets[i + 1])
-        pairs = zip(block.run_version[runs], block.run_length[runs], strict=True)
-        assert tuple((int(v), int(n)) for v, n in pairs) == call.runs
-        prompt = slice(block.prompt_offsets[i], block.prompt_offsets[i + 1])
-        sampled = slice(block.sampled_offsets[i], block.sampled_offsets[i + 1])
-        np.testing.assert_array_equal(block.prompt_ids[prompt], call.prompt_ids)
-        np.testing.assert_array_equal(block.sampled_ids[sampled], call.sampled_ids)
-        np.testing.assert_array_equal(block.logprobs[sampled], call.logprobs)
+            assert block[name][i] == getattr(call, name)
+        assert block["temperature"][i] == np.float32(call.temperature)
+        assert block["top_p"][i] == np.float32(call.top_p)
+        assert block["seed"][i] == (-1 if call.seed is None else call.seed)
+        assert bool(block["trainable"][i]) == call.trainable
+        versions, lengths = (list_of(block[name], i) for name in ("run_versions", "run_lengths"))
+        assert tuple(zip(versions.tolist(), lengths.tolist(), strict=True)) == call.runs
+        for name in ("prompt_ids", "sampled_ids", "logprobs"):
+            np.testing.assert_array_equal(list_of(block[name], i), getattr(call, name))
 
 
 def _assert_rewards(read: SpanColumns, batch: list[Span]) -> None:
@@ -195,14 +199,14 @@ def _assert_rewards(read: SpanColumns, batch: list[Span]) -> None:
         return
     block = read.rewards
     assert block is not None
-    assert block.row.tolist() == rows
+    assert block["row"].tolist() == rows
     for i, row in enumerate(rows):
         reward = batch[row].reward
         assert reward is not None
-        assert read.strings[block.name[i]] == reward.name
-        assert read.strings[block.source[i]] == reward.source
-        assert block.target[i] == reward.target
-        value = float(block.value[i])
+        assert read.strings[block["reward_name"][i]] == reward.name
+        assert read.strings[block["reward_source"][i]] == reward.source
+        assert block["reward_target"][i] == reward.target
+        value = float(block["reward_value"][i])
         assert value == reward.value or (math.isnan(value) and math.isnan(reward.value))
 
 
@@ -212,9 +216,10 @@ def test_without_content_the_facts_stay_and_texts_and_tokens_go(batch: list[Span
     read = through_the_wire(batch, content=False)
     assert read.n == len(batch)
     assert not read.has_content
-    assert read.input.blob == b""
+    assert read.texts["input"].blob == b""
     if read.calls is not None:
-        assert (read.calls.prompt_ids.size, read.calls.sampled_ids.size) == (0, 0)
+        for name in ("prompt_ids", "sampled_ids", "logprobs"):
+            assert read.calls[name].values.size == 0
 
 
 def example() -> dict[str, Any]:

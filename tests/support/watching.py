@@ -15,6 +15,7 @@ from headrace.schemas import (
     Episode,
     MalformedRecord,
     SpanColumns,
+    Texts,
     UnknownSchemaId,
     read_span_batch,
 )
@@ -126,13 +127,15 @@ class Watch:
         for row in range(batch.n):
             episode = batch.episodes[batch.episode[row]]
             seen = self.attempts[episode["rollout_id"]][episode["attempt"]]
-            kind = KINDS[batch.kind[row]]
-            seen.spans.append((kind, batch.strings[batch.name[row]], STATUSES[batch.status[row]]))
+            kind, name, status = (batch.spans[column][row] for column in ("kind", "name", "status"))
+            seen.spans.append((KINDS[kind], batch.strings[name], STATUSES[status]))
             seen.producers.add(batch.producer)
-            cut = slice(batch.output.offsets[row], batch.output.offsets[row + 1])
-            if kind == "attempt.end":
-                seen.result = batch.output.blob[cut].decode()
-            if kind == "attempt.start":
-                cut = slice(batch.input.offsets[row], batch.input.offsets[row + 1])
-                seen.task_input = batch.input.blob[cut].decode()
+            if KINDS[kind] == "attempt.end":
+                seen.result = _text(batch.texts["output"], row)
+            if KINDS[kind] == "attempt.start":
+                seen.task_input = _text(batch.texts["input"], row)
                 seen.starts += [start for start in batch.starts if start["row"] == row]
+
+
+def _text(texts: Texts, row: int) -> str:
+    return texts.blob[texts.offsets[row] : texts.offsets[row + 1]].decode()

@@ -44,13 +44,7 @@ from headrace.schemas.records import (
     from_avro,
     to_avro,
 )
-from headrace.schemas.span_reader import (
-    CallColumns,
-    RewardColumns,
-    SpanColumns,
-    Texts,
-    read_span_batch,
-)
+from headrace.schemas.span_reader import SpanColumns, Texts, read_span_batch
 from headrace.schemas.span_writer import build_span_batch
 from headrace.schemas.spans import (
     INFRASTRUCTURE_ENDS,
@@ -78,7 +72,6 @@ __all__ = [
     "STATUSES",
     "WORKER_DIED",
     "Call",
-    "CallColumns",
     "Codec",
     "Credits",
     "CreditsBatch",
@@ -97,7 +90,6 @@ __all__ = [
     "PolicyVersion",
     "RegistryUnavailable",
     "Reward",
-    "RewardColumns",
     "Sample",
     "SampleCredit",
     "SchemaError",

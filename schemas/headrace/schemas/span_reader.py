@@ -3,73 +3,48 @@
 Whatever passes `read_span_batch` can be used without looking again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from headrace.schemas.columns import INDEX, PACKED, ROW, Block, Column, Type, columns_of
 from headrace.schemas.errors import InvalidId, MalformedRecord
 from headrace.schemas.ids import check_id
-from headrace.schemas.spans import KINDS, STATUSES, Array
+from headrace.schemas.spans import Array
 
 _FEW = 64
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Texts:
+class Texts(NamedTuple):
     """n UTF-8 texts: int32 offsets [n + 1] into a blob, as Arrow lays them out."""
 
     offsets: Array
     blob: bytes
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
-class CallColumns:
-    """Call facts of a batch, [m] each; `*_offsets` [m + 1] delimit the token columns."""
+class Lists(NamedTuple):
+    """m lists of numbers: int64 offsets [m + 1] into their values."""
 
-    row: Array
-    model: Array
-    policy: Array
-    finish_reason: Array
-    untrainable_reason: Array
-    trainable: Array
-    response_id: list[str]
-    temperature: Array
-    top_p: Array
-    top_k: Array
-    seed: Array
-    max_tokens: Array
-    prompt_base: list[str]
-    prompt_base_length: Array
-    run_offsets: Array
-    run_version: Array
-    run_length: Array
-    prompt_offsets: Array
-    sampled_offsets: Array
-    prompt_ids: Array
-    sampled_ids: Array
-    logprobs: Array
+    offsets: Array
+    values: Array
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
-class RewardColumns:
-    """Reward facts of a batch, [m] each."""
-
-    row: Array
-    name: Array
-    value: Array
-    source: Array
-    target: list[str]
+Columns: TypeAlias = dict[str, Any]
+"""Columns of a block by the names of the table `spans`: packed ones as arrays, texts as a list of
+str, lists as `Lists`; calls and rewards also have `row`, the span of each entry."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class SpanColumns:
-    """A read SpanBatch: numpy views over the record's bytes, [n] each unless said.
+    """A read SpanBatch: numpy views over the record's bytes.
 
-    `name`, `agent` and the index columns of `calls` and `rewards` point into `strings`;
-    `episode` points into `episodes` (plain dictionaries: project, rollout_id, attempt, subject,
-    episode_batch). `span_id` and `parent_id` are `S16` hexadecimal digits.
+    `spans` are columns of n entries, `calls` and `rewards` of as many as there are. Words are
+    indices into `strings`, or positions `among` the column's own; span ids are `S16` hexadecimal
+    digits. `episode` [n] points into `episodes` (plain dictionaries: project, rollout_id, attempt,
+    subject, episode_batch). `starts` and `ends` are plain dictionaries too.
     """
 
     producer: str
@@ -78,21 +53,12 @@ class SpanColumns:
     strings: list[str]
     episodes: list[dict[str, Any]]
     episode: Array
-    span_id: Array
-    parent_id: Array
-    kind: Array
-    name: Array
-    agent: Array
-    status: Array
-    started_at: Array
-    ended_at: Array
-    calls: CallColumns | None
-    rewards: RewardColumns | None
+    spans: Columns
+    texts: dict[str, Texts]
+    calls: Columns | None
+    rewards: Columns | None
     starts: list[dict[str, Any]]
     ends: list[dict[str, Any]]
-    attributes: Texts
-    input: Texts
-    output: Texts
     has_content: bool
 
 
@@ -113,29 +79,19 @@ def read_span_batch(record: Mapping[str, Any]) -> SpanColumns:
         except InvalidId as error:
             raise MalformedRecord(f"SpanBatch.episodes: {error}") from error
     content = record["content"]
-    calls = _read_calls(record["calls"], content, n, len(strings))
     columns = SpanColumns(
         producer=record["producer"],
         sequence=record["sequence"],
         n=n,
         strings=strings,
         episodes=episodes,
-        episode=_column(record, "episode", "<u2", n, limit=len(episodes)),
-        span_id=_hex_column(record, "span_id", n),
-        parent_id=_hex_column(record, "parent_id", n),
-        kind=_column(record, "kind", "u1", n, limit=len(KINDS)),
-        name=_column(record, "name", "<u2", n, limit=len(strings)),
-        agent=_column(record, "agent", "<u2", n, limit=len(strings)),
-        status=_column(record, "status", "u1", n, limit=len(STATUSES)),
-        started_at=_column(record, "started_at", "<i8", n),
-        ended_at=_column(record, "ended_at", "<i8", n),
-        calls=calls,
-        rewards=_read_rewards(record["rewards"], n, len(strings)),
+        episode=_column(record, "episode", _INDEX, n, limit=len(episodes)),
+        spans=_read_spans(record, n, len(strings)),
+        texts={name: _texts(content, name, n) for name in _plan(Block.SPANS).content},
+        calls=_read_block(Block.CALLS, record, content, n, len(strings)),
+        rewards=_read_block(Block.REWARDS, record, content, n, len(strings)),
         starts=_checked_rows(record["starts"], "starts", n),
         ends=_checked_rows(record["ends"], "ends", n),
-        attributes=_texts(content, "attributes", n),
-        input=_texts(content, "input", n),
-        output=_texts(content, "output", n),
         has_content=content is not None,
     )
     _refuse_repeated_ids(record["span_id"], columns.episode)
@@ -151,11 +107,122 @@ def _refuse_repeated_ids(span_ids: bytes, episode: Array) -> None:
         raise MalformedRecord("SpanBatch.span_id: a span id stands twice for one episode")
 
 
+_INDEX, _ROW = np.dtype(INDEX), np.dtype(ROW)
+_LENGTH, _BOUND = np.dtype(PACKED[Type.UINT32]), np.dtype(PACKED[Type.INT32])
+_STRINGS = -1
+
+
+class _Packed(NamedTuple):
+    """A packed column; `limit`: its values are below it, or below the number of strings."""
+
+    name: str
+    field: str
+    dtype: Any
+    limit: int | None
+
+
+class _List(NamedTuple):
+    """A column of packed lists."""
+
+    name: str
+    field: str
+    dtype: Any
+    lengths: str
+    content: bool
+
+
+class _Plan(NamedTuple):
+    """How a block is read, told from the table of columns once."""
+
+    packed: tuple[_Packed, ...]
+    ids: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...]
+    lists: tuple[_List, ...]
+    lengths: tuple[str, ...]
+    content: tuple[str, ...]
+
+
+@cache
+def _plan(block: Block) -> _Plan:
+    columns = columns_of(block)
+    lists = [column for column in columns if column.many]
+    single = [column for column in columns if not column.many]
+    texts = [column for column in single if column.type is Type.TEXT]
+    return _Plan(
+        packed=tuple(
+            _Packed(column.name, column.field, np.dtype(column.packed), _limit(column))
+            for column in single
+            if column.type not in (Type.TEXT, Type.SPAN_ID)
+        ),
+        ids=tuple(column.name for column in single if column.type is Type.SPAN_ID),
+        texts=tuple((column.name, column.field) for column in texts if not column.content),
+        lists=tuple(
+            _List(c.name, c.field, np.dtype(c.packed), c.lengths, c.content) for c in lists
+        ),
+        lengths=tuple(dict.fromkeys(column.lengths for column in lists)),
+        content=tuple(column.name for column in texts if column.content),
+    )
+
+
+def _limit(column: Column) -> int | None:
+    if column.among:
+        return len(column.among)
+    return {Type.WORD: _STRINGS, Type.BOOL: 2}.get(column.type)
+
+
+def _read_spans(record: Mapping[str, Any], n: int, strings: int) -> Columns:
+    plan = _plan(Block.SPANS)
+    columns = _read_packed(plan.packed, record, n, strings)
+    for name in plan.ids:
+        columns[name] = _hex_column(record, name, n)
+    return columns
+
+
+def _read_packed(
+    packed: Sequence[_Packed], source: Mapping[str, Any], n: int, strings: int
+) -> Columns:
+    return {
+        name: _column(source, field, dtype, n, strings if limit == _STRINGS else limit)
+        for name, field, dtype, limit in packed
+    }
+
+
+def _read_block(
+    block: Block,
+    record: Mapping[str, Any],
+    content: Mapping[str, Any] | None,
+    n: int,
+    strings: int,
+) -> Columns | None:
+    """Calls or rewards, of a batch of `n` spans."""
+    source = record[block]
+    if source is None:
+        return None
+    plan = _plan(block)
+    m = len(source["row"]) // _ROW.itemsize
+    columns = _read_packed(plan.packed, source, m, strings)
+    columns["row"] = _column(source, "row", _ROW, m, limit=n)
+    for name, field in plan.texts:
+        if len(source[field]) != m:
+            raise MalformedRecord(f"{block}: {field} must have {m} entries")
+        columns[name] = source[field]
+    offsets = {name: _offsets(_column(source, name, _LENGTH, m)) for name in plan.lengths}
+    for name, field, dtype, lengths, in_content in plan.lists:
+        if in_content and content is None:
+            # Captured without content: the lengths stay known, the tokens do not.
+            columns[name] = Lists(np.zeros(m + 1, np.int64), np.zeros(0, dtype))
+        else:
+            held: Mapping[str, Any] = content if in_content and content is not None else source
+            bounds = offsets[lengths]
+            columns[name] = Lists(bounds, _column(held, field, dtype, int(bounds[-1])))
+    return columns
+
+
 def _column(
-    source: Mapping[str, Any], name: str, dtype: str, n: int, limit: int | None = None
+    source: Mapping[str, Any], name: str, dtype: Any, n: int, limit: int | None = None
 ) -> Array:
     data = source[name]
-    if len(data) != n * np.dtype(dtype).itemsize:
+    if len(data) != n * dtype.itemsize:
         raise MalformedRecord(f"column {name}: {len(data)} bytes are not {n} values of {dtype}")
     column = np.frombuffer(data, dtype=dtype)
     if limit is not None and n and _largest(column) >= limit:
@@ -184,8 +251,8 @@ def _checked_rows(items: list[dict[str, Any]], name: str, n: int) -> list[dict[s
 
 def _texts(content: Mapping[str, Any] | None, name: str, n: int) -> Texts:
     if content is None or not content[f"{name}_offsets"]:
-        return Texts(offsets=np.zeros(n + 1, dtype="<i4"), blob=b"")
-    offsets = _column(content, f"{name}_offsets", "<i4", n + 1)
+        return Texts(offsets=np.zeros(n + 1, dtype=_BOUND), blob=b"")
+    offsets = _column(content, f"{name}_offsets", _BOUND, n + 1)
     blob = content[name]
     if offsets[0] != 0 or offsets[-1] != len(blob) or bool((offsets[1:] < offsets[:-1]).any()):
         raise MalformedRecord(f"column {name}: its offsets do not delimit its {len(blob)} bytes")
@@ -205,62 +272,3 @@ def _offsets(lengths: Array) -> Array:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
-
-
-def _read_calls(
-    block: Mapping[str, Any] | None, content: Mapping[str, Any] | None, n: int, strings: int
-) -> CallColumns | None:
-    if block is None:
-        return None
-    m = len(block["row"]) // 4
-    if len(block["response_id"]) != m or len(block["prompt_base"]) != m:
-        raise MalformedRecord(f"calls: response_id and prompt_base must have {m} entries")
-    runs = _offsets(_column(block, "run_count", "<u4", m))
-    prompts = _offsets(_column(block, "prompt_length", "<u4", m))
-    sampled = _offsets(_column(block, "sampled_length", "<u4", m))
-    if content is None:  # captured without content: the lengths stay known, the tokens do not
-        empty = np.zeros(m + 1, dtype=np.int64)
-        tokens = {"prompt_ids": b"", "sampled_ids": b"", "logprobs": b""}
-        prompts, sampled = empty, empty
-    else:
-        tokens = {name: content[name] for name in ("prompt_ids", "sampled_ids", "logprobs")}
-    total_runs = int(runs[-1])
-    return CallColumns(
-        row=_column(block, "row", "<u4", m, limit=n),
-        model=_column(block, "model", "<u2", m, limit=strings),
-        policy=_column(block, "policy", "<u2", m, limit=strings),
-        finish_reason=_column(block, "finish_reason", "<u2", m, limit=strings),
-        untrainable_reason=_column(block, "untrainable_reason", "<u2", m, limit=strings),
-        trainable=_column(block, "trainable", "u1", m, limit=2),
-        response_id=block["response_id"],
-        temperature=_column(block, "temperature", "<f4", m),
-        top_p=_column(block, "top_p", "<f4", m),
-        top_k=_column(block, "top_k", "<i4", m),
-        seed=_column(block, "seed", "<i8", m),
-        max_tokens=_column(block, "max_tokens", "<i4", m),
-        prompt_base=block["prompt_base"],
-        prompt_base_length=_column(block, "prompt_base_length", "<u4", m),
-        run_offsets=runs,
-        run_version=_column(block, "run_version", "<u4", total_runs),
-        run_length=_column(block, "run_length", "<u4", total_runs),
-        prompt_offsets=prompts,
-        sampled_offsets=sampled,
-        prompt_ids=_column(tokens, "prompt_ids", "<u4", int(prompts[-1])),
-        sampled_ids=_column(tokens, "sampled_ids", "<u4", int(sampled[-1])),
-        logprobs=_column(tokens, "logprobs", "<f4", int(sampled[-1])),
-    )
-
-
-def _read_rewards(block: Mapping[str, Any] | None, n: int, strings: int) -> RewardColumns | None:
-    if block is None:
-        return None
-    m = len(block["row"]) // 4
-    if len(block["target"]) != m:
-        raise MalformedRecord(f"rewards: target must have {m} entries")
-    return RewardColumns(
-        row=_column(block, "row", "<u4", m, limit=n),
-        name=_column(block, "name", "<u2", m, limit=strings),
-        value=_column(block, "value", "<f8", m),
-        source=_column(block, "source", "<u2", m, limit=strings),
-        target=block["target"],
-    )

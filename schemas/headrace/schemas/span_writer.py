@@ -1,13 +1,18 @@
 """Building a SpanBatch: from here on spans travel as packed columns only."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from headrace.schemas.columns import INDEX, PACKED, ROW, Block, Column, Type, columns_of
 from headrace.schemas.errors import InvalidId
 from headrace.schemas.ids import check_id
-from headrace.schemas.spans import KIND, NO_SPAN, STATUSES, Span
+from headrace.schemas.spans import NO_SPAN, Span
+
+_LENGTH = PACKED[Type.UINT32]
 
 
 class _Dictionary:
@@ -20,8 +25,8 @@ class _Dictionary:
         return self.index.setdefault(text, len(self.index))
 
 
-def _pack(values: Iterable[Any], dtype: str) -> bytes:
-    return np.fromiter(values, dtype=dtype).tobytes()
+def _pack(values: Sequence[Any], dtype: str) -> bytes:
+    return np.array(values, dtype=dtype).tobytes()
 
 
 def _pack_texts(texts: Sequence[str]) -> tuple[bytes, bytes]:
@@ -70,31 +75,11 @@ def build_span_batch(
             }
             for key in episodes
         ],
-        "episode": _pack((episodes[s.project, s.rollout_id, s.attempt] for s in spans), "<u2"),
-        "span_id": b"".join(_span_id(s.span_id) for s in spans),
-        "parent_id": b"".join(_span_id(s.parent_id or NO_SPAN) for s in spans),
-        "kind": _pack((KIND[s.kind] for s in spans), "u1"),
-        "name": _pack((strings(s.name) for s in spans), "<u2"),
-        "agent": _pack((strings(s.agent) for s in spans), "<u2"),
-        "status": _pack((STATUSES.index(s.status) for s in spans), "u1"),
-        "started_at": _pack((s.started_at for s in spans), "<i8"),
-        "ended_at": _pack((s.ended_at for s in spans), "<i8"),
-        "calls": _build_calls(spans, strings),
-        "rewards": _build_rewards(spans, strings),
-        "starts": [
-            {
-                "row": row,
-                "group_id": s.start.group_id,
-                "group_size": s.start.group_size,
-                "group_rollouts": list(s.start.group_rollouts),
-                "policy": s.start.policy,
-                "split": s.start.split,
-                "deadline": s.start.deadline,
-                "expected": s.start.expected,
-            }
-            for row, s in enumerate(spans)
-            if s.start is not None
-        ],
+        "episode": _pack([episodes[s.project, s.rollout_id, s.attempt] for s in spans], INDEX),
+        **_build_packed(Block.SPANS, spans, strings),
+        "calls": _build_block(Block.CALLS, [span.call for span in spans], strings),
+        "rewards": _build_block(Block.REWARDS, [span.reward for span in spans], strings),
+        "starts": _build_starts(spans),
         "ends": [
             {
                 "row": row,
@@ -119,54 +104,100 @@ def _span_id(text: str) -> bytes:
     return packed
 
 
-def _build_calls(spans: Sequence[Span], strings: _Dictionary) -> dict[str, Any] | None:
-    rows = [(row, s.call) for row, s in enumerate(spans) if s.call is not None]
-    if not rows:
-        return None
-    calls = [call for _, call in rows]
+_Take = Callable[[Any], Any]
+_Pack = Callable[[list[Any], _Dictionary], bytes]
+
+
+class _Plan(NamedTuple):
+    """How a block is written, told from the table of columns once."""
+
+    packed: tuple[tuple[str, _Take, _Pack], ...]
+    texts: tuple[tuple[str, _Take], ...]
+    lists: tuple[tuple[str, _Take, str], ...]
+    lengths: tuple[tuple[str, _Take], ...]
+    content_texts: tuple[tuple[str, _Take], ...]
+    content_lists: tuple[tuple[str, _Take, str], ...]
+
+
+@cache
+def _plan(block: Block) -> _Plan:
+    columns = columns_of(block)
+    takes = {column.field: attrgetter(column.field) for column in columns}
+    lists = [column for column in columns if column.many]
+    single = [column for column in columns if not column.many]
+    texts = [column for column in single if column.type is Type.TEXT]
+    return _Plan(
+        packed=tuple(
+            (c.field, takes[c.field], _packer(c)) for c in single if c.type is not Type.TEXT
+        ),
+        texts=tuple((c.field, takes[c.field]) for c in texts if not c.content),
+        lists=tuple((c.field, takes[c.field], c.packed) for c in lists if not c.content),
+        # Any of the lists of one length tells it.
+        lengths=tuple({c.lengths: takes[c.field] for c in lists}.items()),
+        content_texts=tuple((c.field, takes[c.field]) for c in texts if c.content),
+        content_lists=tuple((c.field, takes[c.field], c.packed) for c in lists if c.content),
+    )
+
+
+def _packer(column: Column) -> _Pack:
+    dtype, unset = column.packed, column.unset
+    if column.among:
+        position = {word: at for at, word in enumerate(column.among)}
+        return lambda values, _: _pack(list(map(position.__getitem__, values)), dtype)
+    if column.type is Type.WORD:
+        return lambda values, strings: _pack(list(map(strings, values)), dtype)
+    if column.type is Type.SPAN_ID:
+        none = NO_SPAN if column.optional else ""
+        return lambda values, _: b"".join([_span_id(value or none) for value in values])
+    if unset is not None:
+        return lambda values, _: _pack([unset if v is None else v for v in values], dtype)
+    return lambda values, _: _pack(values, dtype)
+
+
+def _build_packed(block: Block, given: Sequence[Any], strings: _Dictionary) -> dict[str, bytes]:
     return {
-        "row": _pack((row for row, _ in rows), "<u4"),
-        "model": _pack((strings(c.model) for c in calls), "<u2"),
-        "policy": _pack((strings(c.policy) for c in calls), "<u2"),
-        "finish_reason": _pack((strings(c.finish_reason) for c in calls), "<u2"),
-        "untrainable_reason": _pack((strings(c.untrainable_reason) for c in calls), "<u2"),
-        "trainable": _pack((c.trainable for c in calls), "u1"),
-        "response_id": [c.response_id for c in calls],
-        "temperature": _pack((c.temperature for c in calls), "<f4"),
-        "top_p": _pack((c.top_p for c in calls), "<f4"),
-        "top_k": _pack((c.top_k for c in calls), "<i4"),
-        "seed": _pack((-1 if c.seed is None else c.seed for c in calls), "<i8"),
-        "max_tokens": _pack((c.max_tokens for c in calls), "<i4"),
-        "prompt_base": [c.prompt_base for c in calls],
-        "prompt_base_length": _pack((c.prompt_base_length for c in calls), "<u4"),
-        "prompt_length": _pack((len(c.prompt_ids) for c in calls), "<u4"),
-        "sampled_length": _pack((len(c.sampled_ids) for c in calls), "<u4"),
-        "run_count": _pack((len(c.runs) for c in calls), "<u4"),
-        "run_version": _pack((version for c in calls for version, _ in c.runs), "<u4"),
-        "run_length": _pack((length for c in calls for _, length in c.runs), "<u4"),
+        field: pack(list(map(take, given)), strings) for field, take, pack in _plan(block).packed
     }
 
 
-def _build_rewards(spans: Sequence[Span], strings: _Dictionary) -> dict[str, Any] | None:
-    rows = [(row, s.reward) for row, s in enumerate(spans) if s.reward is not None]
+def _build_block(block: Block, given: Sequence[Any], strings: _Dictionary) -> dict[str, Any] | None:
+    """Calls or rewards; `given` has None for the spans that are none."""
+    rows = [row for row, facts in enumerate(given) if facts is not None]
     if not rows:
         return None
-    return {
-        "row": _pack((row for row, _ in rows), "<u4"),
-        "name": _pack((strings(r.name) for _, r in rows), "<u2"),
-        "value": _pack((r.value for _, r in rows), "<f8"),
-        "source": _pack((strings(r.source) for _, r in rows), "<u2"),
-        "target": [r.target for _, r in rows],
-    }
+    facts = [given[row] for row in rows]
+    plan = _plan(block)
+    built: dict[str, Any] = {"row": _pack(rows, ROW), **_build_packed(block, facts, strings)}
+    for field, take in plan.texts:
+        built[field] = list(map(take, facts))
+    for field, take in plan.lengths:
+        built[field] = _pack([len(take(fact)) for fact in facts], _LENGTH)
+    for field, take, dtype in plan.lists:
+        built[field] = _pack([value for fact in facts for value in take(fact)], dtype)
+    return built
 
 
 def _build_content(spans: Sequence[Span]) -> dict[str, bytes]:
     content: dict[str, bytes] = {}
-    for column in ("attributes", "input", "output"):
-        texts = [getattr(span, column) for span in spans]
-        content[f"{column}_offsets"], content[column] = _pack_texts(texts)
-    calls = [s.call for s in spans if s.call is not None]
-    for column, dtype in (("prompt_ids", "<u4"), ("sampled_ids", "<u4"), ("logprobs", "<f4")):
-        arrays = [np.asarray(getattr(call, column), dtype=dtype) for call in calls]
-        content[column] = b"".join(array.tobytes() for array in arrays)
+    for field, take in _plan(Block.SPANS).content_texts:
+        content[f"{field}_offsets"], content[field] = _pack_texts(list(map(take, spans)))
+    calls = [span.call for span in spans if span.call is not None]
+    for field, take, dtype in _plan(Block.CALLS).content_lists:
+        arrays = [np.asarray(take(call), dtype=dtype) for call in calls]
+        content[field] = b"".join([array.tobytes() for array in arrays])
     return content
+
+
+def _build_starts(spans: Sequence[Span]) -> list[dict[str, Any]]:
+    return [
+        {
+            "row": row,
+            **{c.field: _plain(getattr(span.start, c.field)) for c in columns_of(Block.STARTS)},
+        }
+        for row, span in enumerate(spans)
+        if span.start is not None
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -58,6 +58,16 @@ class Call:
     prompt_base: str = ""
     prompt_base_length: int = 0
 
+    @property
+    def run_version(self) -> tuple[int, ...]:
+        """Policy version of each run."""
+        return tuple(version for version, _ in self.runs)
+
+    @property
+    def run_length(self) -> tuple[int, ...]:
+        """Tokens of each run."""
+        return tuple(length for _, length in self.runs)
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Reward:

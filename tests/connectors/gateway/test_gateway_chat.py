@@ -85,7 +85,7 @@ def test_the_span_can_be_put_on_the_wire(gateway: "Harness") -> None:
     value = codec.encode("headrace.spans", batch)
     columns = read_span_batch(codec.decode("headrace.spans", value))
     assert columns.calls is not None
-    assert columns.calls.sampled_ids.tolist() == [44, 45, 2]
+    assert columns.calls["sampled_ids"].values.tolist() == [44, 45, 2]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ def test_an_attempt_tells_its_story(broker: Broker, start: Callable[..., Telemet
     seen = [
         (KINDS[kind], batch.strings[name], STATUSES[status])
         for batch in map(read_span_batch, broker.batches())
-        for kind, name, status in zip(batch.kind, batch.name, batch.status, strict=True)
+        for kind, name, status in zip(
+            *(batch.spans[column] for column in ("kind", "name", "status")), strict=True
+        )
     ]
     assert seen == [
         ("attempt.start", "m:f", "ok"),

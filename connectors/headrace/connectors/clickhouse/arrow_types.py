@@ -18,6 +18,54 @@ _DATETIME = re.compile(r"DateTime(?:\('[^']*'\))?")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
+WORD = pa.dictionary(pa.int32(), pa.string())
+"""How a LowCardinality(String) may be inserted: words once, and which of them stands where."""
+
+_SIMPLE = {
+    "String": pa.string(),
+    "Bool": pa.bool_(),
+    "Int32": pa.int32(),
+    "Int64": pa.int64(),
+    "UInt32": pa.uint32(),
+    "UInt64": pa.uint64(),
+    "Float32": pa.float32(),
+    "Float64": pa.float64(),
+}
+_COMPOUND = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+
+
+def arrow_type(declared: str) -> pa.DataType:
+    """The plain Arrow type in which values of a ClickHouse type are inserted and come back.
+
+    For the types that our tables use; raises ValueError for any other.
+    """
+    if declared in _SIMPLE:
+        return _SIMPLE[declared]
+    if found := _COMPOUND.fullmatch(declared):
+        kind, parts = found[1], _parts(found[2])
+        if kind in ("Nullable", "LowCardinality"):
+            return arrow_type(parts[0])
+        if kind == "Array":
+            return pa.list_(arrow_type(parts[0]))
+        if kind == "Map":
+            return pa.map_(*map(arrow_type, parts))
+        if kind == "Tuple":
+            named = [part.split(" ", 1) for part in parts]
+            return pa.struct([(name, arrow_type(inner)) for name, inner in named])
+    raise ValueError(f"no Arrow type for ClickHouse's {declared!r}: add it to arrow_types.py")
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between a type's own commas."""
+    parts, depth, start = [], 0, 0
+    for at, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append(text[start:at].strip())
+            start = at + 1
+    return [*parts, text[start:].strip()]
+
+
 def plain(table: pa.Table, types: Callable[[], Mapping[str, str]]) -> pa.Table:
     """`table` with Enum as string, DateTime as timestamp[s], timestamps in UTC, all nullable.
 

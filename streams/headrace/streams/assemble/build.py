@@ -5,13 +5,14 @@ came, so one version never has two contents.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.connectors.clickhouse.tables import schema_of
 from headrace.schemas import INFRASTRUCTURE_ENDS, Episode, EpisodeCall, EpisodeTool, Sample
 from headrace.schemas.spans import Array
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
@@ -22,46 +23,8 @@ from headrace.streams.assemble.holes import missing_batches
 from headrace.streams.assemble.keys import flags, parts_of
 from headrace.streams.assemble.rewards import read_rewards, reward_signals
 
-_TOOL_COLUMNS = [
-    "span_id", "parent_id", "agent", "name", "status", "input", "output", "started_at", "ended_at",
-]  # fmt: skip
-
-EPISODES_SCHEMA = pa.schema(
-    {
-        "project": pa.string(),
-        "rollout_id": pa.string(),
-        "attempt": pa.string(),
-        "version": pa.uint64(),
-        "state": pa.string(),
-        "subject": pa.string(),
-        "partition": pa.uint32(),
-        "group_id": pa.string(),
-        "group_size": pa.uint32(),
-        "policy": pa.string(),
-        "split": pa.string(),
-        "deadline": pa.int64(),
-        "close_by": pa.int64(),
-        "n_spans": pa.uint32(),
-        "digest": pa.int64(),
-        "closed_by": pa.string(),
-        "status": pa.string(),
-        "complete": pa.bool_(),
-        "missing_batches": pa.uint32(),
-        "log_first": pa.int64(),
-        "log_last": pa.int64(),
-        "task_input": pa.string(),
-        "expected": pa.string(),
-        "result": pa.string(),
-        "calls": pa.uint32(),
-        "tools": pa.uint32(),
-        "rewards": pa.uint32(),
-        "prompt_tokens": pa.uint64(),
-        "completion_tokens": pa.uint64(),
-        "version_min": pa.int32(),
-        "version_max": pa.int32(),
-        "signals": pa.map_(pa.string(), pa.int64()),
-    }
-)
+_TOOL_COLUMNS = [field.name for field in fields(EpisodeTool)]
+EPISODES_SCHEMA = schema_of("episodes")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -1,22 +1,25 @@
 """The LLM calls of episodes, which of them may be trained, and their samples. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.schemas import Episode, EpisodeCall, Sample, call_id, sample_id
+from headrace.schemas.columns import SPAN_COLUMNS
 from headrace.schemas.spans import Array
 from headrace.streams.assemble.cells import cells, records
 from headrace.streams.assemble.keys import flags
 
 _INT32 = int(np.iinfo(np.int32).max)
 _COPIED = [
-    "span_id", "parent_id", "agent", "name", "model", "policy", "response_id", "temperature",
-    "finish_reason", "status", "input", "output", "started_at", "ended_at",
-]  # fmt: skip
+    field.name
+    for field in fields(EpisodeCall)
+    if field.name in {column.name for column in SPAN_COLUMNS}
+    and field.name not in ("trainable", "untrainable_reason")
+]
 _JUDGED = [
     "trainable", "untrainable_reason", "run_versions", "run_lengths", "prompt_base",
     "prompt_base_length", "rollout_id", "attempt",

@@ -11,67 +11,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.schemas import KINDS, NO_SPAN, STATUSES, CallColumns, RewardColumns, SpanColumns
+from headrace.connectors.clickhouse.tables import spans_schema
+from headrace.schemas import NO_SPAN, SpanColumns
+from headrace.schemas.columns import PACKED, SPAN_COLUMNS, Block, Column, Type, columns_of
+from headrace.schemas.span_reader import Columns, Lists
 from headrace.schemas.spans import Array
 
-_WORD = pa.dictionary(pa.int32(), pa.string())  # LowCardinality(String)
+SPANS_SCHEMA = spans_schema()
 
-SPANS_SCHEMA = pa.schema(
-    {
-        "project": _WORD,
-        "rollout_id": pa.string(),
-        "attempt": pa.string(),
-        "span_id": pa.string(),
-        "subject": pa.string(),
-        "partition": pa.uint32(),
-        "offset": pa.uint64(),
-        "log_time": pa.int64(),
-        "ver": pa.int64(),
-        "producer": pa.string(),
-        "sequence": pa.uint64(),
-        "episode_batch": pa.uint32(),
-        "parent_id": pa.string(),
-        "kind": _WORD,
-        "name": _WORD,
-        "agent": _WORD,
-        "status": _WORD,
-        "started_at": pa.int64(),
-        "ended_at": pa.int64(),
-        "model": _WORD,
-        "policy": _WORD,
-        "response_id": pa.string(),
-        "run_versions": pa.list_(pa.uint32()),
-        "run_lengths": pa.list_(pa.uint32()),
-        "temperature": pa.float32(),
-        "top_p": pa.float32(),
-        "top_k": pa.int32(),
-        "seed": pa.int64(),
-        "max_tokens": pa.int32(),
-        "finish_reason": _WORD,
-        "trainable": pa.bool_(),
-        "untrainable_reason": _WORD,
-        "prompt_base": pa.string(),
-        "prompt_base_length": pa.uint32(),
-        "reward_name": _WORD,
-        "reward_value": pa.float64(),
-        "reward_source": _WORD,
-        "reward_target": pa.string(),
-        "group_id": pa.string(),
-        "group_size": pa.uint32(),
-        "group_rollouts": pa.list_(pa.string()),
-        "split": _WORD,
-        "deadline": pa.int64(),
-        "expected": pa.string(),
-        "last_episode_batch": pa.int32(),
-        "has_content": pa.bool_(),
-        "attributes": pa.string(),
-        "input": pa.string(),
-        "output": pa.string(),
-        "prompt_ids": pa.list_(pa.uint32()),
-        "sampled_ids": pa.list_(pa.uint32()),
-        "logprobs": pa.list_(pa.float32()),
-    }
-)
+# Of the columns of numbers, and of lists of numbers.
+_DTYPES = {
+    column.name: np.dtype(PACKED[column.type]) if column.type is not Type.BOOL else np.dtype(bool)
+    for column in SPAN_COLUMNS
+    if column.type in PACKED
+} | {column.name: np.dtype(np.uint64) for column in SPAN_COLUMNS if column.type is Type.UINT64}
+_SHARED = tuple(column for column in SPAN_COLUMNS if len(column.blocks) > 1)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -134,7 +88,7 @@ class _Words:
 
 
 class _Take:
-    """One concatenation of records, column by column."""
+    """One concatenation of records, column by column of the table."""
 
     def __init__(self, records: Sequence[LoggedBatch]) -> None:
         self.records = records
@@ -145,35 +99,38 @@ class _Take:
         self.words = _Words()
         self.maps = [self.words.indices(part.strings) for part in self.parts]
         self.columns: dict[str, Any] = {}
+        self.shared = {column.name: np.zeros(self.n, np.int32) for column in _SHARED}
 
     def build(self) -> pa.RecordBatch:
         self._log()
+        self._batches()
         self._episodes()
-        self._plain()
-        policy = np.zeros(self.n, np.int32)
-        self._calls(policy)
-        self._rewards()
-        self._starts(policy)
-        self._ends()
-        self.columns["policy"] = self.words.column(policy)
-        self._texts()
+        self._spans()
+        for block in (Block.CALLS, Block.REWARDS):
+            self._packed(block)
+        for block in (Block.STARTS, Block.ENDS):
+            self._markers(block)
+        for name, indices in self.shared.items():
+            self.columns[name] = self.words.column(indices)
         arrays = [self.columns[name] for name in SPANS_SCHEMA.names]
         return pa.RecordBatch.from_arrays(arrays, schema=SPANS_SCHEMA)
 
     def _log(self) -> None:
-        records, columns = self.records, self.columns
-        offset = self._repeat([record.offset for record in records], np.uint64)
-        columns["partition"] = pa.array(self._repeat([r.partition for r in records], np.uint32))
-        columns["offset"] = pa.array(offset)
-        columns["ver"] = pa.array(-offset.astype(np.int64))
-        columns["log_time"] = pa.array(self._repeat([r.log_time for r in records], np.int64))
-        columns["sequence"] = pa.array(
-            self._repeat([part.sequence for part in self.parts], np.int64).astype(np.uint64)
-        )
-        columns["producer"] = pa.array([part.producer for part in self.parts], pa.string()).take(
-            pa.array(self._repeat(range(len(records)), np.int64))
-        )
-        columns["has_content"] = pa.array(self._repeat([p.has_content for p in self.parts], bool))
+        for name in ("partition", "offset", "log_time"):
+            values = [getattr(record, name) for record in self.records]
+            self.columns[name] = pa.array(self._repeat(values, _DTYPES[name]))
+        offset = self.columns["offset"].to_numpy()
+        self.columns["ver"] = pa.array(-offset.astype(np.int64))
+
+    def _batches(self) -> None:
+        for column in columns_of(Block.BATCH):
+            values = [getattr(part, column.name) for part in self.parts]
+            if column.type is Type.TEXT:
+                which = self._repeat(range(len(values)), np.int64)
+                self.columns[column.name] = pa.array(values, pa.string()).take(pa.array(which))
+            else:
+                numbers = self._repeat(values, np.int64).astype(_DTYPES[column.name])
+                self.columns[column.name] = pa.array(numbers)
 
     def _repeat(self, values: Sequence[Any], dtype: Any) -> Array:
         return np.repeat(np.array(values, dtype=dtype), self.sizes)
@@ -181,38 +138,44 @@ class _Take:
     def _episodes(self) -> None:
         episodes = [episode for part in self.parts for episode in part.episodes]
         first = np.cumsum([0, *(len(part.episodes) for part in self.parts)])
-        rows = pa.array(
-            np.concatenate([part.episode + first[i] for i, part in enumerate(self.parts)])
+        rows = np.concatenate([part.episode + first[i] for i, part in enumerate(self.parts)])
+        for column in columns_of(Block.EPISODES):
+            values = [episode[column.name] for episode in episodes]
+            if column.type is Type.WORD:
+                self.columns[column.name] = self.words.column(self.words.indices(values)[rows])
+            elif column.type is Type.TEXT:
+                self.columns[column.name] = pa.array(values, pa.string()).take(pa.array(rows))
+            else:
+                numbers = np.array(values, np.int64).astype(_DTYPES[column.name])
+                self.columns[column.name] = pa.array(numbers[rows])
+
+    def _spans(self) -> None:
+        for column in columns_of(Block.SPANS):
+            if column.content:
+                self.columns[column.name] = self._texts(column.name)
+                continue
+            values = [part.spans[column.name] for part in self.parts]
+            if column.type is Type.WORD and not column.among:
+                values = [words[index] for words, index in zip(self.maps, values, strict=True)]
+            joined = np.concatenate(values)
+            if column.type is Type.SPAN_ID:
+                self.columns[column.name] = _hex_column(joined, NO_SPAN if column.optional else "")
+            elif column.among:
+                self.columns[column.name] = pa.DictionaryArray.from_arrays(
+                    pa.array(joined.astype(np.int32)), pa.array(column.among)
+                )
+            elif column.type is Type.WORD:
+                self.columns[column.name] = self.words.column(joined)
+            else:
+                self.columns[column.name] = pa.array(joined)
+
+    def _texts(self, name: str) -> pa.Array:
+        texts = [part.texts[name] for part in self.parts]
+        lengths = np.concatenate([text.offsets[1:] - text.offsets[:-1] for text in texts])
+        blob = b"".join(text.blob for text in texts)
+        return pa.StringArray.from_buffers(
+            self.n, pa.py_buffer(_offsets(lengths)), pa.py_buffer(blob)
         )
-        for name in ("rollout_id", "attempt", "subject"):
-            self.columns[name] = pa.array([e[name] for e in episodes], pa.string()).take(rows)
-        projects = self.words.indices([e["project"] for e in episodes])
-        self.columns["project"] = self.words.column(projects[rows.to_numpy()])
-        batches = np.array([e["episode_batch"] for e in episodes], np.int64).astype(np.uint32)
-        self.columns["episode_batch"] = pa.array(batches[rows.to_numpy()])
-
-    def _plain(self) -> None:
-        parts, columns = self.parts, self.columns
-        columns["span_id"] = _hex_column(np.concatenate([part.span_id for part in parts]), "")
-        parents = np.concatenate([part.parent_id for part in parts])
-        columns["parent_id"] = _hex_column(parents, NO_SPAN)
-        for name in ("name", "agent"):
-            indices = [m[getattr(part, name)] for m, part in zip(self.maps, parts, strict=True)]
-            columns[name] = self.words.column(np.concatenate(indices))
-        for name, names in (("kind", KINDS), ("status", STATUSES)):
-            indices = np.concatenate([getattr(part, name) for part in parts]).astype(np.int32)
-            columns[name] = pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(names))
-        for name in ("started_at", "ended_at"):
-            columns[name] = pa.array(np.concatenate([getattr(part, name) for part in parts]))
-
-    def _texts(self) -> None:
-        for name in ("attributes", "input", "output"):
-            texts = [getattr(part, name) for part in self.parts]
-            lengths = np.concatenate([text.offsets[1:] - text.offsets[:-1] for text in texts])
-            blob = b"".join(text.blob for text in texts)
-            self.columns[name] = pa.StringArray.from_buffers(
-                self.n, pa.py_buffer(_offsets(lengths)), pa.py_buffer(blob)
-            )
 
     def _scatter(self, row: Sequence[Array], block: dict[str, Any]) -> None:
         """Spread a block with one default entry in front over the rows of the take."""
@@ -241,103 +204,78 @@ class _Take:
             spread[rows] = lengths
             self.columns[name] = _list_array(_offsets(spread), values)
 
-    def _calls(self, policy: Array) -> None:
-        found: list[tuple[int, CallColumns]] = [
-            (i, part.calls) for i, part in enumerate(self.parts) if part.calls is not None
+    def _packed(self, block: Block) -> None:
+        """Calls or rewards, which only some of the spans have."""
+        found: list[tuple[int, Columns]] = [
+            (i, columns)
+            for i, part in enumerate(self.parts)
+            if (columns := getattr(part, block)) is not None
         ]
-        calls = [call for _, call in found]
-        rows = [call.row.astype(np.int64) + self.bases[i] for i, call in found]
+        rows = [columns["row"].astype(np.int64) + self.bases[i] for i, columns in found]
+        single: dict[str, pa.Array] = {}
+        lists: dict[str, tuple[Array, Array]] = {}
+        for column in columns_of(block):
+            values = [columns[column.name] for _, columns in found]
+            if column.many:
+                lists[column.name] = _lists(values, _DTYPES[column.name])
+            elif column.type is Type.WORD:
+                mapped = [self.maps[i][index] for (i, _), index in zip(found, values, strict=True)]
+                self._place(column, rows, _led(0, mapped, np.int32), single)
+            elif column.type is Type.TEXT:
+                texts = ["", *(text for some in values for text in some)]
+                single[column.name] = pa.array(texts, pa.string())
+            else:
+                single[column.name] = _numbers(column, values)
+        self._scatter(rows, single)
+        if lists:
+            self._spread(rows, lists)
 
-        def words(name: str) -> Array:
-            return _led(0, [self.maps[i][getattr(call, name)] for i, call in found], np.int32)
-
-        def values(name: str, default: Any, dtype: Any) -> pa.Array:
-            return pa.array(_led(default, [getattr(call, name) for call in calls], dtype))
-
-        def texts(name: str) -> pa.Array:
-            return pa.array(["", *(t for c in calls for t in getattr(c, name))], pa.string())
-
-        def lists(offsets: str, name: str, dtype: Any) -> tuple[Array, Array]:
-            bounds = [getattr(call, offsets) for call in calls]
-            lengths = [bound[1:] - bound[:-1] for bound in bounds]
-            values = [getattr(call, name) for call in calls]
-            return _joined(lengths, np.int64), _joined(values, dtype)
-
-        seed = _led(-1, [call.seed for call in calls], np.int64)
-        block = {
-            "response_id": texts("response_id"),
-            "prompt_base": texts("prompt_base"),
-            "temperature": values("temperature", 0, np.float32),
-            "top_p": values("top_p", 0, np.float32),
-            "top_k": values("top_k", 0, np.int32),
-            "seed": pa.array(seed, mask=seed == -1),
-            "max_tokens": values("max_tokens", 0, np.int32),
-            "trainable": values("trainable", False, np.bool_),
-            "prompt_base_length": values("prompt_base_length", 0, np.uint32),
-        }
-        for name in ("model", "finish_reason", "untrainable_reason"):
-            block[name] = self.words.column(words(name))
-        self._scatter(rows, block)
-        self._spread(
-            rows,
-            {
-                "run_versions": lists("run_offsets", "run_version", np.uint32),
-                "run_lengths": lists("run_offsets", "run_length", np.uint32),
-                "prompt_ids": lists("prompt_offsets", "prompt_ids", np.uint32),
-                "sampled_ids": lists("sampled_offsets", "sampled_ids", np.uint32),
-                "logprobs": lists("sampled_offsets", "logprobs", np.float32),
-            },
-        )
-        if rows:
-            policy[np.concatenate(rows)] = words("policy")[1:]
-
-    def _rewards(self) -> None:
-        found: list[tuple[int, RewardColumns]] = [
-            (i, part.rewards) for i, part in enumerate(self.parts) if part.rewards is not None
-        ]
-        rewards = [reward for _, reward in found]
-        rows = [reward.row.astype(np.int64) + self.bases[i] for i, reward in found]
-        value = _led(0, [reward.value for reward in rewards], np.float64)
-        absent = np.zeros(len(value), bool)
-        absent[0] = True
-        block = {
-            "reward_value": pa.array(value, mask=absent),
-            "reward_target": pa.array(["", *(t for r in rewards for t in r.target)], pa.string()),
-        }
-        for name in ("name", "source"):
-            indices = _led(0, [self.maps[i][getattr(r, name)] for i, r in found], np.int32)
-            block[f"reward_{name}"] = self.words.column(indices)
-        self._scatter(rows, block)
-
-    def _starts(self, policy: Array) -> None:
-        starts = [start for part in self.parts for start in part.starts]
+    def _markers(self, block: Block) -> None:
+        """Starts or ends: a record each."""
+        facts = [fact for part in self.parts for fact in getattr(part, block)]
         rows = [
-            np.array([start["row"] for start in part.starts], np.int64) + base
+            np.array([fact["row"] for fact in marked], np.int64) + base
             for part, base in zip(self.parts, self.bases, strict=False)
-            if part.starts
+            if (marked := getattr(part, block))
         ]
-        sizes = [max(1, start["group_size"]) for start in starts]
-        splits = self.words.indices(["", *(start["split"] for start in starts)])
-        block = {
-            "group_id": pa.array(["", *(start["group_id"] for start in starts)], pa.string()),
-            "group_size": pa.array([0, *sizes], pa.uint32()),
-            "group_rollouts": pa.array(
-                [[], *(start["group_rollouts"] for start in starts)], pa.list_(pa.string())
-            ),
-            "split": self.words.column(splits),
-            "deadline": pa.array([0, *(start["deadline"] for start in starts)], pa.int64()),
-            "expected": pa.array(["", *(start["expected"] for start in starts)], pa.string()),
-        }
-        self._scatter(rows, block)
-        if rows:
-            policy[np.concatenate(rows)] = self.words.indices([s["policy"] for s in starts])
+        single: dict[str, pa.Array] = {}
+        for column in columns_of(block):
+            values = [fact[column.field] for fact in facts]
+            if column.least is not None:
+                values = [max(column.least, value) for value in values]
+            values = [column.default, *values]
+            if column.type is Type.WORD:
+                self._place(column, rows, self.words.indices(values), single)
+            else:
+                single[column.name] = pa.array(values, SPANS_SCHEMA.field(column.name).type)
+        self._scatter(rows, single)
 
-    def _ends(self) -> None:
-        last = np.full(self.n, -1, np.int32)
-        for part, base in zip(self.parts, self.bases, strict=False):
-            for end in part.ends:
-                last[base + end["row"]] = max(0, end["last_episode_batch"])
-        self.columns["last_episode_batch"] = pa.array(last)
+    def _place(
+        self, column: Column, rows: Sequence[Array], words: Array, single: dict[str, pa.Array]
+    ) -> None:
+        """Words of a block behind a leading ''; of a column that several blocks give, at once."""
+        if column.name not in self.shared:
+            single[column.name] = self.words.column(words)
+        elif rows:
+            self.shared[column.name][np.concatenate(rows)] = words[1:]
+
+
+def _numbers(column: Column, values: Sequence[Array]) -> pa.Array:
+    """Numbers of a block behind the one that stands where there is none."""
+    led = _led(0 if column.unset is None else column.unset, values, _DTYPES[column.name])
+    if not column.nullable:
+        return pa.array(led)
+    if column.unset is not None:
+        return pa.array(led, mask=led == column.unset)
+    absent = np.zeros(len(led), bool)
+    absent[0] = True
+    return pa.array(led, mask=absent)
+
+
+def _lists(values: Sequence[Lists], dtype: Any) -> tuple[Array, Array]:
+    """Lengths and values of a block's lists."""
+    lengths = [some.offsets[1:] - some.offsets[:-1] for some in values]
+    return _joined(lengths, np.int64), _joined([some.values for some in values], dtype)
 
 
 def _joined(parts: Sequence[Array], dtype: Any) -> Array:

@@ -9,14 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.schemas import EpisodeCall
+from headrace.schemas.columns import Block, columns_of
 from headrace.schemas.spans import Array
 from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.core import Snapshot
 from headrace.streams.assemble.keys import flags, parts_of
 
-_START_COLUMNS = [
-    "group_id", "group_size", "group_rollouts", "policy", "split", "deadline", "expected", "input",
-]  # fmt: skip
+_START_COLUMNS = [*(column.name for column in columns_of(Block.STARTS)), "input"]
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -7,12 +7,16 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.schemas import EpisodeCall, EpisodeReward, call_id, episode_id
+from headrace.schemas.columns import Block, columns_of
 from headrace.schemas.spans import Array
 from headrace.streams.assemble.cells import cells
 from headrace.streams.assemble.core import Snapshot
 from headrace.streams.assemble.keys import flags, parts_of
 
-_COLUMNS = ["span_id", "reward_name", "reward_value", "reward_source", "reward_target"]
+_FIELDS = {"span_id": "span_id"} | {
+    column.name: column.field for column in columns_of(Block.REWARDS)
+}
+"""Columns of a reward, and the fields of the record that they become."""
 
 
 def read_rewards(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[EpisodeReward]]:
@@ -22,18 +26,11 @@ def read_rewards(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[Ep
     """
     rows = np.flatnonzero(flags(batch, "reward"))
     rewards: list[list[EpisodeReward]] = [[] for _ in range(count)]
-    for i, (span_id, name, value, source, target) in zip(
-        slot[rows].tolist(), cells(batch, rows, _COLUMNS), strict=True
-    ):
-        rewards[i].append(
-            EpisodeReward(
-                span_id=span_id,
-                name=name,
-                value=math.nan if value is None else value,
-                source=source,
-                target=target,
-            )
-        )
+    for i, values in zip(slot[rows].tolist(), cells(batch, rows, list(_FIELDS)), strict=True):
+        facts = dict(zip(_FIELDS.values(), values, strict=True))
+        if facts["value"] is None:
+            facts["value"] = math.nan
+        rewards[i].append(EpisodeReward(**facts))
     return rewards
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from headrace.connectors.clickhouse.tables import schema_of
 from headrace.schemas import Credits
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.members import CallFacts, MemberFacts
@@ -18,65 +19,7 @@ FINAL = "final"
 _NOTHING = Credits(outcome="")
 """What an open row says of credit."""
 
-MEMBER = pa.struct(
-    [
-        ("rollout_id", pa.string()),
-        ("attempt", pa.string()),
-        ("episode_version", pa.uint64()),
-        ("status", pa.string()),
-        ("reward", pa.float64()),
-        ("reward_reason", pa.string()),
-        ("advantage", pa.float64()),
-        ("calls", pa.uint32()),
-        ("log_time", pa.int64()),
-        ("complete", pa.bool_()),
-        ("closed_status", pa.string()),
-        ("version_min", pa.int32()),
-        ("version_max", pa.int32()),
-    ]
-)
-SAMPLE = pa.struct(
-    [
-        ("sample_id", pa.string()),
-        ("rollout_id", pa.string()),
-        ("attempt", pa.string()),
-        ("agent", pa.string()),
-        ("advantage", pa.float64()),
-        ("trainable", pa.bool_()),
-        ("reason", pa.string()),
-        ("call_reason", pa.string()),
-        ("version_min", pa.int32()),
-        ("version_max", pa.int32()),
-        ("tokens", pa.uint32()),
-    ]
-)
-SCHEMA = pa.schema(
-    [
-        ("project", pa.string()),
-        ("group_id", pa.string()),
-        ("rule", pa.string()),
-        ("credit", pa.string()),
-        ("row_version", pa.uint64()),
-        ("version", pa.uint64()),
-        ("state", pa.string()),
-        ("partition", pa.uint32()),
-        ("group_size", pa.uint32()),
-        ("group_rollouts", pa.list_(pa.string())),
-        ("policy", pa.string()),
-        ("split", pa.string()),
-        ("deadline", pa.int64()),
-        ("close_by", pa.int64()),
-        ("log_first", pa.int64()),
-        ("log_last", pa.int64()),
-        ("outcome", pa.string()),
-        ("baseline", pa.string()),
-        ("mean", pa.float64()),
-        ("std", pa.float64()),
-        ("members", pa.list_(MEMBER)),
-        ("samples", pa.list_(SAMPLE)),
-        ("missing_rollouts", pa.list_(pa.string())),
-    ]
-)
+SCHEMA = schema_of(TABLE)
 
 
 def rows_of(changes: Sequence[Change], rule: str, credit: str) -> pa.Table:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from headrace.connectors.clickhouse.tables import schema_of
 from headrace.connectors.kafka import HALTS, LOG_LOST, RESUMED
 from headrace.schemas import SCHEMA_FILES, Halt, PolicyRecord, from_avro
 
@@ -29,103 +30,8 @@ class Message:
     headers: Mapping[str, bytes] = field(default_factory=dict)
 
 
-_POSITION = [("partition", pa.uint32()), ("offset", pa.uint64()), ("log_time", pa.int64())]
-
 SCHEMAS: dict[str, pa.Schema] = {
-    "outcomes": pa.schema(
-        [
-            ("project", pa.string()),
-            ("rollout_id", pa.string()),
-            ("sample_id", pa.string()),
-            ("trainer", pa.string()),
-            ("outcome", pa.string()),
-            ("attempt", pa.string()),
-            ("group_id", pa.string()),
-            ("agent", pa.string()),
-            ("policy", pa.string()),
-            ("reason", pa.string()),
-            ("step", pa.int32()),
-            ("version_min", pa.int32()),
-            ("version_max", pa.int32()),
-            ("staleness", pa.int32()),
-            ("advantage", pa.float64()),
-            ("reward", pa.float64()),
-            ("tokens", pa.uint32()),
-            ("rule", pa.string()),
-            ("credit", pa.string()),
-            ("credits_version", pa.uint64()),
-            ("decided_at", pa.int64()),
-            *_POSITION,
-        ]
-    ),
-    "policies": pa.schema(
-        [
-            ("policy", pa.string()),
-            ("version", pa.int32()),
-            ("parent", pa.int32()),
-            ("created_at", pa.int64()),
-            ("trainer", pa.string()),
-            ("uri", pa.string()),
-            ("content_hash", pa.string()),
-            ("weights_hash", pa.string()),
-            ("config_hash", pa.string()),
-            ("base_model", pa.string()),
-            ("groups", pa.list_(pa.string())),
-            ("samples", pa.uint32()),
-            ("metrics", pa.map_(pa.string(), pa.float64())),
-            (
-                "offsets",
-                pa.list_(
-                    pa.struct(
-                        [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64())]
-                    )
-                ),
-            ),
-            ("offset", pa.uint64()),
-            ("log_time", pa.int64()),
-        ]
-    ),
-    "tasks": pa.schema(
-        [
-            ("project", pa.string()),
-            ("rollout_id", pa.string()),
-            ("group_id", pa.string()),
-            ("group_size", pa.uint32()),
-            ("policy", pa.string()),
-            ("version", pa.int32()),
-            ("split", pa.string()),
-            ("agent", pa.string()),
-            ("input", pa.string()),
-            ("expected", pa.string()),
-            ("deadline", pa.int64()),
-            ("subject", pa.string()),
-            *_POSITION,
-        ]
-    ),
-    DEAD_LETTERS: pa.schema(
-        [
-            ("topic", pa.string()),
-            ("partition", pa.uint32()),
-            ("offset", pa.uint64()),
-            ("reason", pa.string()),
-            ("message", pa.string()),
-            ("stage", pa.string()),
-            ("size", pa.uint32()),
-            ("log_time", pa.int64()),
-        ]
-    ),
-    "drops": pa.schema(
-        [
-            ("stage", pa.string()),
-            ("consumer_group", pa.string()),
-            ("topic", pa.string()),
-            ("partition", pa.uint32()),
-            ("first_offset", pa.uint64()),
-            ("last_offset", pa.uint64()),
-            ("reason", pa.string()),
-            ("log_time", pa.int64()),
-        ]
-    ),
+    table: schema_of(table) for table in ("outcomes", "policies", "tasks", DEAD_LETTERS, "drops")
 }
 
 UNSIGNED = {

@@ -1,0 +1,66 @@
+"""The tables as data are the live tables, and what is inserted in their layout comes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from headrace.connectors.clickhouse import ClickHouse, migrate
+from headrace.connectors.clickhouse.tables import TABLES, schema_of, spans_schema
+from tests.integration.clickhouse.server_process import Server
+
+
+@pytest.fixture(scope="module")
+def migrated(server: Server) -> Iterator[ClickHouse]:
+    client = server.client(database="tables")
+    migrate.apply(client)
+    yield client
+    client.close()
+
+
+def flat(kind: str) -> str:
+    """A type in one line: ClickHouse breaks tuples."""
+    return re.sub(r"\(\s+", "(", re.sub(r"\s+", " ", kind))
+
+
+def test_every_table_is_declared_as_it_is_live(migrated: ClickHouse) -> None:
+    views = {
+        str(row["name"])
+        for row in migrated.query(
+            "SELECT name FROM system.tables WHERE database = 'tables' AND engine = 'View'"
+        )
+    }
+    live = migrate.live_schema(migrated)
+    assert {name: list(columns.items()) for name, columns in TABLES.items()} == {
+        name: [(column, flat(kind)) for column, kind in columns.items()]
+        for name, columns in live.items()
+        if name not in views
+    }
+
+
+def value_of(kind: pa.DataType) -> object:
+    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+        return "ä"
+    if pa.types.is_map(kind):
+        return [("a", value_of(kind.item_type))]
+    if pa.types.is_list(kind):
+        return [value_of(kind.value_type)]
+    if pa.types.is_struct(kind):
+        return {part.name: value_of(part.type) for part in kind}
+    return {pa.bool_(): True, pa.float32(): 0.5, pa.float64(): 0.25}.get(kind, 7)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_in_the_declared_layout_comes_back_as_it_went_in(
+    migrated: ClickHouse, table: str
+) -> None:
+    schema = schema_of(table)
+    row = {field.name: value_of(field.type) for field in schema}
+    layout = spans_schema() if table == "spans" else schema
+    assert migrated.insert_arrow(table, pa.Table.from_pylist([row], layout)) == 1
+    back = migrated.query_arrow(f"SELECT {', '.join(schema.names)} FROM {table} FINAL")
+    assert back.schema.equals(schema)
+    assert back.to_pylist() == [row]
