@@ -9,6 +9,8 @@ import torch
 from benchmarks.kernels.cases import Case, case_of
 from benchmarks.kernels.routes import Absent
 
+from headrace.connectors.engines.arithmetic import choose
+
 NAME = "SmolLM2-135M-Instruct, H=576 V=49152, its own samples"
 QUESTIONS = (
     "Why is the sky blue?",
@@ -26,7 +28,10 @@ TOKENS = 64
 
 @cache
 def case() -> Case:
-    """The samples' rows. Raises Absent without the package that brings the model's weights."""
+    """The samples' rows, in bf16.
+
+    Raises Absent without the package that brings the model's weights.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils.logging import disable_progress_bar
 
@@ -39,13 +44,15 @@ def case() -> Case:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
+    if choose().dtype == "float32":
+        torch.nn.Module.float(model)  # the same weights; only the samples come from fp32
     model.eval()  # type: ignore[no-untyped-call]  # theirs
     g = torch.Generator().manual_seed(0)
     with torch.no_grad():
         sampled = [_sample(model, tokenizer, question, g) for question in QUESTIONS]
     return case_of(
-        torch.cat([hidden for hidden, _ in sampled]).requires_grad_(),
-        model.lm_head.weight.detach().clone().requires_grad_(),
+        torch.cat([hidden for hidden, _ in sampled]).bfloat16().requires_grad_(),
+        model.lm_head.weight.detach().bfloat16().clone().requires_grad_(),
         torch.cat([targets for _, targets in sampled]),
         sequence=TOKENS,
         g=g,
