@@ -27,7 +27,7 @@ ALONE = {
     [
         (HASWELL, "float32", "no bf16 products"),
         (frozenset({"avx2", "avx512f", "avx512_vnni"}), "float32", "no bf16 products"),
-        (frozenset(), "float32", "no bf16 products"),
+        (frozenset(), "float32", "no CPU flags"),
         (ZEN4, "bfloat16", "avx512_bf16"),
         (ZEN4 | {"amx_bf16"}, "bfloat16", "amx_bf16"),
         (frozenset({"asimd", "bf16"}), "bfloat16", "has bf16"),

@@ -60,7 +60,8 @@ def choose(
     flags = cpu_flags() if flags is None else flags
     fast = next((flag for flag in FAST_FLAGS if flag in flags), None)
     if fast is None:
-        return Arithmetic(dtype="float32", reason="this CPU has no bf16 products")
+        known = "this CPU has no bf16 products" if flags else f"no CPU flags in {CPUINFO}"
+        return Arithmetic(dtype="float32", reason=known)
     for cap in CAPS:
         if (isa := environment.get(cap, "").upper()) in CAPPED:
             return Arithmetic(dtype="float32", reason=f"{cap}={isa} takes bf16 products away")
