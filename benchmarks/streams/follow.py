@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.connectors.kafka import KafkaConfig, Tailer
 from headrace.schemas import Codec
+from headrace.schemas.topics import Topic
 
 
 @dataclass(kw_only=True, slots=True)
@@ -28,13 +29,13 @@ class Seen:
 def seen_on_topics(kafka: KafkaConfig, codec: Codec, project: str) -> Seen:
     """Read the stages' topics from their beginning."""
     seen = Seen()
-    for time_ms, data in _records(kafka, codec, "headrace.episodes"):
+    for time_ms, data in _records(kafka, codec, Topic.EPISODES):
         for episode in _of(project, data["episodes"]):
             seen.episodes[episode["rollout_id"], episode["attempt"], episode["version"]] += 1
             seen.episode_times.append((time_ms, episode["n_spans"]))
-    for _, data in _records(kafka, codec, "headrace.samples"):
+    for _, data in _records(kafka, codec, Topic.SAMPLES):
         seen.samples.update(sample["sample_id"] for sample in _of(project, [data]))
-    for time_ms, data in _records(kafka, codec, "headrace.credits"):
+    for time_ms, data in _records(kafka, codec, Topic.CREDITS):
         for credits in _of(project, data["credits"]):
             group = credits["group_id"]
             seen.credits[group, credits["version"]] += 1

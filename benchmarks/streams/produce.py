@@ -23,8 +23,9 @@ from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Writer, p
 from headrace.connectors.sdk import KafkaTransport, SdkConfig, Telemetry
 from headrace.connectors.sdk.transport import Taken
 from headrace.schemas import Codec, Span, partition_of, to_avro
+from headrace.schemas.topics import Topic
 
-TASKS = "headrace.tasks"
+TASKS = Topic.TASKS
 _IN_FLIGHT = 64  # episodes that a flood interleaves
 _TASKS_AT_ONCE = 512
 _MOST_HELD = 64_000_000  # bytes that the SDK may have in hand before a flood waits for it

@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from headrace.infra.errors import SettingsError
 
+REGISTRY_PATH = "/apis/ccompat/v7"
+"""Where the embedded registry speaks the API of Confluent's."""
+
 FILE_NAME = "headrace.toml"
 PREFIX = "HEADRACE_"
 SECRET: Mapping[str, Any] = {"secret": True}
@@ -190,7 +193,7 @@ class Settings:
     @property
     def registry_url(self) -> str:
         """Registry in use."""
-        return self.registry.url or f"http://127.0.0.1:{self.registry.port}/apis/ccompat/v7"
+        return self.registry.url or f"http://127.0.0.1:{self.registry.port}{REGISTRY_PATH}"
 
     @property
     def clickhouse_url(self) -> str:

@@ -47,14 +47,10 @@ from headrace.schemas.records import (
 from headrace.schemas.span_reader import SpanColumns, Texts, read_span_batch
 from headrace.schemas.span_writer import build_span_batch
 from headrace.schemas.spans import (
-    INFRASTRUCTURE_ENDS,
     KIND,
     KINDS,
-    NEVER_RUN,
     NO_SPAN,
-    RUNNER_STOPPED,
     STATUSES,
-    WORKER_DIED,
     Call,
     Reward,
     Span,
@@ -62,15 +58,11 @@ from headrace.schemas.spans import (
 )
 
 __all__ = [
-    "INFRASTRUCTURE_ENDS",
     "KIND",
     "KINDS",
-    "NEVER_RUN",
     "NO_SPAN",
-    "RUNNER_STOPPED",
     "SCHEMA_FILES",
     "STATUSES",
-    "WORKER_DIED",
     "Call",
     "Codec",
     "Credits",

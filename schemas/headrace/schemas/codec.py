@@ -11,21 +11,22 @@ import fastavro
 from fastavro.types import AvroMessage
 
 from headrace.schemas.errors import MalformedRecord
+from headrace.schemas.topics import Topic
 
 MAGIC = 0
 HEADER = struct.Struct(">bI")
 Schema = dict[str, Any]
 
 # Topic -> file of its value schema.
-SCHEMA_FILES = {
-    "headrace.tasks": "task.avsc",
-    "headrace.spans": "span_batch.avsc",
-    "headrace.episodes": "episode_batch.avsc",
-    "headrace.samples": "sample.avsc",
-    "headrace.credits": "credits_batch.avsc",
-    "headrace.policies": "policy.avsc",
-    "headrace.outcomes": "outcome.avsc",
-    "headrace.halts": "halt.avsc",
+SCHEMA_FILES: dict[str, str] = {
+    Topic.TASKS: "task.avsc",
+    Topic.SPANS: "span_batch.avsc",
+    Topic.EPISODES: "episode_batch.avsc",
+    Topic.SAMPLES: "sample.avsc",
+    Topic.CREDITS: "credits_batch.avsc",
+    Topic.POLICIES: "policy.avsc",
+    Topic.OUTCOMES: "outcome.avsc",
+    Topic.HALTS: "halt.avsc",
 }
 
 

@@ -11,6 +11,7 @@ from headrace.schemas.columns import INDEX, PACKED, ROW, Block, Column, Type, co
 from headrace.schemas.errors import InvalidId
 from headrace.schemas.ids import check_id
 from headrace.schemas.spans import NO_SPAN, Span
+from headrace.schemas.vocabulary import SpanKind
 
 _LENGTH = PACKED[Type.UINT32]
 
@@ -86,7 +87,7 @@ def build_span_batch(
                 "last_episode_batch": episode_batches[s.project, s.rollout_id, s.attempt],
             }
             for row, s in enumerate(spans)
-            if s.kind == "attempt.end"
+            if s.kind == SpanKind.END
         ],
         "content": _build_content(spans) if capture_content else None,
     }

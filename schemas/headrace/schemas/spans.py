@@ -5,16 +5,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-# Position = value of the `kind` column. Append only.
-KINDS = ("span", "attempt.start", "attempt.end", "call", "tool", "reward", "event", "exception")
-KIND = {name: number for number, name in enumerate(KINDS)}
-STATUSES = ("unset", "ok", "error")
-NO_SPAN = "0" * 16
+from headrace.schemas.vocabulary import SpanKind, SpanStatus
 
-WORKER_DIED, RUNNER_STOPPED, NEVER_RUN = "worker_died", "runner_stopped", "never_run"
-INFRASTRUCTURE_ENDS = (WORKER_DIED, RUNNER_STOPPED, NEVER_RUN)
-"""Events by which a runner says that infrastructure ended an attempt, not its agent; an Episode
-counts them among its `signals`, under the same names."""
+# Position = value of the `kind` column. Append only.
+KINDS = tuple(kind.value for kind in SpanKind)
+KIND = {name: number for number, name in enumerate(KINDS)}
+STATUSES = tuple(status.value for status in SpanStatus)
+NO_SPAN = "0" * 16
 
 Array = npt.NDArray[Any]
 

@@ -44,11 +44,12 @@ def _assemble() -> None:
 
 
 def _credit() -> None:
+    from headrace.schemas.topics import Topic
     from headrace.streams.credit.stage import make_stage
     from headrace.streams.host.app import run_stage
     from headrace.streams.host.config import host_config_from_environment
 
-    run_stage(make_stage, host_config_from_environment("credit", "headrace.episodes"))
+    run_stage(make_stage, host_config_from_environment("credit", Topic.EPISODES))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from headrace.connectors.kafka.topics import DEAD_LETTERS, MAX_MESSAGE_BYTES, STREAMS, TOPICS
+from headrace.connectors.kafka.topics import DEAD_LETTERS, STREAMS, TOPICS
+from headrace.schemas.topics import MAX_MESSAGE_BYTES
 
 
 def test_the_streams_are_those_of_the_design() -> None:

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
+from headrace.schemas.vocabulary import DropReason, MemberStatus, SampleOutcome, Untrainable
 
-TRAINED, DROPPED, REVISED = "trained", "dropped", "revised"
-_PASSED_OVER = frozenset({"incomplete", "infrastructure", "superseded"})
+_PASSED_OVER = frozenset(
+    {MemberStatus.INCOMPLETE, MemberStatus.INFRASTRUCTURE, MemberStatus.SUPERSEDED}
+)
 """Status of an attempt that did not stand for its rollout."""
 
 
@@ -36,9 +38,9 @@ def _of_samples(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
         if sample.sample_id in verdict.trained:
             why = ""
         elif not sample.trainable:
-            why = sample.reason or "untrainable"
+            why = sample.reason or Untrainable.UNEXPLAINED
         else:
-            why = verdict.reason or "not_trained"
+            why = verdict.reason or DropReason.NOT_TRAINED
         yield _outcome(credits, verdict, sample.rollout_id, sample.attempt, why, sample)
 
 
@@ -52,10 +54,12 @@ def _of_rollouts(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
         ):
             attempts[member.rollout_id] = member
     for member in attempts.values():
-        why = verdict.reason or (member.status if member.status != "used" else "no_call")
+        why = verdict.reason or (
+            member.status if member.status != MemberStatus.USED else DropReason.NO_CALL
+        )
         yield _outcome(credits, verdict, member.rollout_id, member.attempt, why)
     for rollout_id in credits.missing_rollouts:
-        yield _outcome(credits, verdict, rollout_id, "", "never_started")
+        yield _outcome(credits, verdict, rollout_id, "", DropReason.NEVER_STARTED)
 
 
 def _outcome(
@@ -80,7 +84,7 @@ def _outcome(
         group_id=credits.group_id,
         agent=sample.agent if sample else "",
         policy=credits.policy,
-        outcome=DROPPED if why else TRAINED,
+        outcome=SampleOutcome.DROPPED if why else SampleOutcome.TRAINED,
         reason=why,
         trainer=verdict.trainer,
         step=verdict.version if why else verdict.version + 1,

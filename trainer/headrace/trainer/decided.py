@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from headrace.schemas import Outcome
-from headrace.trainer.accounts import TRAINED
+from headrace.schemas.vocabulary import SampleOutcome
 
 GroupKey = tuple[str, str]
 """Project and group id."""
@@ -121,4 +121,4 @@ def merged(known: Decision | None, other: Decision) -> Decision:
 
 def decision_of(outcome: Outcome, log_time: int) -> Decision:
     """What one outcome, read at `log_time` (milliseconds), says of its group."""
-    return Decision(outcome.credits_version, outcome.outcome == TRAINED, log_time)
+    return Decision(outcome.credits_version, outcome.outcome == SampleOutcome.TRAINED, log_time)

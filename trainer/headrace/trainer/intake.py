@@ -12,7 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from headrace.schemas import Credits, Outcome, Sample
-from headrace.trainer.accounts import REVISED, Verdict, outcomes_of
+from headrace.schemas.vocabulary import (
+    DropReason,
+    GroupOutcome,
+    MemberStatus,
+    SampleOutcome,
+    Untrainable,
+)
+from headrace.trainer.accounts import Verdict, outcomes_of
 from headrace.trainer.decided import UNCOMMITTED, Decided, Decision, GroupKey, Span
 from headrace.trainer.errors import TrainerError
 
@@ -99,7 +106,9 @@ class TrainableGroup:
     @property
     def episodes(self) -> int:
         """Episodes its statistics are over: the divisor of the loss, before any rejection."""
-        used = {(m.rollout_id, m.attempt) for m in self.credits.members if m.status == "used"}
+        used = {
+            (m.rollout_id, m.attempt) for m in self.credits.members if m.status == MemberStatus.USED
+        }
         return len(used | {(s.rollout_id, s.attempt) for s in self.samples.values()})
 
 
@@ -155,9 +164,11 @@ class Intake:
             return []
         first = position if known is None else min(known.position, position)
         self._groups[key] = _Group(credits, first)
-        if credits.outcome == "train" and any(s.trainable for s in credits.samples):
+        if credits.outcome == GroupOutcome.TRAIN and any(s.trainable for s in credits.samples):
             return []
-        reason = credits.outcome if credits.outcome != "train" else "untrainable"
+        reason = (
+            credits.outcome if credits.outcome != GroupOutcome.TRAIN else Untrainable.UNEXPLAINED
+        )
         return self.drop(key, reason, now_ms)
 
     def _revised(self, key: GroupKey, credits: Credits, now_ms: int) -> list[Outcome]:
@@ -166,9 +177,11 @@ class Intake:
         decision = self.decided[key]
         if credits.version <= decision.credits_version:
             return []
-        reason = "revised_after_training" if decision.trained else "revised_after_drop"
+        reason = (
+            DropReason.REVISED_AFTER_TRAINING if decision.trained else DropReason.REVISED_AFTER_DROP
+        )
         outcomes = [
-            replace(one, outcome=REVISED, reason=reason)
+            replace(one, outcome=SampleOutcome.REVISED, reason=reason)
             for one in outcomes_of(credits, self._verdict(now_ms, reason, {}))
             if one.sample_id
         ]
@@ -290,21 +303,21 @@ class Intake:
             return gone
         read = positions.get(group.position.partition, 0)
         at_end = group.samples_end is not None and read >= group.samples_end
-        return "sample_missing" if at_end else ""
+        return DropReason.SAMPLE_MISSING if at_end else ""
 
     def _evict_stale(self) -> None:
         oldest = self.version - self.config.max_staleness
         for held in self._samples.values():
             for one in held.values():
                 if one.sample and min(one.sample.run_versions, default=oldest) < oldest:
-                    self._evict(one, "stale")
+                    self._evict(one, DropReason.STALE)
 
     def _evict_excess(self) -> None:
         for held in self._samples.values():  # in the order in which the groups appeared
             if self.held_bytes <= self.config.max_held_bytes:
                 return
             for one in held.values():
-                self._evict(one, "memory")
+                self._evict(one, DropReason.MEMORY)
 
     def _evict(self, one: _Held, why: str) -> None:
         if one.sample is not None:
@@ -318,7 +331,7 @@ class Intake:
 
     def _forget_samples(self, key: GroupKey) -> None:
         for one in self._samples.pop(key, {}).values():
-            self._evict(one, "decided")
+            self._evict(one, DropReason.DECIDED)
 
     def _verdict(self, now_ms: int, reason: str, trained: Mapping[str, Sample]) -> Verdict:
         return Verdict(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from headrace.schemas import Outcome
-from headrace.trainer.accounts import DROPPED
+from headrace.schemas.vocabulary import SampleOutcome
 
 FLUSH_SECONDS = 1.0
 FLUSH_OUTCOMES = 2_000
@@ -29,7 +29,7 @@ class Ledger:
         if outcomes and not self.pending:
             self._since = now
         self.pending += outcomes
-        self.dropped.update(o.reason for o in outcomes if o.outcome == DROPPED)
+        self.dropped.update(o.reason for o in outcomes if o.outcome == SampleOutcome.DROPPED)
 
     def is_due(self, now: float) -> bool:
         """Whether they are to be committed without waiting for a version."""

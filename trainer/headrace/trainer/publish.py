@@ -12,12 +12,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from headrace.connectors.kafka import KafkaConfig, producer_settings
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
+from headrace.schemas.topics import Topic
 from headrace.trainer.errors import CommitRefused, TrainerFenced
 from headrace.trainer.waiting import Patience
 
 log = logging.getLogger(__name__)
 
-OUTCOMES, POLICIES = "headrace.outcomes", "headrace.policies"
+OUTCOMES, POLICIES = Topic.OUTCOMES, Topic.POLICIES
 TRANSACTION_MS = 60_000
 """After this long the broker aborts a transaction whose trainer is gone; a trainer that starts
 again aborts it at once."""

@@ -9,6 +9,7 @@ import torch
 
 from headrace.connectors.kafka import KafkaUnavailable
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, from_avro
+from headrace.schemas.vocabulary import DropReason
 from headrace.trainer.batch import TrainingRow, pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep, RowError
@@ -125,7 +126,7 @@ class Loop:
             )
         except NonFiniteStep as error:
             log.error("step %d was not taken: %s", next_version, error)
-            self._drop(groups, "non_finite")
+            self._drop(groups, DropReason.NON_FINITE)
             return
         self._account(self._intake.trained(groups, now_ms()))
         metrics = self._metrics(groups, result, time.monotonic() - started)
@@ -143,7 +144,7 @@ class Loop:
                 pack_rows(made, self._session.config.packing)
             except RowError as error:
                 log.warning("group %s is dropped: %s", group.credits.group_id, error)
-                self._drop([group], "bad_row")
+                self._drop([group], DropReason.BAD_ROW)
                 continue
             groups.append(group)
             rows += made

@@ -12,6 +12,7 @@ import torch
 
 from headrace.connectors.kafka import DeadLetters, Partition, Registry
 from headrace.schemas import Codec, Offset, PolicyVersion
+from headrace.schemas.topics import Topic
 from headrace.trainer import checkpoint
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decided import Decided
@@ -29,7 +30,7 @@ from headrace.trainer.waiting import Patience
 
 log = logging.getLogger(__name__)
 
-CREDITS, SAMPLES = "headrace.credits", "headrace.samples"
+CREDITS, SAMPLES = Topic.CREDITS, Topic.SAMPLES
 
 
 @dataclass(kw_only=True, slots=True)

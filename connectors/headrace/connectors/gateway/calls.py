@@ -9,8 +9,8 @@ import numpy as np
 
 from headrace.connectors.gateway.correlation import Correlation
 from headrace.connectors.gateway.errors import CallFailed
-from headrace.connectors.gateway.trainable import CALL_FAILED
 from headrace.schemas import Call, Span
+from headrace.schemas.vocabulary import SpanKind, SpanStatus, Untrainable
 
 _SPAN_NAME = "chat"
 
@@ -54,7 +54,7 @@ def completed_span(asked: Asked, completion: Completion, ended_at: int) -> Span:
         asked,
         ended_at,
         call=completion.call,
-        status="ok" if completion.status < 400 else "error",
+        status=SpanStatus.OK if completion.status < 400 else SpanStatus.ERROR,
         output=completion.output,
         attributes={**usage, **completion.attributes},
     )
@@ -62,9 +62,9 @@ def completed_span(asked: Asked, completion: Completion, ended_at: int) -> Span:
 
 def failed_span(asked: Asked, error: CallFailed, ended_at: int) -> Span:
     """The span of a call whose backend brought nothing."""
-    call = Call(model=asked.model, **no_tokens(), untrainable_reason=CALL_FAILED)
+    call = Call(model=asked.model, **no_tokens(), untrainable_reason=Untrainable.CALL_FAILED)
     facts = {"error.type": error.code, "error.message": error.message}
-    return _span(asked, ended_at, call=call, status="error", output="", attributes=facts)
+    return _span(asked, ended_at, call=call, status=SpanStatus.ERROR, output="", attributes=facts)
 
 
 def no_tokens() -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _span(
         rollout_id=where.rollout_id,
         attempt=where.attempt,
         span_id=asked.span_id,
-        kind="call",
+        kind=SpanKind.CALL,
         name=_SPAN_NAME,
         agent=where.agent,
         status=status,

@@ -1,6 +1,5 @@
 """What the gateway can be told."""
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from headrace.connectors.engines.arithmetic import (
     parse_setting,
 )
 from headrace.connectors.gateway.errors import ConfigurationError
+from headrace.connectors.loopback import is_loopback
 from headrace.schemas import InvalidId, check_id
 
 
@@ -109,13 +109,3 @@ class GatewayConfig:
                 raise ConfigurationError(
                     f"gateway.{name} is {getattr(self, name)}: give a positive number"
                 )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -9,14 +9,7 @@ import math
 from collections.abc import Sequence
 
 from headrace.connectors.engines import SamplingParameters
-
-NO_TOKENS = "no_tokens"
-NO_POLICY = "no_policy"
-EMPTY_COMPLETION = "empty_completion"
-NO_LOGPROBS = "no_logprobs"
-GREEDY = "greedy"
-OFF_SUPPORT = "off_support"
-CALL_FAILED = "call_failed"
+from headrace.schemas.vocabulary import Untrainable
 
 
 def untrainable_reason(
@@ -37,14 +30,14 @@ def untrainable_reason(
         policy: whose versions these are; empty if the weights belong to no version.
     """
     if not policy or any(version < 0 for version in versions):
-        return NO_POLICY
+        return Untrainable.NO_POLICY
     if not token_ids:
-        return EMPTY_COMPLETION
+        return Untrainable.EMPTY_COMPLETION
     whole = len(logprobs) == len(token_ids) == len(versions)
     if not whole or not all(math.isfinite(value) for value in logprobs):
-        return NO_LOGPROBS
+        return Untrainable.NO_LOGPROBS
     if sampling.temperature == 0:
-        return GREEDY
+        return Untrainable.GREEDY
     if sampling.top_p < 1 or sampling.top_k > 0:
-        return OFF_SUPPORT
+        return Untrainable.OFF_SUPPORT
     return ""

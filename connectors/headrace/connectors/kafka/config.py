@@ -9,11 +9,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMissing
+from headrace.schemas.topics import MAX_MESSAGE_BYTES
 
 client_logger = logging.getLogger("headrace.connectors.kafka.client")
 """Where librdkafka's own lines go, instead of standard error."""
-
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

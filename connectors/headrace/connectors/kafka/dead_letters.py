@@ -8,6 +8,8 @@ from typing import Protocol
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.writer import Outgoing, Writer
 from headrace.schemas import SchemaError, UnknownSchemaId
+from headrace.schemas.topics import dead_letters_of
+from headrace.schemas.vocabulary import LetterReason
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -53,7 +55,9 @@ def letter_of(record: Refused, error: SchemaError, *, stage: str) -> DeadLetter:
         partition=record.partition,
         offset=record.offset,
         value=record.value,
-        reason="unknown_schema" if isinstance(error, UnknownSchemaId) else "malformed",
+        reason=LetterReason.UNKNOWN_SCHEMA
+        if isinstance(error, UnknownSchemaId)
+        else LetterReason.MALFORMED,
         message=str(error),
         stage=stage,
     )
@@ -93,7 +97,7 @@ def _record(letter: DeadLetter) -> Outgoing:
         "stage": letter.stage,
     }
     return Outgoing(
-        topic=f"{letter.topic}.dlq",
+        topic=dead_letters_of(letter.topic),
         key=f"{letter.topic}/{letter.partition}/{letter.offset}",
         value=letter.value,
         headers=tuple(

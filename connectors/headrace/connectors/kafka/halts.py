@@ -19,12 +19,14 @@ from headrace.schemas import (
     from_avro,
     to_avro,
 )
+from headrace.schemas.topics import Topic
+from headrace.schemas.vocabulary import HaltReason, HaltState
 
 logger = logging.getLogger(__name__)
 
-HALTS = "headrace.halts"
-HALTED, RESUMED = "halted", "resumed"
-POISON, LOG_LOST = "poison", "log_lost"
+HALTS = Topic.HALTS
+HALTED, RESUMED = HaltState.HALTED, HaltState.RESUMED
+POISON, LOG_LOST = HaltReason.POISON, HaltReason.LOG_LOST
 _READ_S = 0.2
 
 

@@ -16,11 +16,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMismatch
+from headrace.schemas.topics import MAX_MESSAGE_BYTES, Topic, dead_letters_of
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_PARTITIONS = 8
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _TIMEOUT_S = 30.0
 
 
@@ -50,20 +50,20 @@ class TopicSpec:
 
 
 STREAMS = (
-    TopicSpec(name="headrace.tasks", key="rollout_id"),
-    TopicSpec(name="headrace.spans", key="rollout_id"),
-    TopicSpec(name="headrace.episodes", key="group_id"),
-    TopicSpec(name="headrace.samples", key="group_id"),
-    TopicSpec(name="headrace.credits", key="group_id"),
+    TopicSpec(name=Topic.TASKS, key="rollout_id"),
+    TopicSpec(name=Topic.SPANS, key="rollout_id"),
+    TopicSpec(name=Topic.EPISODES, key="group_id"),
+    TopicSpec(name=Topic.SAMPLES, key="group_id"),
+    TopicSpec(name=Topic.CREDITS, key="group_id"),
     TopicSpec(
-        name="headrace.policies",
+        name=Topic.POLICIES,
         partitions=1,
         cleanup="compact",
         key="{policy}/version/{n} or {policy}/traffic",
     ),
-    TopicSpec(name="headrace.outcomes", key="sample_id"),
+    TopicSpec(name=Topic.OUTCOMES, key="sample_id"),
     TopicSpec(
-        name="headrace.halts",
+        name=Topic.HALTS,
         partitions=1,
         cleanup="compact",
         key="{group}/{topic}/{partition}/{offset}",
@@ -72,7 +72,7 @@ STREAMS = (
 """What the parts write and read."""
 
 DEAD_LETTERS = tuple(
-    TopicSpec(name=f"{stream.name}.dlq", partitions=1, key="source topic/partition/offset")
+    TopicSpec(name=dead_letters_of(stream.name), partitions=1, key="source topic/partition/offset")
     for stream in STREAMS
 )
 """One dead-letter topic for each stream."""

@@ -10,7 +10,8 @@ from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.jobs import Job
 from headrace.connectors.runner.pool import AgentStuck, Pool, WorkerDied
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
-from headrace.schemas import NEVER_RUN, RUNNER_STOPPED, WORKER_DIED, Task
+from headrace.schemas import Task
+from headrace.schemas.vocabulary import InfrastructureEnd, SpanStatus
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class TaskRunner:
         if not self._durably(attempt.start):
             return "stopped"
         how, output = self._run_agent(task, attempt)
-        status = "ok" if how == "ok" else "error"
+        status = SpanStatus.OK if how == SpanStatus.OK else SpanStatus.ERROR
         ended = self._durably(lambda: attempt.end(output or None, status=status))
         return how if ended else "stopped"
 
@@ -95,7 +96,10 @@ class TaskRunner:
         if task.deadline:
             limit = min(limit, task.deadline / 1000 - time.time())
         if limit <= 0:  # it waited too long for a runner, or for another attempt
-            attempt.event(NEVER_RUN, {"message": "the deadline was over before the agent began"})
+            attempt.event(
+                InfrastructureEnd.NEVER_RUN,
+                {"message": "the deadline was over before the agent began"},
+            )
             return "deadline", ""
         try:
             done = self._pool.run(self._job(task, attempt), limit)
@@ -104,7 +108,11 @@ class TaskRunner:
             return "deadline", ""
         except WorkerDied as error:
             how = "stopped" if self._stop.is_set() else "died"
-            event = RUNNER_STOPPED if how == "stopped" else WORKER_DIED
+            event = (
+                InfrastructureEnd.RUNNER_STOPPED
+                if how == "stopped"
+                else InfrastructureEnd.WORKER_DIED
+            )
             attempt.event(event, {"message": str(error)})
             return how, ""
         if done.failure is not None:
@@ -113,7 +121,7 @@ class TaskRunner:
             logger.warning("agent %s raised %s: %s", agent, failure.name, failure.message)
             attempt.failure(failure.name, failure.message, failure.trace)
             return "failed", ""
-        return "ok", done.output
+        return SpanStatus.OK, done.output
 
     def _job(self, task: Task, attempt: Attempt) -> Job:
         pinned = task.version >= 0

@@ -34,10 +34,12 @@ from headrace.schemas import (
     check_id,
     from_avro,
 )
+from headrace.schemas.topics import Topic
+from headrace.schemas.vocabulary import LetterReason
 
 logger = logging.getLogger(__name__)
 
-TOPIC = "headrace.tasks"
+TOPIC = Topic.TASKS
 _POLL_S = 0.1
 _AGAIN_S = 1.0
 _ANSWER_S = 0.5
@@ -240,7 +242,7 @@ def _bury(letters: DeadLetters, message: Any, why: str, stop: threading.Event) -
         partition=message.partition(),
         offset=message.offset(),
         value=message.value(),
-        reason="malformed",
+        reason=LetterReason.MALFORMED,
         message=why,
         stage="runner",
     )

@@ -13,6 +13,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from headrace.schemas import Reward, Span, Start, episode_id, new_span_id, new_ulid
+from headrace.schemas.vocabulary import SpanKind, SpanStatus
 
 if TYPE_CHECKING:
     from headrace.connectors.sdk.telemetry import Durability, Telemetry
@@ -93,7 +94,9 @@ class Attempt:
         """`start` for asyncio."""
         return await self._telemetry.aemit_durably(self._start_span(), within)
 
-    def end(self, result: Any = None, *, status: str = "ok", timeout: float = 30.0) -> "Durability":
+    def end(
+        self, result: Any = None, *, status: str = SpanStatus.OK, timeout: float = 30.0
+    ) -> "Durability":
         """Emit `attempt.end` with the result as JSON and wait until it is durable.
 
         After NotDurable call it again with the same result: it is the same span.
@@ -101,7 +104,7 @@ class Attempt:
         return self._telemetry.emit_durably(self._end_span(result, status), timeout)
 
     async def aend(
-        self, result: Any = None, *, status: str = "ok", within: float = 30.0
+        self, result: Any = None, *, status: str = SpanStatus.OK, within: float = 30.0
     ) -> "Durability":
         """`end` for asyncio."""
         return await self._telemetry.aemit_durably(self._end_span(result, status), within)
@@ -115,9 +118,9 @@ class Attempt:
             yield result
         except BaseException as error:
             text = f"{type(error).__name__}: {error}"
-            self._tool_span(name, arguments, text, "error", started_at)
+            self._tool_span(name, arguments, text, SpanStatus.ERROR, started_at)
             raise
-        self._tool_span(name, arguments, _text(result.output), "ok", started_at)
+        self._tool_span(name, arguments, _text(result.output), SpanStatus.OK, started_at)
 
     def event(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Record that something happened."""
@@ -131,7 +134,9 @@ class Attempt:
     def failure(self, name: str, message: str, trace: str = "") -> None:
         """Record an exception that another process caught."""
         attributes = _text({"exception.type": name, "exception.message": message})
-        span = self._span("exception", name, attributes=attributes, output=trace, status="error")
+        span = self._span(
+            SpanKind.EXCEPTION, name, attributes=attributes, output=trace, status=SpanStatus.ERROR
+        )
         self._emit(span)
 
     def reward(self, name: str, value: float, target: str = "", source: str = "") -> None:
@@ -154,7 +159,7 @@ class Attempt:
     ) -> None:
         self._emit(
             self._span(
-                "tool",
+                SpanKind.TOOL,
                 name,
                 input=_text(arguments),
                 output=output,
@@ -165,7 +170,7 @@ class Attempt:
 
     def _start_span(self) -> Span:
         return self._span(
-            "attempt.start",
+            SpanKind.START,
             self.agent or "attempt",
             span_id=self.root,
             parent_id="",
@@ -175,7 +180,7 @@ class Attempt:
 
     def _end_span(self, result: Any, status: str) -> Span:
         return self._span(
-            "attempt.end",
+            SpanKind.END,
             self.agent or "attempt",
             span_id=self._end_id,
             output=_text(result),
@@ -228,7 +233,7 @@ def send_reward(
         rollout_id=rollout_id,
         attempt=attempt,
         span_id=span_id or new_span_id(),
-        kind="reward",
+        kind=SpanKind.REWARD,
         name=name,
         project=project or telemetry.config.project,
         started_at=now,

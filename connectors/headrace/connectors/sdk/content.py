@@ -7,6 +7,7 @@ import numpy as np
 
 from headrace.connectors.sdk.config import Capture
 from headrace.schemas import KIND, STATUSES, InvalidId, Span, check_id
+from headrace.schemas.vocabulary import Untrainable
 
 EpisodeKey = tuple[str, str, str]
 """(project, rollout_id, attempt)."""
@@ -83,7 +84,7 @@ def redacted(span: Span, capture: Capture) -> Span:
             sampled_ids=none,
             logprobs=np.empty(0, dtype=np.float32),
             trainable=False,
-            untrainable_reason=span.call.untrainable_reason or "redacted",
+            untrainable_reason=span.call.untrainable_reason or Untrainable.REDACTED,
         )
     return replace(span, **changes)
 

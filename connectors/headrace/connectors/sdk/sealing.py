@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from headrace.connectors.sdk.content import EpisodeKey, check_episode, key_of, printable
 from headrace.schemas import Span, build_span_batch, encode_body, partition_of
+from headrace.schemas.topics import Topic
 
 logger = logging.getLogger(__name__)
 
-TOPIC = "headrace.spans"
+TOPIC = Topic.SPANS
 REMEMBERED_EPISODES = 100_000
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.connectors.tasks.errors import TasksMisconfigured
+from headrace.schemas.vocabulary import Split
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -36,7 +37,7 @@ class TaskSourceConfig:
     """B: rollouts that the trainer takes in one step."""
     max_staleness: int = 1
     """η: versions that a rollout may lag behind when it is trained."""
-    split: str = "train"
+    split: str = Split.TRAIN.value
     """Split of the admitted tasks."""
     deadline_s: float = 600.0
     """Seconds that an attempt may take from the moment its task is written; 0: no deadline."""

@@ -29,10 +29,12 @@ from headrace.schemas import (
     partition_of,
     to_avro,
 )
+from headrace.schemas.topics import Topic
+from headrace.schemas.vocabulary import SampleOutcome, Split
 
 logger = logging.getLogger(__name__)
 
-TASKS, POLICIES, OUTCOMES = "headrace.tasks", "headrace.policies", "headrace.outcomes"
+TASKS, POLICIES, OUTCOMES = Topic.TASKS, Topic.POLICIES, Topic.OUTCOMES
 _POLL_S = 0.2
 _AGAIN_S = 1.0
 
@@ -113,7 +115,9 @@ class TaskSource:
         tasks = []
         for item in items:
             rollout = new_ulid()
-            tasks.append(self._task(item, rollout, rollout, [rollout], split="eval", pin=version))
+            tasks.append(
+                self._task(item, rollout, rollout, [rollout], split=Split.EVAL, pin=version)
+            )
         self._writer.send([self._record(task) for task in tasks])
         return [task.rollout_id for task in tasks]
 
@@ -194,7 +198,9 @@ class TaskSource:
         elif topic == OUTCOMES:
             if record["trainer"] != self._config.trainer:
                 return
-            self.admission.outcome(record["rollout_id"], trained=record["outcome"] == "trained")
+            self.admission.outcome(
+                record["rollout_id"], trained=record["outcome"] == SampleOutcome.TRAINED
+            )
         elif record["split"] == self._config.split and record["version"] < 0:
             self.admission.admitted([record["rollout_id"]])
 

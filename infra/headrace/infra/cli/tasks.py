@@ -1,6 +1,5 @@
 """`headrace tasks`: put the tasks of a file on the stream."""
 
-import enum
 import json
 import logging
 import signal
@@ -20,15 +19,9 @@ from headrace.infra.settings import load
 from headrace.infra.terminal.feed import FOLLOW, Asked, Training, evaluate, opened, planned
 from headrace.infra.terminal.live import LiveLine
 from headrace.infra.terminal.log_lines import show_logs
+from headrace.schemas.vocabulary import Split
 
 TRAIN_DEADLINE_S = 600.0
-
-
-class Split(enum.StrEnum):
-    """What the tasks are for."""
-
-    TRAIN = "train"
-    EVAL = "eval"
 
 
 @app.command()

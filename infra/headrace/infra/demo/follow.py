@@ -14,6 +14,7 @@ from headrace.infra.demo.workplace import POLICY
 from headrace.infra.errors import InfraError
 from headrace.infra.settings import Settings
 from headrace.schemas import Codec, PolicyRecord, PolicyVersion, from_avro
+from headrace.schemas.topics import Topic
 
 READ_SECONDS = 0.5
 STALL_SECONDS = 600.0
@@ -25,9 +26,7 @@ def follow_versions(
 ) -> None:
     """Print a line for each new version until number `versions`; raises InfraError on a stall."""
     codec = Codec(Registry(settings.registry_url))
-    tail = Tailer(
-        KafkaConfig(bootstrap=settings.bootstrap), ["headrace.policies"], name="headrace.demo"
-    )
+    tail = Tailer(KafkaConfig(bootstrap=settings.bootstrap), [Topic.POLICIES], name="headrace.demo")
     console.print(COLUMNS, style="bold", highlight=False, soft_wrap=True)
     speed = _Speed(client)
     started = seen_at = time.monotonic()

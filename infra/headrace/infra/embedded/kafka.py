@@ -15,8 +15,7 @@ from confluent_kafka.admin import AdminClient
 from headrace.infra.embedded import jvm, ports
 from headrace.infra.embedded.artifacts import Progress, ensure_kafka
 from headrace.infra.errors import SettingsError, SetupError
-
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+from headrace.schemas.topics import MAX_MESSAGE_BYTES
 
 _quiet = logging.getLogger(f"{__name__}.client")
 _quiet.setLevel(logging.CRITICAL)  # a probe of a broker that is not up yet fails by design

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace.connectors.kafka.registry import registry_client
+from headrace.connectors.kafka.registry import COMPATIBILITY, registry_client
 from headrace.infra.embedded import jvm, ports, probe
 from headrace.infra.embedded.artifacts import Progress, ensure_registry
-
-COMPATIBILITY = "FULL_TRANSITIVE"
+from headrace.infra.settings import REGISTRY_PATH
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -29,7 +28,7 @@ class RegistryConfig:
     @property
     def url(self) -> str:
         """The URL for Confluent's clients."""
-        return f"http://{ports.LOOPBACK}:{self.port}/apis/ccompat/v7"
+        return f"http://{ports.LOOPBACK}:{self.port}{REGISTRY_PATH}"
 
 
 def prepare(config: RegistryConfig, progress: Progress | None = None) -> None:

@@ -13,8 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.connectors.clickhouse.tables import schema_of
-from headrace.schemas import INFRASTRUCTURE_ENDS, Episode, EpisodeCall, EpisodeTool, Sample
+from headrace.schemas import Episode, EpisodeCall, EpisodeTool, Sample
 from headrace.schemas.spans import Array
+from headrace.schemas.vocabulary import (
+    FinishReason,
+    InfrastructureEnd,
+    RowState,
+    SpanKind,
+    SpanStatus,
+    Untrainable,
+)
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
 from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.core import Folded, Snapshot
@@ -49,7 +57,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
     calls = read_calls(batch, slot, count, tokens)
     tools = _read_tools(batch, slot, count)
     rewards = read_rewards(batch, slot, count)
-    exceptions = np.bincount(slot[flags(batch, "exception")], minlength=count).tolist()
+    exceptions = np.bincount(slot[flags(batch, SpanKind.EXCEPTION)], minlength=count).tolist()
     ends = _infrastructure_ends(batch, slot, count)
     episodes, samples, rows = [], [], []
     for i, snapshot in enumerate(snapshots):
@@ -57,7 +65,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
         signals = {
             "no_start": int(not fact.has_start),
             "exceptions": exceptions[i],
-            "tool_errors": sum(tool.status == "error" for tool in tools[i]),
+            "tool_errors": sum(tool.status == SpanStatus.ERROR for tool in tools[i]),
             **{name: numbers[i] for name, numbers in ends.items()},
             **_call_signals(calls[i]),
             **reward_signals(snapshot, rewards[i], [call.record for call in calls[i]]),
@@ -76,7 +84,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
 
 
 def _read_tools(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[EpisodeTool]]:
-    rows = np.flatnonzero(flags(batch, "tool"))
+    rows = np.flatnonzero(flags(batch, SpanKind.TOOL))
     tools: list[list[EpisodeTool]] = [[] for _ in range(count)]
     for i, row in zip(slot[rows].tolist(), records(batch, rows, _TOOL_COLUMNS), strict=True):
         tools[i].append(EpisodeTool(**row))
@@ -87,25 +95,27 @@ def _read_tools(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[Epi
 
 def _infrastructure_ends(batch: pa.RecordBatch, slot: Array, count: int) -> dict[str, list[int]]:
     """How often each of these events stands in each of `count` episodes."""
-    events, names = flags(batch, "event"), batch.column("name")
+    events, names = flags(batch, SpanKind.EVENT), batch.column("name")
     return {
         name: np.bincount(
             slot[events & pc.equal(names, name).to_numpy(zero_copy_only=False)], minlength=count
         ).tolist()
-        for name in INFRASTRUCTURE_ENDS
+        for name in (end.value for end in InfrastructureEnd)
     }
 
 
 def _call_signals(calls: Sequence[CallFacts]) -> dict[str, int]:
     records = [call.record for call in calls]
     return {
-        "call_errors": sum(call.status == "error" for call in records),
-        "truncations": sum(call.finish_reason == "length" for call in records),
+        "call_errors": sum(call.status == SpanStatus.ERROR for call in records),
+        "truncations": sum(call.finish_reason == FinishReason.LENGTH for call in records),
         "empty_completions": sum(
-            call.status != "error" and call.completion_tokens == 0 and call.output == ""
+            call.status != SpanStatus.ERROR and call.completion_tokens == 0 and call.output == ""
             for call in records
         ),
-        "missing_base": sum(call.untrainable_reason == "missing_base" for call in records),
+        "missing_base": sum(
+            call.untrainable_reason == Untrainable.MISSING_BASE for call in records
+        ),
     }
 
 
@@ -175,7 +185,7 @@ def _row(snapshot: Snapshot, episode: Episode) -> dict[str, Any]:
     versions = [call for call in episode.calls if call.version_min >= 0]
     row = {name: getattr(episode, name, None) for name in EPISODES_SCHEMA.names}
     return row | {
-        "state": "closed" if snapshot.closed else "open",
+        "state": RowState.CLOSED if snapshot.closed else RowState.OPEN,
         "partition": snapshot.partition,
         "close_by": snapshot.close_by,
         "calls": len(episode.calls),

@@ -10,6 +10,7 @@ import pyarrow as pa
 from headrace.schemas import Episode, EpisodeCall, Sample, call_id, sample_id
 from headrace.schemas.columns import SPAN_COLUMNS
 from headrace.schemas.spans import Array
+from headrace.schemas.vocabulary import SpanKind, Untrainable
 from headrace.streams.assemble.cells import cells, records
 from headrace.streams.assemble.keys import flags
 
@@ -56,7 +57,7 @@ def read_calls(
     `batch`: spans in log order within an episode, `tokens` its own; `slot` [n]: the episode of
     each.
     """
-    rows = np.flatnonzero(flags(batch, "call"))
+    rows = np.flatnonzero(flags(batch, SpanKind.CALL))
     calls: list[list[CallFacts]] = [[] for _ in range(count)]
     facts = map(
         _facts,
@@ -132,7 +133,7 @@ def _facts(
 ) -> CallFacts:
     """One call from its cells of `_COPIED` and `_JUDGED` and the lengths of its token lists."""
     trainable, why, versions, lengths, base, base_length, rollout_id, attempt = judged
-    reason = "" if trainable else why or "not_trainable"
+    reason = "" if trainable else why or Untrainable.NOT_TRAINABLE
     if not reason:
         reason = _unusable(versions, lengths, base_length, sampled, finite)
     versions = [min(version, _INT32) for version in versions]
@@ -161,13 +162,13 @@ def _unusable(
 ) -> str:
     """Why a call that its producer held for trainable is not, as far as it alone tells; or ''."""
     if sampled == 0:
-        return "no_tokens"
+        return Untrainable.NO_TOKENS
     if not finite:
-        return "invalid_logprobs"
+        return Untrainable.INVALID_LOGPROBS
     if sum(lengths) != sampled or max(versions) > _INT32:
-        return "invalid_versions"
+        return Untrainable.INVALID_VERSIONS
     if base_length > _INT32:
-        return "missing_base"
+        return Untrainable.MISSING_BASE
     return ""
 
 
@@ -185,5 +186,5 @@ def _with_bases(calls: list[CallFacts]) -> list[CallFacts]:
 
 
 def _baseless(call: CallFacts) -> CallFacts:
-    record = replace(call.record, trainable=False, untrainable_reason="missing_base")
+    record = replace(call.record, trainable=False, untrainable_reason=Untrainable.MISSING_BASE)
     return replace(call, record=record)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.schemas.spans import Array
+from headrace.schemas.vocabulary import ClosedBy
 from headrace.streams.assemble.keys import NEVER
 
 _MASK = (1 << 64) - 1
@@ -61,7 +62,7 @@ class EpisodeState:
     @property
     def closed_by(self) -> str:
         """`end`, `idle` or `deadline`; '' while open. An end span outranks the clock."""
-        return "end" if self._ended else self._lapsed
+        return ClosedBy.END if self._ended else self._lapsed
 
     @property
     def version(self) -> int:
@@ -93,7 +94,7 @@ class EpisodeState:
         """Let log time reach `now`; returns whether the episode is closed."""
         if not self.closed and now > self.close_by(limits):
             idle = self.log_last + limits.idle_ms <= self.close_by(limits)
-            self._lapsed = "idle" if idle else "deadline"
+            self._lapsed = ClosedBy.IDLE if idle else ClosedBy.DEADLINE
         return self.closed
 
     def takes_plainly(

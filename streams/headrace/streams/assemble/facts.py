@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from headrace.schemas import EpisodeCall
 from headrace.schemas.columns import Block, columns_of
 from headrace.schemas.spans import Array
+from headrace.schemas.vocabulary import SpanKind, SpanStatus, Split
 from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.core import Snapshot
 from headrace.streams.assemble.keys import flags, parts_of
@@ -28,11 +29,11 @@ class Facts:
     group_size: int = 1
     group_rollouts: list[str]
     policy: str = ""
-    split: str = "train"
+    split: str = Split.TRAIN
     deadline: int = 0
     task_input: str = ""
     expected: str = ""
-    status: str = "unset"
+    status: str = SpanStatus.UNSET
     result: str = ""
 
     def completed(self, snapshot: Snapshot, calls: Sequence[EpisodeCall]) -> "Facts":
@@ -52,11 +53,11 @@ def read_facts(batch: pa.RecordBatch, slot: Array, count: int) -> list[Facts]:
     `batch`: spans in log order within an episode; `slot` [n]: the episode of each.
     """
     found: list[dict[str, Any]] = [{"group_rollouts": []} for _ in range(count)]
-    for i, row in _first(batch, slot, flags(batch, "attempt.start"), _START_COLUMNS):
+    for i, row in _first(batch, slot, flags(batch, SpanKind.START), _START_COLUMNS):
         row["group_size"] = min(max(1, row["group_size"]), np.iinfo(np.int32).max)
         row["task_input"] = row.pop("input")
         found[i].update(row, has_start=True)
-    for i, row in _first(batch, slot, flags(batch, "attempt.end"), ["status", "output"]):
+    for i, row in _first(batch, slot, flags(batch, SpanKind.END), ["status", "output"]):
         found[i].update(status=row["status"], result=row["output"])
     named = pc.is_valid(batch.column("subject")).to_numpy(zero_copy_only=False)
     for i, row in _first(batch, slot, named, ["subject"]):

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.schemas.spans import Array
+from headrace.schemas.vocabulary import SpanKind
 
 _WORD_1, _WORD_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -70,7 +71,7 @@ def group(batch: pa.RecordBatch) -> Grouped:
         span_id=span_id[order],
         mixed=mix(span_id)[order],
         log_time=batch.column("log_time").to_numpy()[order],
-        ended=flags(batch, "attempt.end")[order],
+        ended=flags(batch, SpanKind.END)[order],
         bound=np.where(deadline > 0, deadline, NEVER)[order],
         partition=batch.column("partition").to_numpy()[order],
     )

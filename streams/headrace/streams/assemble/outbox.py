@@ -5,9 +5,10 @@ from functools import lru_cache
 
 from headrace.connectors.kafka import Outgoing
 from headrace.schemas import Codec, Episode, EpisodeBatch, Sample, partition_of, to_avro
+from headrace.schemas.topics import Topic
 from headrace.streams.assemble.build import Built, text_bytes
 
-EPISODES, SAMPLES = "headrace.episodes", "headrace.samples"
+EPISODES, SAMPLES = Topic.EPISODES, Topic.SAMPLES
 
 _partition_of = lru_cache(maxsize=1 << 14)(partition_of)  # a group has many samples
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from headrace.schemas import EpisodeCall, EpisodeReward, call_id, episode_id
 from headrace.schemas.columns import Block, columns_of
 from headrace.schemas.spans import Array
+from headrace.schemas.vocabulary import SpanKind
 from headrace.streams.assemble.cells import cells
 from headrace.streams.assemble.core import Snapshot
 from headrace.streams.assemble.keys import flags, parts_of
@@ -24,7 +25,7 @@ def read_rewards(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[Ep
 
     `batch`: spans in log order within an episode; `slot` [n]: the episode of each.
     """
-    rows = np.flatnonzero(flags(batch, "reward"))
+    rows = np.flatnonzero(flags(batch, SpanKind.REWARD))
     rewards: list[list[EpisodeReward]] = [[] for _ in range(count)]
     for i, values in zip(slot[rows].tolist(), cells(batch, rows, list(_FIELDS)), strict=True):
         facts = dict(zip(_FIELDS.values(), values, strict=True))

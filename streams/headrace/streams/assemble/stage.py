@@ -20,6 +20,8 @@ from headrace.connectors.kafka import (
     partitions_of,
 )
 from headrace.schemas import Codec
+from headrace.schemas.topics import Topic
+from headrace.schemas.vocabulary import RowState
 from headrace.streams.assemble.build import Built, build
 from headrace.streams.assemble.columns import SPANS_SCHEMA, as_spans, spans_of
 from headrace.streams.assemble.config import AssembleConfig
@@ -31,7 +33,7 @@ from headrace.streams.errors import StoreInconsistent, StreamsSettingsError
 from headrace.streams.sinks import Log, Patience, Tables, insert
 from headrace.streams.stage import LogRecord, Stage
 
-NAME, SPANS = "assemble", "headrace.spans"
+NAME, SPANS = "assemble", Topic.SPANS
 _KEYS_PER_QUERY = 500  # they travel in the query's URL
 _EPISODE_IN = "(project, rollout_id, attempt) IN {keys:Array(Tuple(String, String, String))}"
 _KNOWN = f"SELECT DISTINCT project, rollout_id, attempt FROM episodes WHERE {_EPISODE_IN}"
@@ -42,7 +44,7 @@ _REBUILD = (
 _OPEN = (
     "SELECT project, rollout_id, attempt, toInt64(partition) AS home, close_by FROM "
     "(SELECT * FROM episodes FINAL WHERE partition IN {partitions:Array(UInt32)}) "
-    "WHERE state = 'open'"
+    f"WHERE state = '{RowState.OPEN}'"
 )
 
 
@@ -61,7 +63,7 @@ class AssembleStage:
         episode_partitions: int,
     ) -> None:
         self.name = NAME
-        self.topic = SPANS
+        self.topic: str = SPANS
         self.counters: Counter[str] = Counter()
         self._config = config
         self._codec = codec

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Writer, partitions_of
 from headrace.schemas import Codec, Credits, CreditsBatch, partition_of, to_avro
+from headrace.schemas.topics import Topic
 
-TOPIC = "headrace.credits"
+TOPIC = Topic.CREDITS
 _SAMPLES_A_RECORD = 10_000  # about 2 MB; records may have 8
 
 

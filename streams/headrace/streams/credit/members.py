@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from headrace.schemas import INFRASTRUCTURE_ENDS, Episode, EpisodeCall, ids
+from headrace.schemas import Episode, EpisodeCall, ids
+from headrace.schemas.vocabulary import InfrastructureEnd, MemberStatus, SpanStatus, Untrainable
 from headrace.streams.reward import RewardResult, Rule, evaluate
-
-NOT_SELECTED = "not_selected"
-UNEXPLAINED = "untrainable"
-INFRASTRUCTURE = "infrastructure"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -48,7 +45,7 @@ class MemberFacts:
     @property
     def cut_off(self) -> bool:
         """Whether infrastructure ended it; its rollout may get another attempt."""
-        return self.reward.reason == INFRASTRUCTURE
+        return self.reward.reason == MemberStatus.INFRASTRUCTURE
 
 
 def reward_of(rule: Rule, episode: Episode) -> RewardResult:
@@ -58,16 +55,16 @@ def reward_of(rule: Rule, episode: Episode) -> RewardResult:
     happened on the way.
     """
     if _is_cut_off(episode):
-        return RewardResult(reason=INFRASTRUCTURE)
+        return RewardResult(reason=MemberStatus.INFRASTRUCTURE)
     return evaluate(rule, episode)
 
 
 def _is_cut_off(episode: Episode) -> bool:
-    told = any(episode.signals.get(end) for end in INFRASTRUCTURE_ENDS)
+    told = any(episode.signals.get(end) for end in InfrastructureEnd)
     # A runner ends every attempt, at the latest at its deadline. One that did not is gone, or the
     # attempt goes on after a long silence: then the end is still to come.
-    vanished = episode.deadline > 0 and episode.status == "unset"
-    return vanished or (told and episode.status != "ok")
+    vanished = episode.deadline > 0 and episode.status == SpanStatus.UNSET
+    return vanished or (told and episode.status != SpanStatus.OK)
 
 
 def member_of(
@@ -99,7 +96,7 @@ def member_of(
 def _why_not(call: EpisodeCall, policy: str, train_agents: tuple[str, ...]) -> str:
     # An attempt that named no policy trains whichever policy its calls were sampled from.
     if (policy and call.policy != policy) or (train_agents and call.agent not in train_agents):
-        return NOT_SELECTED
+        return Untrainable.NOT_SELECTED
     if call.trainable:
         return ""
-    return call.untrainable_reason or UNEXPLAINED
+    return call.untrainable_reason or Untrainable.UNEXPLAINED

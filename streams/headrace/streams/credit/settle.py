@@ -5,19 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headrace.schemas import Credits, Member, SampleCredit
-from headrace.streams.credit.members import INFRASTRUCTURE, MemberFacts
+from headrace.schemas.vocabulary import GroupOutcome, MemberStatus, Split
+from headrace.streams.credit.members import MemberFacts
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.state import GroupState
-
-TRAIN = "train"
-EVAL = "eval"
-ZERO_ADVANTAGE = "zero_advantage"
-GROUP_INCOMPLETE = "group_incomplete"
-REWARD_ABSENT = "reward_absent"
-
-USED = "used"
-INCOMPLETE = "incomplete"
-SUPERSEDED = "superseded"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -50,7 +41,7 @@ def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
     status = {member.key: _status(member, chosen) for member in members}
     advantage = {
         member.key: statistics.advantages.get(member.rollout_id, 0.0)
-        if status[member.key] == USED
+        if status[member.key] == MemberStatus.USED
         else 0.0
         for member in members
     }
@@ -114,31 +105,33 @@ def _statistics(
 
 def _outcome(state: GroupState, present: int, rewarded: int, telling: bool) -> str:
     enough = max(2.0, state.group_size / 2)
-    if state.split != TRAIN:
-        return EVAL
+    if state.split != Split.TRAIN:
+        return GroupOutcome.EVAL
     if rewarded < state.group_size and rewarded < enough:
         absent = present >= min(enough, state.group_size)
-        return REWARD_ABSENT if absent else GROUP_INCOMPLETE
-    return TRAIN if telling else ZERO_ADVANTAGE
+        return GroupOutcome.REWARD_ABSENT if absent else GroupOutcome.GROUP_INCOMPLETE
+    return GroupOutcome.TRAIN if telling else GroupOutcome.ZERO_ADVANTAGE
 
 
 def _status(member: MemberFacts, chosen: dict[str, MemberFacts]) -> str:
     if member.cut_off:
-        return INFRASTRUCTURE
+        return MemberStatus.INFRASTRUCTURE
     if not member.complete:
-        return INCOMPLETE
+        return MemberStatus.INCOMPLETE
     if chosen[member.rollout_id] is not member:
-        return SUPERSEDED
+        return MemberStatus.SUPERSEDED
     if member.reward.value is not None:
-        return USED
-    return member.reward.reason.partition(":")[0] or REWARD_ABSENT
+        return MemberStatus.USED
+    return member.reward.reason.partition(":")[0] or MemberStatus.REWARD_ABSENT
 
 
 def _samples(
     member: MemberFacts, status: str, advantage: float, outcome: str, method: CreditMethod
 ) -> list[SampleCredit]:
     # Why a whole group or member is out says more than why one of its calls would be.
-    out = outcome if outcome != TRAIN else "" if status == USED else status
+    out = (
+        outcome if outcome != GroupOutcome.TRAIN else "" if status == MemberStatus.USED else status
+    )
     advantages = method.call.advantages(advantage, len(member.calls)).tolist()
     samples = []
     for call, value in zip(member.calls, advantages, strict=True):

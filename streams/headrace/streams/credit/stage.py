@@ -16,6 +16,7 @@ from headrace.schemas import (
     UnknownSchemaId,
     from_avro,
 )
+from headrace.schemas.topics import Topic
 from headrace.streams.credit.config import CreditConfig, config_from_environment
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
@@ -25,7 +26,7 @@ from headrace.streams.sinks import Patience
 from headrace.streams.stage import LogRecord
 
 NAME = "credit"
-TOPIC = "headrace.episodes"
+TOPIC = Topic.EPISODES
 _RETRY_S = 0.25
 
 
@@ -36,7 +37,7 @@ class CreditStage:
     """
 
     name = NAME
-    topic = TOPIC
+    topic: str = TOPIC
 
     def __init__(
         self,

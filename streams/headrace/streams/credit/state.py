@@ -6,6 +6,7 @@ Pure: log times come with the records, rules are asked by whoever folds.
 from dataclasses import dataclass, field
 
 from headrace.schemas import Episode
+from headrace.schemas.vocabulary import Split
 from headrace.streams.credit.members import MemberFacts
 
 GroupKey = tuple[str, str]
@@ -41,7 +42,7 @@ class GroupState:
     group_size: int = 1
     group_rollouts: tuple[str, ...] = ()
     policy: str = ""
-    split: str = "train"
+    split: str = Split.TRAIN
     deadline: int = 0
     log_first: int = 0
     log_last: int = 0

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from headrace.connectors.clickhouse import ClickHouse
+from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.state import GroupKey
-from headrace.streams.credit.table import OPEN, SCHEMA, TABLE, held_of, rows_of
+from headrace.streams.credit.table import SCHEMA, TABLE, held_of, rows_of
 
 _LOOKUP_KEYS = 500  # parameters travel in the URL
 
@@ -48,7 +49,7 @@ class GroupStore:
             # The filter on `state` stands after FINAL: a final row may outvote an open one.
             "SELECT partition, project, group_id, close_by FROM"
             f" (SELECT * FROM {TABLE} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
-            f" AND {_OF_METHOD}) WHERE state = '{OPEN}'",
+            f" AND {_OF_METHOD}) WHERE state = '{RowState.OPEN}'",
             {"partitions": list(partitions), **self._names},
         ).to_pylist()
         return [

@@ -7,14 +7,13 @@ import pyarrow as pa
 
 from headrace.connectors.clickhouse.tables import schema_of
 from headrace.schemas import Credits
+from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.members import CallFacts, MemberFacts
 from headrace.streams.credit.state import GroupState
 from headrace.streams.reward import RewardResult
 
 TABLE = "groups"
-OPEN = "open"
-FINAL = "final"
 
 _NOTHING = Credits(outcome="")
 """What an open row says of credit."""
@@ -76,7 +75,7 @@ def _row(change: Change, rule: str, credit: str) -> dict[str, Any]:
         "credit": credit,
         "row_version": change.row_version,
         "version": state.version,
-        "state": OPEN if change.credits is None else FINAL,
+        "state": RowState.OPEN if change.credits is None else RowState.FINAL,
         "partition": change.held.partition,
         "group_size": state.group_size,
         "group_rollouts": state.group_rollouts,

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from headrace.connectors.kafka import DeadLetter, KafkaConfig, Partition
 from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
 from headrace.connectors.worker.heartbeat import write_heartbeat
+from headrace.schemas.topics import MAX_MESSAGE_BYTES
 from headrace.streams.errors import HostError
 from headrace.streams.host.config import HostConfig
 from headrace.streams.host.guard import Guard, make_guard
@@ -81,7 +82,7 @@ def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
         broker_heartbeat_interval=1.0,
         broker_commit_interval=1.0,
         broker_commit_every=2_000,
-        consumer_max_fetch_size=8 * 1024 * 1024,
+        consumer_max_fetch_size=MAX_MESSAGE_BYTES,
         consumer_auto_offset_reset="earliest",
         stream_buffer_maxsize=64,
         stream_wait_empty=False,

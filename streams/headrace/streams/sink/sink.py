@@ -32,12 +32,12 @@ from headrace.connectors.kafka import (
 from headrace.connectors.worker.exits import EXIT_RESUMED
 from headrace.connectors.worker.heartbeat import write_heartbeat
 from headrace.schemas import Codec, MalformedRecord, UnknownSchemaId
+from headrace.schemas.topics import Topic, is_dead_letters
 from headrace.streams.errors import StreamsSettingsError
 from headrace.streams.host.guard import make_guard
 from headrace.streams.sink.config import SinkConfig, config_from_environment
 from headrace.streams.sink.tables import (
     DEAD_LETTERS,
-    DLQ,
     SCHEMAS,
     TOPICS,
     UNSIGNED,
@@ -186,9 +186,9 @@ class Sink:
         self._counters.update({table: len(some) for table, some in rows.items()})
 
     def _row(self, message: Message) -> tuple[str, Row] | None:
-        if message.topic.endswith(DLQ):
+        if is_dead_letters(message.topic):
             return DEAD_LETTERS, dead_letter_row(message)
-        if message.value is None and message.topic == "headrace.policies":
+        if message.value is None and message.topic == Topic.POLICIES:
             return None  # a tombstone of the compacted topic
         end = time.monotonic() + self._config.unknown_schema_s
         while True:

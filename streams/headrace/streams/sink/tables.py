@@ -10,12 +10,13 @@ import pyarrow as pa
 from headrace.connectors.clickhouse.tables import schema_of
 from headrace.connectors.kafka import HALTS, LOG_LOST, RESUMED
 from headrace.schemas import SCHEMA_FILES, Halt, PolicyRecord, from_avro
+from headrace.schemas.topics import Topic, dead_letters_of
+from headrace.schemas.vocabulary import LetterReason
 
 Row = dict[str, Any]
 
 DEAD_LETTERS = "dead_letters"
-DLQ = ".dlq"
-DLQ_TOPICS = tuple(f"{topic}{DLQ}" for topic in SCHEMA_FILES)
+DLQ_TOPICS = tuple(dead_letters_of(topic) for topic in SCHEMA_FILES)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -74,9 +75,9 @@ def _drop_row(data: dict[str, Any]) -> Row | None:
 
 
 LOG_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Row | None]]] = {
-    "headrace.outcomes": ("outcomes", _outcome_row),
-    "headrace.policies": ("policies", _policy_row),
-    "headrace.tasks": ("tasks", _task_row),
+    Topic.OUTCOMES: ("outcomes", _outcome_row),
+    Topic.POLICIES: ("policies", _policy_row),
+    Topic.TASKS: ("tasks", _task_row),
     HALTS: ("drops", _drop_row),
 }
 """Topic -> its table, and how a decoded record becomes a row (None: it has none)."""
@@ -113,7 +114,7 @@ def dead_letter_row(message: Message) -> Row:
     return facts | {
         "partition": int(facts["partition"]),
         "offset": int(facts["offset"]),
-        "reason": facts["reason"] or "unexplained",
+        "reason": facts["reason"] or LetterReason.UNEXPLAINED,
         "size": len(message.value or b""),
         "log_time": message.log_time,
     }

@@ -8,8 +8,8 @@ from typing import Any
 from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamUnavailable
 from headrace.connectors.gateway.calls import Asked, Completion, no_tokens
 from headrace.connectors.gateway.errors import BackendFailed
-from headrace.connectors.gateway.trainable import NO_TOKENS
 from headrace.schemas import Call
+from headrace.schemas.vocabulary import Untrainable
 
 
 class ForwardedChat:
@@ -51,7 +51,7 @@ def read_answer(asked: Asked, body: Mapping[str, Any], answer: UpstreamAnswer) -
         top_p=_float(body.get("top_p"), 1.0),
         max_tokens=_count(body.get("max_completion_tokens", body.get("max_tokens"))),
         finish_reason=_text(choice.get("finish_reason")),
-        untrainable_reason=NO_TOKENS,
+        untrainable_reason=Untrainable.NO_TOKENS,
     )
     return Completion(
         body=answer.body,

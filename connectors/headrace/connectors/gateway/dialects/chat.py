@@ -18,8 +18,8 @@ from headrace.connectors.gateway.dialects.chat_request import (
 )
 from headrace.connectors.gateway.errors import CallFailed, ClientGone, Overloaded
 from headrace.connectors.gateway.state import GatewayState, state_of
-from headrace.connectors.gateway.trainable import CALL_FAILED
 from headrace.schemas import new_span_id
+from headrace.schemas.vocabulary import Untrainable
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ async def _answer(request: Request, state: GatewayState) -> Completion:
     try:
         completion = await _unless_gone(request, work)
     except CallFailed as error:
-        state.metrics.failed(CALL_FAILED)
+        state.metrics.failed(Untrainable.CALL_FAILED)
         await state.record(failed_span(asked, error, time.time_ns()))
         raise
     state.metrics.completed(completion)

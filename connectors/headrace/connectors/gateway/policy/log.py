@@ -16,10 +16,11 @@ from headrace.schemas import (
     UnknownSchemaId,
     from_avro,
 )
+from headrace.schemas.topics import Topic
 
 logger = logging.getLogger(__name__)
 
-TOPIC = "headrace.policies"
+TOPIC = Topic.POLICIES
 UNKNOWN_ID_SECONDS = 30.0
 _POLL_SECONDS = 0.2
 _RETRY_SECONDS = 1.0

@@ -1,10 +1,11 @@
 """Configuration of the embedded server and the files that the engine reads at its start."""
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape
+
+from headrace.connectors.loopback import is_loopback
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -86,16 +87,6 @@ class ServerConfig:
     def data(self) -> Path:
         """The engine's own folder."""
         return self.path.absolute() / "data"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def write_files(config: ServerConfig) -> Path:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from headrace.infra.embedded.clickhouse.config import ServerConfig, is_loopback
+from headrace.connectors.loopback import is_loopback
+from headrace.infra.embedded.clickhouse.config import ServerConfig
 from headrace.infra.embedded.clickhouse.errors import (
     ACCESS_DENIED,
     AUTHENTICATION_FAILED,

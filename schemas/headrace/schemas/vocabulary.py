@@ -1,0 +1,154 @@
+"""The words of the wire: what statuses, outcomes, states and reasons may say.
+
+A word is written here once; the `.avsc` files and the views in SQL are held against it by tests.
+Fields stay strings on the wire, so a reader meets words of a later release as plain text.
+"""
+
+from enum import StrEnum
+
+
+class Split(StrEnum):
+    """What a task is for."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+
+
+class SpanKind(StrEnum):
+    """What a span is. The position of a kind is its number on the wire: append only."""
+
+    SPAN = "span"
+    START = "attempt.start"
+    END = "attempt.end"
+    CALL = "call"
+    TOOL = "tool"
+    REWARD = "reward"
+    EVENT = "event"
+    EXCEPTION = "exception"
+
+
+class SpanStatus(StrEnum):
+    """How a span, a call, a tool or an attempt ended. Numbered on the wire: append only."""
+
+    UNSET = "unset"
+    OK = "ok"
+    ERROR = "error"
+
+
+class FinishReason(StrEnum):
+    """Why our engines end a completion; another server's may say more."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+class InfrastructureEnd(StrEnum):
+    """Events by which a runner says that infrastructure ended an attempt, not its agent."""
+
+    WORKER_DIED = "worker_died"
+    RUNNER_STOPPED = "runner_stopped"
+    NEVER_RUN = "never_run"
+
+
+class ClosedBy(StrEnum):
+    """What closed an episode."""
+
+    END = "end"
+    IDLE = "idle"
+    DEADLINE = "deadline"
+
+
+class RowState(StrEnum):
+    """Whether a row of `episodes` (closed) or `groups` (final) may still change by itself."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    FINAL = "final"
+
+
+class GroupOutcome(StrEnum):
+    """How a group was credited."""
+
+    TRAIN = "train"
+    ZERO_ADVANTAGE = "zero_advantage"
+    GROUP_INCOMPLETE = "group_incomplete"
+    REWARD_ABSENT = "reward_absent"
+    EVAL = "eval"
+
+
+class MemberStatus(StrEnum):
+    """Whether an episode takes part in its group, or why not."""
+
+    USED = "used"
+    SUPERSEDED = "superseded"
+    INCOMPLETE = "incomplete"
+    INFRASTRUCTURE = "infrastructure"
+    REWARD_ABSENT = "reward_absent"
+    RULE_ERROR = "rule_error"
+    REWARD_INVALID = "reward_invalid"
+
+
+class Untrainable(StrEnum):
+    """Why a call may not be trained."""
+
+    NO_TOKENS = "no_tokens"
+    NO_POLICY = "no_policy"
+    EMPTY_COMPLETION = "empty_completion"
+    NO_LOGPROBS = "no_logprobs"
+    GREEDY = "greedy"
+    OFF_SUPPORT = "off_support"
+    CALL_FAILED = "call_failed"
+    REDACTED = "redacted"
+    INVALID_LOGPROBS = "invalid_logprobs"
+    INVALID_VERSIONS = "invalid_versions"
+    MISSING_BASE = "missing_base"
+    NOT_TRAINABLE = "not_trainable"
+    NOT_SELECTED = "not_selected"
+    UNEXPLAINED = "untrainable"
+
+
+class SampleOutcome(StrEnum):
+    """What became of a sample."""
+
+    TRAINED = "trained"
+    DROPPED = "dropped"
+    REVISED = "revised"
+
+
+class DropReason(StrEnum):
+    """Why the trainer dropped what credit had given it; beside these, an outcome's reason is one of
+    `GroupOutcome`, `MemberStatus` or `Untrainable`."""
+
+    NOT_TRAINED = "not_trained"
+    NO_CALL = "no_call"
+    NEVER_STARTED = "never_started"
+    SAMPLE_MISSING = "sample_missing"
+    STALE = "stale"
+    MEMORY = "memory"
+    DECIDED = "decided"
+    BAD_ROW = "bad_row"
+    NON_FINITE = "non_finite"
+    REVISED_AFTER_TRAINING = "revised_after_training"
+    REVISED_AFTER_DROP = "revised_after_drop"
+
+
+class HaltState(StrEnum):
+    """Whether a partition still stands still."""
+
+    HALTED = "halted"
+    RESUMED = "resumed"
+
+
+class HaltReason(StrEnum):
+    """Why a partition stands still."""
+
+    POISON = "poison"
+    LOG_LOST = "log_lost"
+
+
+class LetterReason(StrEnum):
+    """Why a record went to a dead-letter topic."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    UNEXPLAINED = "unexplained"
