@@ -53,7 +53,7 @@ def _records(kafka: KafkaConfig, codec: Codec, topic: str) -> Iterator[tuple[int
     try:
         while not tailer.caught_up:
             for message in tailer.read(1.0):
-                if message.value() is not None:  # a tick has none
-                    yield message.timestamp()[1], codec.decode(topic, message.value())
+                if message.value is not None:  # a tick has none
+                    yield message.log_time, codec.decode(topic, message.value)
     finally:
         tailer.close()

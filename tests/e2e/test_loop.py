@@ -259,7 +259,7 @@ def read_outcomes(settings: Settings) -> list[Outcome]:
         found = []
         while not tailer.caught_up:
             messages = tailer.read(0.2)
-            found += [from_avro(Outcome, codec.decode(topic, m.value())) for m in messages]
+            found += [from_avro(Outcome, codec.decode(topic, m.value)) for m in messages]
         return found
     finally:
         tailer.close()

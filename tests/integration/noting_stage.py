@@ -5,10 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headrace.connectors.kafka import DeadLetter
-from headrace.streams.host.app import run_stage
+from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, LogRecord, Partition
 from headrace.streams.host.config import host_config_from_environment
-from headrace.streams.stage import LogRecord
+from headrace.streams.host.faust import run_stage
 
 POISON = b"poison"
 
@@ -18,20 +17,21 @@ class NotingStage:
 
     name = "noting"
 
-    def __init__(self, topic: str, file: Path) -> None:
-        self.topic = topic
+    def __init__(self, topic: str, file: Path, dead_letters: DeadLetters) -> None:
+        self.topics = (topic,)
         self._file = file
+        self._dead_letters = dead_letters
 
-    async def assigned(self, partitions: Sequence[int]) -> None:
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
         pass
 
-    def next_deadline(self, partition: int) -> int | None:
+    def next_deadline(self, where: Partition) -> int | None:
         return None
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
         with self._file.open("a") as notes:
             notes.writelines(f"{record.partition} {record.offset}\n" for record in records)
-        return [
+        refused = [
             DeadLetter(
                 topic=record.topic,
                 partition=record.partition,
@@ -39,15 +39,19 @@ class NotingStage:
                 value=record.value,
                 reason="malformed",
                 message="it is poison",
+                log_time=record.log_time,
             )
             for record in records
             if record.value == POISON
         ]
+        await self._dead_letters.asend(refused)
+        return refused
 
 
 if __name__ == "__main__":
     topic, notes = sys.argv[1:]
     # Small takes, so that a partition is halted in the middle of what was written to it.
-    config = host_config_from_environment("noting", topic, take_records=4, take_ms=20)
+    config = host_config_from_environment("noting", take_records=4, take_ms=20)
     os.chdir(config.data_directory.parent)
-    run_stage(lambda: NotingStage(topic, Path(notes)), config)
+    letters = DeadLetters(KafkaConfig(bootstrap=config.bootstrap))
+    run_stage(lambda: NotingStage(topic, Path(notes), letters), config)

@@ -279,7 +279,7 @@ def published(setup: Setup, topic: str, name: str) -> list[Any]:
     values = []
     try:
         while not tailer.caught_up:
-            read = [readable(setup.load.codec, topic, m.value()) for m in tailer.read(1.0)]
+            read = [readable(setup.load.codec, topic, m.value) for m in tailer.read(1.0)]
             values += [record for record in read if record is not None]
     finally:
         tailer.close()
@@ -409,9 +409,9 @@ def test_poison_records_end_in_the_dead_letters_and_the_worker_goes_on(
             letters += list(tailer.read(1.0))
     finally:
         tailer.close()
-    ours = [letter for letter in letters if letter.value() in poison]
-    assert [letter.value() for letter in ours] == poison
-    reasons = [dict(letter.headers())["headrace.error.reason"] for letter in ours]
+    ours = [letter for letter in letters if letter.value in poison]
+    assert [letter.value for letter in ours] == poison
+    reasons = [dict(letter.headers)["headrace.error.reason"] for letter in ours]
     assert reasons == [b"malformed", b"malformed", b"unknown_schema"]
     assert worker.heartbeat()["counters"]["dead_letters"] >= len(poison)
 

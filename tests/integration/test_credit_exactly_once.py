@@ -154,7 +154,7 @@ def expected_of(episodes: list[Episode]) -> dict[str, Credits]:
     """What a quiet, single pass through the pure core gives."""
     groups = Groups(load_rule(RULE), CreditMethod(), GroupPatience(grace_ms=GRACE_MS))
     arrivals = [Arrival(partition=0, log_time=1, episode=episode) for episode in episodes]
-    groups.missing(arrivals)
+    groups.needs(arrivals)
     groups.fold(arrivals)
     groups.advance(0, 1 << 60)
     changes = groups.settle()
@@ -194,7 +194,7 @@ def delivered(bootstrap: str, codec: Codec) -> list[Credits]:
     try:
         while not tailer.caught_up:
             for message in tailer.read(0.5):
-                record = readable(codec, CREDITS, message.value())
+                record = readable(codec, CREDITS, message.value)
                 batch = from_avro(CreditsBatch, record or {"credits": []})
                 found += [credits for credits in batch.credits if credits.project == PROJECT]
     finally:
@@ -314,6 +314,6 @@ def test_poison_becomes_a_dead_letter_and_a_late_reward_revises(
     )
     letters = []
     while not tailer.caught_up:
-        letters += [m.value() for m in tailer.read(0.5)]
+        letters += [m.value for m in tailer.read(0.5)]
     tailer.close()
     assert b"\x01 is no record" in letters

@@ -161,10 +161,10 @@ class Gateway:
         return found
 
     def _calls(self, message: Any, rollouts: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-        if message.value() is None:
+        if message.value is None:
             return
         try:
-            batch = read_span_batch(self.codec.decode("headrace.spans", message.value()))
+            batch = read_span_batch(self.codec.decode("headrace.spans", message.value))
         except (ValueError, UnknownSchemaId):  # other tests write bad records
             return
         calls = batch.calls
@@ -173,7 +173,7 @@ class Gateway:
             episode = batch.episodes[batch.episode[row]]
             if episode["rollout_id"] in rollouts:
                 yield {
-                    "partition": message.partition(),
+                    "partition": message.partition,
                     "rollout_id": episode["rollout_id"],
                     "attempt": episode["attempt"],
                     "response_id": calls["response_id"][i],

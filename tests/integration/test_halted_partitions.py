@@ -51,7 +51,8 @@ class Bench:
         self.notes = directory / "notes"
         self.admin = AdminClient({"bootstrap.servers": stack.bootstrap})
         self.writer = Writer(KafkaConfig(bootstrap=stack.bootstrap))
-        for made in self.admin.create_topics([NewTopic(self.topic, num_partitions=2)]).values():
+        topics = [NewTopic(self.topic, num_partitions=2), NewTopic(f"{self.topic}.dlq", 1)]
+        for made in self.admin.create_topics(topics).values():
             made.result(SECONDS)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -165,6 +166,28 @@ def test_too_much_poison_halts_its_partition_through_a_kill_until_it_is_resumed(
     wait_until(lambda: bench.taken(0) == [0, 1, 2, 3, 4, 5, 6], "the records behind the halt")
     bench.await_committed(0, 7)
     assert bench.halted() == []
+
+
+def test_the_count_of_poison_survives_a_kill(bench: Bench) -> None:
+    bench.write(0, GOOD, POISON, POISON)  # as many as are put up with
+    bench.write(1, GOOD, POISON)
+    bench.start()
+    bench.await_committed(0, 3)
+    bench.await_committed(1, 2)
+    assert bench.halted() == []
+    bench.stop()
+    bench.write(1, POISON)
+    bench.write(0, GOOD, POISON)
+    bench.start()
+    halt = bench.await_halt()
+    assert (halt["partition"], halt["offset"], halt["reason"]) == (0, 5, "poison")
+    bench.await_committed(1, 3)
+    assert bench.resume().exit_code == 0
+    assert bench.await_exit() == EXIT_RESUMED
+    bench.write(0, POISON, POISON)
+    bench.start()
+    bench.await_committed(0, 7)
+    assert bench.halted() == [], "what was resumed is forgiven"
 
 
 def test_what_was_lost_while_the_worker_was_away_is_never_jumped_over_in_silence(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headrace.connectors.kafka import DeadLetter, Outgoing
+from headrace.connectors.kafka import FORWARDED_HEADER, TICK_HEADER, DeadLetter, Outgoing
 from headrace.schemas import (
     SCHEMA_FILES,
     Call,
@@ -165,7 +165,7 @@ def make_stage(world: World, **changes: Any) -> AssembleStage:
 def run(stage: AssembleStage, *takes: Sequence[LogRecord], assigned: bool = False) -> None:
     async def go() -> None:
         if assigned:
-            await stage.assigned(range(PARTITIONS))
+            await stage.assigned([(TOPIC, partition) for partition in range(PARTITIONS)])
         for take in takes:
             await stage.take(take)
 
@@ -195,9 +195,14 @@ class Producer:
 
 
 def record(value: bytes | None, offset: int, at: int, rollout: str = "r", **rest: Any) -> LogRecord:
-    partition = rest.pop("partition", partition_of(rollout, PARTITIONS))
+    flags = {"tick": TICK_HEADER, "forwarded": FORWARDED_HEADER}
     return LogRecord(
-        topic=TOPIC, partition=partition, offset=offset, log_time=at, value=value, **rest
+        topic=TOPIC,
+        partition=rest.pop("partition", partition_of(rollout, PARTITIONS)),
+        offset=offset,
+        log_time=at,
+        value=value,
+        headers={flags[name]: b"" for name in rest},
     )
 
 

@@ -5,6 +5,7 @@ from tests.streams.assembling import (
     GRACE,
     IDLE,
     PARTITIONS,
+    TOPIC,
     Producer,
     World,
     call,
@@ -24,12 +25,12 @@ def test_without_an_end_it_closes_when_the_log_is_idle_too_long() -> None:
     world = World()
     stage = make_stage(world)
     run(stage, [record(Producer("p").seal(start()), 0, 1_000)])
-    assert stage.next_deadline(partition_of("r", PARTITIONS)) == 1_000 + IDLE
+    assert stage.next_deadline((TOPIC, partition_of("r", PARTITIONS))) == 1_000 + IDLE
     run(stage, [record(None, 1, 1_000 + IDLE, tick=True)])
     assert world.published() == [], "the limit is reached, not passed"
     run(stage, [record(None, 2, 1_001 + IDLE, tick=True)])
     assert [e.closed_by for e in world.published()] == ["idle"]
-    assert stage.next_deadline(partition_of("r", PARTITIONS)) is None
+    assert stage.next_deadline((TOPIC, partition_of("r", PARTITIONS))) is None
 
 
 def test_the_tasks_deadline_closes_it_after_a_grace() -> None:

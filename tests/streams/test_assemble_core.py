@@ -127,35 +127,37 @@ def test_memory_is_bounded_and_what_is_forgotten_leaves_a_stub() -> None:
     assembler = Assembler(AssembleConfig(memory_bytes=20_000))
     for offset in range(100):
         batch = spans_of([batch_of(offset, f"r{offset}")])
-        assembler.fold(batch, spans_of([]), [])
+        assembler.fold(batch)
+        assembler.settle()
         assembler.evict()
         assert assembler.held_bytes <= 20_000
     assert assembler.episodes + assembler.stubs == 100
     assert 0 < assembler.episodes < 100
-    assert assembler.unknown(["default/r0/a", "default/r99/a", "default/new/a"]) == (
-        ["default/new/a"],
-        ["default/r0/a"],
-    )
+    needs = assembler.needs(["default/r0/a", "default/r99/a", "default/new/a"])
+    assert (needs.unknown, needs.stubs) == (["default/new/a"], ["default/r0/a"])
 
 
 def test_expired_stubs_are_rebuilt_some_at_a_time() -> None:
     assembler = Assembler(AssembleConfig(expired_per_take=2))
     for number in range(5):
-        assembler.add_stub(f"default/r{number}/a", 0, 1_000 + number)
-    assert assembler.deadlines()[0] == 1_000
+        assembler.stub(0, f"default/r{number}/a", 1_000 + number)
+    assert assembler.next_deadline(0) == 1_000
     assembler.advance(0, 1_003)
-    assert assembler.due() == ["default/r0/a", "default/r1/a"]
-    assert assembler.due() == ["default/r2/a"], "r3 is due at 1,003, not before it has passed"
-    assert assembler.deadlines()[0] == 1_003
+    assert assembler.needs([]).due == ["default/r0/a", "default/r1/a"]
+    due = assembler.needs([]).due
+    assert due == ["default/r2/a"], "r3 is due at 1,003, not before it has passed"
+    assembler.settle()
+    assert assembler.next_deadline(0) == 1_003
 
 
 def test_an_open_episode_is_published_once_and_again_when_it_closes() -> None:
     assembler = Assembler(AssembleConfig(idle_ms=50))
-    nothing = spans_of([])
-    first = assembler.fold(spans_of([batch_of(0, "r")]), nothing, [])
+    assembler.fold(spans_of([batch_of(0, "r")]))
+    first = assembler.settle()
     assert [(s.version, s.closed) for s in first.snapshots] == [(2, False)]
-    assert assembler.fold(spans_of([batch_of(1, "r")]), nothing, []).snapshots == []
+    assembler.fold(spans_of([batch_of(1, "r")]))
+    assert assembler.settle().snapshots == []
     assembler.advance(0, 2_000)
-    last = assembler.fold(nothing, nothing, [])
+    last = assembler.settle()
     assert [(s.version, s.closed_by) for s in last.snapshots] == [(5, "idle")]
     assert last.rows.num_rows == 2

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, Registry
+from headrace.connectors.kafka import (
+    TICK_HEADER,
+    DeadLetter,
+    DeadLetters,
+    KafkaConfig,
+    LogRecord,
+    Registry,
+)
 from headrace.schemas import (
     Codec,
     Credits,
@@ -28,7 +35,6 @@ from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.store import GroupStore
 from headrace.streams.credit.table import held_of, rows_of
 from headrace.streams.reward import load_rule
-from headrace.streams.stage import LogRecord
 
 PATIENCE = GroupPatience(grace_ms=50, max_wait_ms=500)
 RULE = load_rule("reward-span:success")
@@ -118,7 +124,7 @@ async def run(log: Sequence[LogRecord], outside: Outside, takes: int, max_held: 
     acked = 0
     while acked < len(log):
         stage = worker(outside, max_held)
-        await stage.assigned([0])
+        await stage.assigned([(TOPIC, 0)])
         try:
             while acked < len(log):
                 await stage.take(log[acked : acked + takes])
@@ -173,7 +179,12 @@ def record(offset: int, log_time: int, episodes: Sequence[Episode]) -> LogRecord
 def log_of(batches: Sequence[Sequence[Episode]], step_ms: int = 40) -> list[LogRecord]:
     records = [record(i, 100 + i * step_ms, batch) for i, batch in enumerate(batches)]
     end = LogRecord(
-        topic=TOPIC, partition=0, offset=len(records), log_time=10**6, value=None, tick=True
+        topic=TOPIC,
+        partition=0,
+        offset=len(records),
+        log_time=10**6,
+        value=None,
+        headers={TICK_HEADER: b""},
     )
     return [*records, end]
 
@@ -284,7 +295,9 @@ def test_an_evicted_open_group_is_closed_at_its_deadline() -> None:
 def test_a_late_reward_revises_a_group_that_was_given_up_and_evicted() -> None:
     waiting = [episode(0, r, 1, late=2) for r in range(3)]
     rewarded = [episode(0, r, 2) for r in range(3)]
-    tick = LogRecord(topic=TOPIC, partition=0, offset=1, log_time=400, value=None, tick=True)
+    tick = LogRecord(
+        topic=TOPIC, partition=0, offset=1, log_time=400, value=None, headers={TICK_HEADER: b""}
+    )
     log = [record(0, 100, waiting), tick, record(2, 500, rewarded)]
     outside = play(log, max_held=1)
     assert [c.outcome for c in outside.delivered] == ["reward_absent", "train"]
@@ -294,7 +307,9 @@ def test_a_late_reward_revises_a_group_that_was_given_up_and_evicted() -> None:
 
 def test_a_revision_after_eviction_keeps_what_its_other_members_were() -> None:
     waiting = [episode(0, 0, 1), *(episode(0, r, 1, late=2) for r in (1, 2))]
-    tick = LogRecord(topic=TOPIC, partition=0, offset=1, log_time=400, value=None, tick=True)
+    tick = LogRecord(
+        topic=TOPIC, partition=0, offset=1, log_time=400, value=None, headers={TICK_HEADER: b""}
+    )
     revised = episode(0, 1, 2)
     outside = play([record(0, 100, waiting), tick, record(2, 500, [revised])], max_held=1)
     assert [c.outcome for c in outside.delivered] == ["reward_absent", "train"]
@@ -311,10 +326,10 @@ def test_a_new_worker_closes_what_the_old_one_left_open() -> None:
 
     async def restarted() -> None:
         stage = worker(outside)
-        await stage.assigned([0])
-        assert stage.next_deadline(0) == 300 + PATIENCE.grace_ms
+        await stage.assigned([(TOPIC, 0)])
+        assert stage.next_deadline((TOPIC, 0)) == 300 + PATIENCE.grace_ms
         await stage.take(log[1:])
-        assert stage.next_deadline(0) is None
+        assert stage.next_deadline((TOPIC, 0)) is None
 
     asyncio.run(restarted())
     assert [c.baseline for c in outside.delivered] == ["rloo"]

@@ -54,10 +54,10 @@ def take(groups: Groups, *episodes: Episode, at: int = 1_000) -> Credits | None:
     """Fold episodes at a log time; the Credits of the one group, if it is final."""
     arrivals = [Arrival(partition=0, log_time=at, episode=one) for one in episodes]
     groups.advance(0, at)
-    groups.missing(arrivals)
+    groups.needs(arrivals)
     groups.fold(arrivals)
     changes = groups.settle()
-    groups.written(changes)
+    groups.evict(changes)
     assert len(changes) <= 1
     return changes[0].credits if changes else None
 

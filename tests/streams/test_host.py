@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.host.app import log_record
 from headrace.streams.host.config import HostConfig, host_config_from_environment
+from headrace.streams.host.faust import log_record
 from headrace.streams.host.ticks import QUIET_S, Ticker
 
 
@@ -51,9 +51,9 @@ def test_a_quiet_partition_gets_a_tick_when_its_deadline_is_over() -> None:
 
 def test_settings_name_the_field() -> None:
     with pytest.raises(StreamsSettingsError, match="session_timeout_s"):
-        HostConfig(bootstrap="b:1", registry_url="r", name="n", topic="t", session_timeout_s=1)
+        HostConfig(bootstrap="b:1", registry_url="r", name="n", session_timeout_s=1)
     with pytest.raises(StreamsSettingsError, match="bootstrap"):
-        HostConfig(bootstrap="", registry_url="r", name="n", topic="t")
+        HostConfig(bootstrap="", registry_url="r", name="n")
 
 
 def test_a_worker_is_its_stage_unless_told_otherwise(
@@ -63,10 +63,10 @@ def test_a_worker_is_its_stage_unless_told_otherwise(
     monkeypatch.setenv("HEADRACE_REGISTRY_URL", "http://r:1")
     for name in ("HEADRACE_WORKER", "HEADRACE_GROUP", "HEADRACE_RUN_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
-    config = host_config_from_environment("assemble", "headrace.spans", take_ms=50)
+    config = host_config_from_environment("assemble", take_ms=50)
     assert (config.member_id, config.group_id) == ("assemble-0", "headrace.assemble")
     assert (config.take_ms, config.run_directory) == (50, None)
     monkeypatch.setenv("HEADRACE_WORKER", "assemble-3")
     monkeypatch.setenv("HEADRACE_RUN_DIRECTORY", str(tmp_path))
-    config = host_config_from_environment("assemble", "headrace.spans")
+    config = host_config_from_environment("assemble")
     assert (config.member_id, config.run_directory) == ("assemble-3", tmp_path)

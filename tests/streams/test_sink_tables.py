@@ -7,16 +7,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from headrace.connectors.kafka import HALTS, LOG_LOST, POISON, RESUMED
+from headrace.connectors.kafka import HALTS, LOG_LOST, POISON, RESUMED, LogRecord
 from headrace.schemas import Halt, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
 from headrace.streams.errors import StreamsSettingsError
+from headrace.streams.host.committed import instance_id
 from headrace.streams.sink import config_from_environment
-from headrace.streams.sink.sink import instance_id
-from headrace.streams.sink.tables import SCHEMAS, TOPICS, Message, dead_letter_row, log_row
+from headrace.streams.sink.tables import SCHEMAS, TOPICS, dead_letter_row, log_row
 
 
-def message(topic: str, value: bytes | None = b"", /, **headers: str) -> Message:
-    return Message(
+def message(topic: str, value: bytes | None = b"", /, **headers: str) -> LogRecord:
+    return LogRecord(
         topic=topic,
         partition=3,
         offset=14,

@@ -53,7 +53,8 @@ def built(episodes: list[Episode]) -> Built:
         home = partition_of(episode.task.rollout_id, 8)
         batches.append(LoggedBatch(columns=columns, partition=home, offset=offset, log_time=1_000))
     assembler = Assembler(AssembleConfig())
-    folded = assembler.fold(spans_of(batches), spans_of([]), [])
+    assembler.fold(spans_of(batches))
+    folded = assembler.settle()
     return build(folded, most_text=1 << 22)
 
 

@@ -80,8 +80,9 @@ class Watch:
             for batch in self._batches
             if any(episode["rollout_id"] == rollout for episode in batch.columns.episodes)
         ]
-        folded = Assembler(AssembleConfig()).fold(spans_of(mine), spans_of([]), [])
-        built = build(folded, most_text=1_000_000)
+        assembler = Assembler(AssembleConfig())
+        assembler.fold(spans_of(mine))
+        built = build(assembler.settle(), most_text=1_000_000)
         return [one for one in built.episodes if one.rollout_id == rollout]
 
     def statuses(self, rollout: str) -> list[str]:
@@ -94,7 +95,7 @@ class Watch:
             for one in self.episodes(rollout)
         ]
         groups.advance(0, 1 << 60)
-        groups.missing(arrivals)
+        groups.needs(arrivals)
         groups.fold(arrivals)
         (change,) = groups.settle()
         assert change.credits is not None
@@ -105,21 +106,21 @@ class Watch:
         self._registry.close()
 
     def _read(self, message: Any) -> None:
-        if message.topic() == f"{TASKS}.dlq":
-            self.dead.append(message.value())
-        elif message.topic() == TASKS:
+        if message.topic == f"{TASKS}.dlq":
+            self.dead.append(message.value)
+        elif message.topic == TASKS:
             with suppress(MalformedRecord):
-                self.tasks.append(self.codec.decode(TASKS, message.value()))
+                self.tasks.append(self.codec.decode(TASKS, message.value))
         else:
             with suppress(MalformedRecord, UnknownSchemaId):  # other tests write bad records
-                batch = read_span_batch(self.codec.decode(SPANS, message.value()))
+                batch = read_span_batch(self.codec.decode(SPANS, message.value))
                 self._read_spans(batch)
                 self._batches.append(
                     LoggedBatch(
                         columns=batch,
-                        partition=message.partition(),
-                        offset=message.offset(),
-                        log_time=message.timestamp()[1],
+                        partition=message.partition,
+                        offset=message.offset,
+                        log_time=message.log_time,
                     )
                 )
 

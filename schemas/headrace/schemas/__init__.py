@@ -10,6 +10,7 @@ from headrace.schemas.errors import (
     MalformedRecord,
     RegistryUnavailable,
     SchemaError,
+    Unavailable,
     UnknownSchemaId,
 )
 from headrace.schemas.ids import (
@@ -91,6 +92,7 @@ __all__ = [
     "Task",
     "Texts",
     "Traffic",
+    "Unavailable",
     "UnknownSchemaId",
     "build_span_batch",
     "call_id",

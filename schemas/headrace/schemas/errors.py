@@ -5,11 +5,17 @@ SchemaError
 ├── MalformedRecord        bytes that are no record of ours: they go to the dead-letter topic
 ├── UnknownSchemaId        the registry does not know the id (yet)
 └── RegistryUnavailable    the registry does not answer: wait and try again
+
+Unavailable                what waiting mends: the base of it in each component's tree
 """
 
 
 class SchemaError(Exception):
     """Root of the errors of `headrace.schemas`."""
+
+
+class Unavailable(Exception):
+    """A server is away: the same bytes may be sent again, for as long as it takes."""
 
 
 class InvalidId(SchemaError, ValueError):
@@ -24,5 +30,5 @@ class UnknownSchemaId(SchemaError):
     """The registry has no schema under this id."""
 
 
-class RegistryUnavailable(SchemaError):
+class RegistryUnavailable(SchemaError, Unavailable):
     """The schema registry cannot be reached."""

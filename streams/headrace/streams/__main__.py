@@ -19,37 +19,50 @@ def main(argv: Sequence[str]) -> None:
         case ["credit"]:
             _credit()
         case ["sink"]:
-            from headrace.streams.sink import main as sink
-
-            sink()
+            _sink()
         case _:
             sys.exit("usage: python -m headrace.streams assemble|credit|sink")
 
 
 def _assemble() -> None:
-    from headrace.streams.assemble.stage import (
-        NAME,
-        SPANS,
-        config_from_environment,
-        make_stage,
-    )
-    from headrace.streams.host.app import run_stage
+    from headrace.streams.assemble.stage import NAME, config_from_environment, make_stage
     from headrace.streams.host.config import host_config_from_environment
+    from headrace.streams.host.faust import run_stage
 
     config = config_from_environment()
     host = host_config_from_environment(
-        NAME, SPANS, take_records=config.take_records, take_ms=config.take_ms
+        NAME, take_records=config.take_records, take_ms=config.take_ms
     )
     run_stage(lambda: make_stage(config), host)
 
 
 def _credit() -> None:
-    from headrace.schemas.topics import Topic
-    from headrace.streams.credit.stage import make_stage
-    from headrace.streams.host.app import run_stage
+    from headrace.streams.credit.stage import NAME, make_stage
     from headrace.streams.host.config import host_config_from_environment
+    from headrace.streams.host.faust import run_stage
 
-    run_stage(make_stage, host_config_from_environment("credit", Topic.EPISODES))
+    run_stage(make_stage, host_config_from_environment(NAME))
+
+
+def _sink() -> None:
+    from headrace.streams.errors import StreamsSettingsError
+    from headrace.streams.host.committed import run_committed
+    from headrace.streams.host.config import host_config_from_environment
+    from headrace.streams.sink.config import config_from_environment
+    from headrace.streams.sink.stage import NAME, make_stage
+
+    try:
+        config = config_from_environment()
+        host = host_config_from_environment(
+            NAME,
+            take_records=config.batch_records,
+            take_ms=round(config.batch_s * 1000),
+            session_timeout_s=config.session_timeout_s,
+        )
+    except StreamsSettingsError as error:
+        logging.getLogger(__name__).critical("%s", error)
+        sys.exit(2)
+    run_committed(lambda: make_stage(config), host)
 
 
 if __name__ == "__main__":

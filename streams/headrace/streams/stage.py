@@ -1,39 +1,28 @@
 """The contract of a stage: the records it takes, and what it promises about them.
 
-Knows no host: Faust runs a stage (`headrace.streams.host`), and a test may.
+Knows no host: one of `headrace.streams.host` runs a stage, and a test may.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from headrace.connectors.kafka import DeadLetter
+from headrace.connectors.kafka import DeadLetter, LogRecord, Partition
 
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class LogRecord:
-    """One record of a stage's topic. `log_time` is the broker's, in milliseconds.
-
-    `tick`: a record without content that only moves the partition's clock. `forwarded`: a
-    record that was found in another partition and sent on whole.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    log_time: int
-    value: bytes | None
-    tick: bool = False
-    forwarded: bool = False
+__all__ = ["LogRecord", "Reporting", "Stage"]
 
 
 class Stage(Protocol):
-    """What the host runs."""
+    """What a host runs."""
 
-    name: str
-    topic: str
+    @property
+    def name(self) -> str:
+        """By which it is started, and known in the log and in `headrace status`."""
 
-    async def assigned(self, partitions: Sequence[int]) -> None:
+    @property
+    def topics(self) -> Sequence[str]:
+        """What it reads."""
+
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
         """Load what the partitions need; awaited before their first take."""
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
@@ -42,8 +31,8 @@ class Stage(Protocol):
         Returns those that could not be read; they are in the dead-letter topic by then.
         """
 
-    def next_deadline(self, partition: int) -> int | None:
-        """Log time in milliseconds at which this partition needs a record, for ticks."""
+    def next_deadline(self, where: Partition) -> int | None:
+        """Log time in milliseconds at which a partition needs a record, for ticks; None: none."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 
 from headrace.connectors.kafka import (
     DeadLetter,
+    DeadLetterLog,
     DeadLetters,
     KafkaConfig,
     KafkaUnavailable,
@@ -34,7 +35,7 @@ def read(config: KafkaConfig, topic: str, wanted: int, key: bytes) -> list[Any]:
     found: list[Any] = []
 
     def read_on() -> bool:
-        found.extend(m for m in tailer.read(0.2) if (m.key() or b"").startswith(key))
+        found.extend(m for m in tailer.read(0.2) if (m.key or b"").startswith(key))
         return len(found) >= wanted and tailer.caught_up
 
     try:
@@ -97,7 +98,7 @@ def test_a_send_returns_when_the_broker_has_the_records(stack: Stack) -> None:
     asyncio.run(writer.asend([Outgoing(topic="headrace.tasks.dlq", key=f"{key}/x", value=None)]))
     writer.close()
     found = read(config, "headrace.tasks.dlq", 101, key.encode())
-    assert [m.value() for m in found] == [*(b"%d" % i for i in range(100)), None]
+    assert [m.value for m in found] == [*(b"%d" % i for i in range(100)), None]
 
 
 @integration
@@ -125,20 +126,26 @@ def test_dead_letters_carry_the_untouched_bytes_and_their_origin(stack: Stack) -
                 reason="malformed",
                 message="no schema \ud800",
                 stage="assemble",
+                log_time=1,
             )
         ]
     )
     letters.close()
     (found,) = read(config, f"{topic}.dlq", 1, f"{topic}/3/{offset}".encode())
-    assert found.value() == b"\x00not avro"
-    assert dict(found.headers()) == {
+    assert found.value == b"\x00not avro"
+    assert dict(found.headers) == {
         "headrace.error.topic": topic.encode(),
         "headrace.error.partition": b"3",
         "headrace.error.offset": str(offset).encode(),
         "headrace.error.reason": b"malformed",
         "headrace.error.message": b"no schema ?",
         "headrace.error.stage": b"assemble",
+        "headrace.error.log_time": b"1",
     }
+    refused = DeadLetterLog(config).refused
+    assert refused((topic, 3), found.log_time)[offset] == 1
+    assert offset not in refused((topic, 2), found.log_time)
+    assert refused((topic, 3), found.log_time + 3_600_000) == {}
 
 
 @integration
@@ -155,4 +162,4 @@ def test_a_tailer_sees_committed_records_only_and_is_caught_up_behind_a_marker(
         producer.flush(30)
         (producer.commit_transaction if commit else producer.abort_transaction)(30)
     found = read(config, "headrace.credits.dlq", 1, key.encode())
-    assert [m.key() for m in found] == [f"{key}/True".encode()]
+    assert [m.key for m in found] == [f"{key}/True".encode()]

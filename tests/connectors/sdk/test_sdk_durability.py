@@ -89,15 +89,15 @@ class Reader:
         self._registry.close()
 
     def _read(self, message: Any) -> None:
-        record = readable(self._codec, TOPIC, message.value())
+        record = readable(self._codec, TOPIC, message.value)
         if record is None or not any(e["rollout_id"] in self._rollouts for e in record["episodes"]):
             return
         for episode in record["episodes"]:
-            assert partition_of(episode["rollout_id"], 8) == message.partition()
-        assert message.key() is None
+            assert partition_of(episode["rollout_id"], 8) == message.partition
+        assert message.key is None
         ids = record["span_id"]
         self.seen.update(ids[i : i + 8].hex() for i in range(0, len(ids), 8))
-        key = (record["producer"], message.partition())
+        key = (record["producer"], message.partition)
         self.sequences.setdefault(key, set()).add(record["sequence"])
 
     def assert_no_gaps(self) -> None:

@@ -172,10 +172,10 @@ class Bench:
 
     def poll(self) -> None:
         for message in self.tailer.read(0.05):
-            decoded = readable(self.codec, message.topic(), message.value())
+            decoded = readable(self.codec, message.topic, message.value)
             if decoded is None:
                 continue
-            if message.topic() == OUTCOMES:
+            if message.topic == OUTCOMES:
                 self._outcomes.append(from_avro(Outcome, decoded))
             elif version := from_avro(PolicyRecord, decoded).version:
                 self._versions.append(version)

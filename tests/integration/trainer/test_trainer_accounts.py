@@ -68,10 +68,10 @@ def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(bench: Bench) -> N
     try:
         found = []
         while not letters.caught_up:
-            found += [m for m in letters.read(0.1) if m.value() == poison]
+            found += [m for m in letters.read(0.1) if m.value == poison]
     finally:
         letters.close()
-    headers = dict(found[0].headers())
+    headers = dict(found[0].headers)
     assert headers["headrace.error.reason"] == b"malformed"
     assert headers["headrace.error.topic"] == CREDITS.encode()
 

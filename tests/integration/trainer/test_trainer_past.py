@@ -80,7 +80,7 @@ class Topics:
     def wait(self, what: str, holds: Callable[[], bool]) -> None:
         def read_and_look() -> bool:
             for message in self._tailer.read(0.1):
-                self._take(message.topic(), readable(self._codec, message.topic(), message.value()))
+                self._take(message.topic, readable(self._codec, message.topic, message.value))
             return holds()
 
         wait_until(read_and_look, what)

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from headrace.connectors.kafka import DeadLetters, letter_of
+from headrace.connectors.kafka import DeadLetters, LogRecord, letter_of
 from headrace.schemas import Codec, MalformedRecord, UnknownSchemaId
 from headrace.trainer.log import Record
 from headrace.trainer.waiting import Patience
@@ -26,7 +26,15 @@ class Decoder:
         try:
             return self._patience.until_there(lambda: self._known(record))
         except (MalformedRecord, UnknownSchemaId) as error:
-            letter = letter_of(record, error, stage="trainer")
+            topic, partition, offset, log_time = record.position
+            refused = LogRecord(
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                log_time=log_time,
+                value=record.value,
+            )
+            letter = letter_of(refused, error, stage="trainer")
         self._patience.until_there(lambda: self._letters.send([letter]))
         self.dead_letters += 1
         return None

@@ -6,12 +6,14 @@ ClickHouseError
 └── MigrationError          the migrations folder and the database disagree
 """
 
+from headrace.schemas import Unavailable
+
 
 class ClickHouseError(Exception):
     """Root of the tree."""
 
 
-class ClickHouseUnavailable(ClickHouseError):
+class ClickHouseUnavailable(ClickHouseError, Unavailable):
     """Refused connection, timeout, broken pipe, or a server short of memory, disk or slots.
 
     Whether the statement was executed is unknown. Attribute `code`: ClickHouse's, or None.

@@ -1,4 +1,4 @@
-"""Kafka clients: settings, durable writes and dead letters, on confluent-kafka.
+"""Kafka: settings, reading, decoding, durable writes, dead letters and halts, on confluent-kafka.
 
 The one place where librdkafka's settings are chosen. Imports no torch, Faust or pyarrow.
 """
@@ -10,14 +10,17 @@ from headrace.connectors.kafka.config import (
     partitions_of,
     producer_settings,
 )
-from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetters, letter_of
+from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetterLog, DeadLetters, letter_of
+from headrace.connectors.kafka.decode import UNKNOWN_SCHEMA_S, Decoded, Decoder
 from headrace.connectors.kafka.errors import (
     ClientFailed,
     KafkaClientError,
     KafkaUnavailable,
+    LogLost,
     TopicMismatch,
     TopicMissing,
 )
+from headrace.connectors.kafka.guard import Guard, make_guard
 from headrace.connectors.kafka.halts import (
     HALTED,
     HALTS,
@@ -29,28 +32,51 @@ from headrace.connectors.kafka.halts import (
     lost_range,
 )
 from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit
+from headrace.connectors.kafka.reader import (
+    FORWARDED_HEADER,
+    TICK_HEADER,
+    GroupReader,
+    LogRecord,
+    Tailer,
+    ends_of,
+)
 from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, subject_of
-from headrace.connectors.kafka.tailer import Tailer
+from headrace.connectors.kafka.waiting import Patience, Stopped
 from headrace.connectors.kafka.writer import Outgoing, Writer
 
 __all__ = [
     "COMPATIBILITY",
+    "FORWARDED_HEADER",
     "HALTED",
     "HALTS",
     "LOG_LOST",
     "POISON",
     "RESUMED",
+    "TICK_HEADER",
+    "UNKNOWN_SCHEMA_S",
     "ClientFailed",
     "DeadLetter",
+    "DeadLetterLog",
     "DeadLetters",
+    "Decoded",
+    "Decoder",
+    "GroupReader",
+    "Guard",
     "HaltLog",
     "KafkaClientError",
     "KafkaConfig",
     "KafkaUnavailable",
+    "LogLost",
+    "LogRecord",
     "Offsets",
     "Outgoing",
     "Partition",
+    "Patience",
+    "PoisonCount",
+    "PoisonLimit",
     "Registry",
+    "Stopped",
     "Tailer",
     "TopicMismatch",
     "TopicMissing",
@@ -58,8 +84,10 @@ __all__ = [
     "accepts",
     "admin_settings",
     "consumer_settings",
+    "ends_of",
     "letter_of",
     "lost_range",
+    "make_guard",
     "partitions_of",
     "producer_settings",
     "subject_of",

@@ -1,15 +1,20 @@
 """The dead-letter topics: untouched bytes, keyed by where they came from."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from headrace.connectors.kafka.config import KafkaConfig
+from headrace.connectors.kafka.config import KafkaConfig, partitions_of
+from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMissing
+from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.reader import LogRecord, Tailer
 from headrace.connectors.kafka.writer import Outgoing, Writer
 from headrace.schemas import SchemaError, UnknownSchemaId
 from headrace.schemas.topics import dead_letters_of
 from headrace.schemas.vocabulary import LetterReason
+
+_SILENCE_S = 10.0
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -26,29 +31,11 @@ class DeadLetter:
     """What was wrong, for a person."""
     stage: str = ""
     """Who refused it."""
+    log_time: int = 0
+    """Its own log time in milliseconds; 0: not known."""
 
 
-class Refused(Protocol):
-    """A record as some reader holds it."""
-
-    @property
-    def topic(self) -> str:
-        """Topic."""
-
-    @property
-    def partition(self) -> int:
-        """Partition."""
-
-    @property
-    def offset(self) -> int:
-        """Offset."""
-
-    @property
-    def value(self) -> bytes | None:
-        """Its bytes."""
-
-
-def letter_of(record: Refused, error: SchemaError, *, stage: str) -> DeadLetter:
+def letter_of(record: LogRecord, error: SchemaError, *, stage: str) -> DeadLetter:
     """The dead letter of a record that could not be decoded."""
     return DeadLetter(
         topic=record.topic,
@@ -60,6 +47,7 @@ def letter_of(record: Refused, error: SchemaError, *, stage: str) -> DeadLetter:
         else LetterReason.MALFORMED,
         message=str(error),
         stage=stage,
+        log_time=record.log_time,
     )
 
 
@@ -87,6 +75,68 @@ class DeadLetters:
         self._writer.close()
 
 
+class DeadLetterLog:
+    """What was refused before, by the dead-letter topics alone. Blocking."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._offsets = Offsets(config)
+
+    def refused(self, where: Partition, since: int) -> dict[int, int]:
+        """Records of a partition that became dead letters at a log time (ms) or later: offset ->
+        the record's own log time. A record that was refused twice is there once.
+
+        Raises:
+            KafkaUnavailable: it cannot be told now.
+        """
+        topic = dead_letters_of(where[0])
+        try:
+            count = partitions_of(self._config, topic)
+        except TopicMissing:  # then nothing was refused
+            return {}
+        partitions = [(topic, partition) for partition in range(count)]
+        ends = self._offsets.ends(partitions)
+        found = self._offsets.since(partitions, since)
+        starts = {each: at if at >= 0 else ends[each] for each, at in found.items()}
+        records = self._read(topic, starts, ends) if starts != ends else []
+        source = (where[0], str(where[1]))
+        facts = [(_facts(record), record.log_time) for record in records]
+        return {
+            int(fact["offset"]): int(fact.get("log_time", "0")) or log_time
+            for fact, log_time in facts
+            if (fact.get("topic"), fact.get("partition")) == source
+        }
+
+    def _read(
+        self, topic: str, starts: dict[Partition, int], ends: dict[Partition, int]
+    ) -> list[LogRecord]:
+        tailer = Tailer(self._config, [topic], name="headrace.dead-letters.reader", starts=starts)
+        records: list[LogRecord] = []
+        try:
+            give_up = time.monotonic() + _SILENCE_S
+            while not tailer.has_read(ends):
+                if read := tailer.read():
+                    give_up = time.monotonic() + _SILENCE_S
+                    records += read
+                elif time.monotonic() > give_up:
+                    raise KafkaUnavailable(f"{topic} could not be read to its end")
+        finally:
+            tailer.close()
+        return records
+
+
+def _facts(record: LogRecord) -> dict[str, str]:
+    """What a dead letter says of its record; of one without our headers nothing."""
+    prefix = "headrace.error."
+    facts = {
+        name.removeprefix(prefix): value.decode(errors="replace")
+        for name, value in record.headers.items()
+        if name.startswith(prefix)
+    }
+    numbers = (facts.get("offset", ""), facts.get("log_time", "0"))
+    return facts if all(number.isdecimal() for number in numbers) else {}
+
+
 def _record(letter: DeadLetter) -> Outgoing:
     facts = {
         "topic": letter.topic,
@@ -95,6 +145,7 @@ def _record(letter: DeadLetter) -> Outgoing:
         "reason": letter.reason,
         "message": letter.message,
         "stage": letter.stage,
+        "log_time": str(letter.log_time),
     }
     return Outgoing(
         topic=dead_letters_of(letter.topic),

@@ -2,18 +2,25 @@
 
 KafkaClientError
 ├── KafkaUnavailable   no broker answered, or a record was not acknowledged in time: try again
+├── LogLost            the log no longer holds what is to be read next
 ├── TopicMissing       the topic does not exist on the cluster
 ├── TopicMismatch      a topic exists with other properties than asked
 └── ClientFailed       the client cannot go on: a setting, a right, or a bug
 """
+
+from headrace.schemas import Unavailable
 
 
 class KafkaClientError(Exception):
     """Root of the errors of `headrace.connectors.kafka`."""
 
 
-class KafkaUnavailable(KafkaClientError):
+class KafkaUnavailable(KafkaClientError, Unavailable):
     """No broker answered in time; retry with the same bytes."""
+
+
+class LogLost(KafkaClientError):
+    """The log does not hold the offset that a reader is to read next."""
 
 
 class TopicMissing(KafkaClientError):

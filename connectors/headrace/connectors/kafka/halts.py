@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.offsets import Partition
-from headrace.connectors.kafka.tailer import Tailer
+from headrace.connectors.kafka.reader import LogRecord, Tailer
 from headrace.connectors.kafka.writer import Outgoing, Writer
 from headrace.schemas import (
     Codec,
@@ -51,13 +51,13 @@ class HaltLog:
         wait = 0.0 if self._tailer.caught_up else _READ_S
         try:
             while True:
-                messages = list(self._tailer.read(wait))
-                for message in messages:
-                    self._add(message.value(), int(message.offset()))
-                if not messages and self._tailer.caught_up:
+                records = self._tailer.read(wait)
+                for record in records:
+                    self._add(record)
+                if not records and self._tailer.caught_up:
                     return self._last
         except BaseException:
-            # What was fetched and not taken in would be missed: the next call begins anew.
+            # What was fetched and not taken in would be missed: the next call begins again.
             self._tailer.close()
             self._tailer = None
             raise
@@ -75,11 +75,11 @@ class HaltLog:
         if self._tailer is not None:
             self._tailer.close()
 
-    def _add(self, value: bytes | None, offset: int) -> None:
+    def _add(self, record: LogRecord) -> None:
         try:
-            halt = from_avro(Halt, self._codec.decode(HALTS, value))
+            halt = from_avro(Halt, self._codec.decode(HALTS, record.value))
         except (MalformedRecord, UnknownSchemaId) as error:  # the sink makes a dead letter of it
-            logger.warning("%s/0/%d is no halt and is passed over: %s", HALTS, offset, error)
+            logger.warning("%s/0/%d is no halt and is passed over: %s", HALTS, record.offset, error)
             return
         self._last[halt.group, (halt.topic, halt.partition)] = halt
 

@@ -10,6 +10,7 @@ from typing import Any
 from headrace.connectors.kafka import (
     KafkaConfig,
     KafkaUnavailable,
+    LogRecord,
     Outgoing,
     Registry,
     Tailer,
@@ -182,9 +183,9 @@ class TaskSource:
             value=self._codec.encode(TASKS, to_avro(task)),
         )
 
-    def _follow(self, message: Any, stop: threading.Event) -> None:
-        topic = str(message.topic())
-        if message.value() is None:  # a tombstone of compaction
+    def _follow(self, message: LogRecord, stop: threading.Event) -> None:
+        topic = message.topic
+        if message.value is None:  # a tombstone of compaction
             return
         record = self._decode(topic, message, stop)
         if record is None:
@@ -207,15 +208,17 @@ class TaskSource:
     def _ours(self, record: dict[str, Any]) -> bool:
         return (record["policy"], record["project"]) == (self._config.policy, self._config.project)
 
-    def _decode(self, topic: str, message: Any, stop: threading.Event) -> dict[str, Any] | None:
+    def _decode(
+        self, topic: str, message: LogRecord, stop: threading.Event
+    ) -> dict[str, Any] | None:
         while not stop.is_set():
             try:
-                return self._codec.decode(topic, message.value())
+                return self._codec.decode(topic, message.value)
             except (RegistryUnavailable, UnknownSchemaId) as error:
                 logger.warning("reading %s waits for the registry: %s", topic, error)
                 stop.wait(_AGAIN_S)
             except MalformedRecord as error:  # its stage puts it on the dead-letter topic
-                where = f"{topic}/{message.partition()}/{message.offset()}"
+                where = f"{topic}/{message.partition}/{message.offset}"
                 logger.warning("%s is skipped: %s", where, error)
                 return None
         return None

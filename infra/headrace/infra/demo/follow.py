@@ -34,7 +34,7 @@ def follow_versions(
         with console.status("") as status:
             while True:
                 for message in tail.read(READ_SECONDS):
-                    record = from_avro(PolicyRecord, codec.decode(message.topic(), message.value()))
+                    record = from_avro(PolicyRecord, codec.decode(message.topic, message.value))
                     version = record.version
                     if version is None or version.policy != POLICY:
                         continue

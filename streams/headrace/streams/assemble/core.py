@@ -2,11 +2,9 @@
 
 Every operation is a function of the log alone: a duplicate changes nothing, the first occurrence
 wins, time is the log's. So whatever is forgotten can be rebuilt, and two workers that saw the
-same prefix of a partition say the same of each episode (design §5; rules R1 to R5 of the
-assembler's contract).
+same prefix of a partition say the same of each episode.
 """
 
-import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +15,7 @@ from headrace.schemas.spans import Array
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.episode import EpisodeState, Limits
 from headrace.streams.assemble.keys import Grouped, group, span_numbers
+from headrace.streams.deadlines import Deadlines, earliest
 
 _SPAN_BYTES = 120  # of a span id in a set and its row numbers, beside the columns
 
@@ -59,11 +58,23 @@ class _Held:
     size: int
 
 
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Needs:
+    """Episodes that are not in memory and that a take touches, or whose time has come."""
+
+    unknown: list[str]
+    """Nothing is known of them here: ask whether they are stored."""
+    stubs: list[str]
+    """Open ones that are stored: rebuild them."""
+    due: list[str]
+    """Open ones whose deadline has passed: rebuild them, then they can be closed."""
+
+
 class Assembler:
     """Episodes of the partitions of one worker. Memory is a cache: any episode may be evicted.
 
-    A take goes: `unknown` and `due` name the episodes to look up and to rebuild, `fold` changes
-    the sets and says what to publish, `evict` makes room once all of it is durable.
+    A take goes: `advance`, `needs` (look these up and `restore` them), `fold`, `settle`, which
+    says what to publish, and `evict` once all of it is durable.
     """
 
     def __init__(self, config: AssembleConfig) -> None:
@@ -74,9 +85,12 @@ class Assembler:
             grace_ms=config.deadline_grace_ms,
         )
         self._episodes: dict[str, EpisodeState] = {}
-        self._stubs: dict[str, int] = {}
-        self._stub_heap: dict[int, list[tuple[int, str]]] = {}
-        self._open_heap: dict[int, list[tuple[int, str]]] = {}
+        self._stubs: dict[str, int] = {}  # key -> partition
+        self._stub_deadlines: Deadlines[str] = Deadlines()
+        self._open_deadlines: Deadlines[str] = Deadlines()
+        self._next: dict[int, int] = {}
+        self._touched: dict[str, EpisodeState] = {}
+        self._restored: frozenset[str] = frozenset()
         self._clocks: dict[int, int] = {}
         self._held: dict[int, _Held] = {}
         self._held_bytes = 0
@@ -97,69 +111,62 @@ class Assembler:
         """Open episodes of which only the id and a deadline are known."""
         return len(self._stubs)
 
-    def add_stub(self, key: str, partition: int, close_by: int) -> None:
-        """Remember an open episode by a lower bound of its deadline."""
-        self._stubs[key] = close_by
-        heapq.heappush(self._stub_heap.setdefault(partition, []), (close_by, key))
+    def stub(self, partition: int, key: str, close_by: int) -> None:
+        """An open episode that is stored but not held; `close_by` may be too early, never late."""
+        self._stubs[key] = partition
+        self._stub_deadlines.arm(partition, key, close_by)
+        self._refresh()
 
-    def deadlines(self) -> dict[int, int]:
-        """By partition the earliest log time at which an open episode may have to close."""
-        earliest: dict[int, int] = {}
-        for heaps in (self._stub_heap, self._open_heap):
-            for partition, heap in heaps.items():
-                if heap:
-                    earliest[partition] = min(heap[0][0], earliest.get(partition, heap[0][0]))
-        return earliest
+    def next_deadline(self, partition: int) -> int | None:
+        """Log time (ms) at which an open episode of the partition may have to close, or None.
+
+        As of the last `settle` or `evict`: the host's ticker asks from a thread of its own.
+        """
+        return self._next.get(partition)
 
     def advance(self, partition: int, log_time: int) -> None:
         """The partition's log has reached this time."""
         self._clocks[partition] = max(self._clocks.get(partition, 0), log_time)
 
-    def unknown(self, keys: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Of `keys`: those of which nothing is known here, and those left as stubs.
+    def needs(self, keys: Iterable[str]) -> Needs:
+        """What to look up before a take that touches episodes `keys` is folded.
 
-        The first have to be asked for (R2: never trust a batch that says it opens an episode),
-        the second have to be rebuilt.
+        An episode of which nothing is known is asked for whatever its batch says of itself: it
+        may be a re-send, or not the first.
         """
         absent = [key for key in keys if key not in self._episodes]
-        return (
-            [key for key in absent if key not in self._stubs],
-            [key for key in absent if key in self._stubs],
+        return Needs(
+            unknown=[key for key in absent if key not in self._stubs],
+            stubs=[key for key in absent if key in self._stubs],
+            due=self._due_stubs(),
         )
 
-    def due(self) -> list[str]:
-        """Stubs whose deadline has passed, to be rebuilt before they are closed (R5)."""
-        keys: dict[str, None] = {}
-        for partition, clock in self._clocks.items():
-            heap = self._stub_heap.get(partition)
-            while heap and heap[0][0] < clock and len(keys) < self.config.expired_per_take:
-                _, key = heapq.heappop(heap)
-                if self._stubs.get(key, clock) < clock:
-                    keys[key] = None
-        return list(keys)
+    def restore(self, spans: pa.RecordBatch, keys: Iterable[str]) -> None:
+        """Take back episodes `keys` with all of their spans as the store has them.
 
-    def fold(
-        self, batch: pa.RecordBatch, rebuilt: pa.RecordBatch, rebuilt_keys: Sequence[str]
-    ) -> Folded:
-        """Add a take's spans, in log order, and say what is to be published.
-
-        `rebuilt` holds all spans of `rebuilt_keys` as the store has them, the take's own among
-        them, so the take's rows of these episodes are skipped.
+        The take's own spans are among these, so `fold` skips them. A restored episode is settled
+        whether it changed or not: its spans were in the table before anybody told of them.
         """
-        for key in rebuilt_keys:
-            self._stubs.pop(key, None)
-        touched = self._absorb(rebuilt, skip=frozenset())
-        touched.update(self._absorb(batch, skip=frozenset(rebuilt_keys)))
-        touched.update(self._expire())
-        again = set(rebuilt_keys)
+        self._restored = frozenset(keys)
+        for key in self._restored:
+            if (partition := self._stubs.pop(key, None)) is not None:
+                self._stub_deadlines.disarm(partition, key)
+        self._touched |= self._absorb(spans, skip=frozenset())
+
+    def fold(self, batch: pa.RecordBatch) -> None:
+        """Add a take's spans, in log order; a span that is there already changes nothing."""
+        self._touched |= self._absorb(batch, skip=self._restored)
+
+    def settle(self) -> Folded:
+        """What the take changed, and what its time has closed: this is to be published."""
+        touched = self._touched | self._expire()
         states = [
-            state
-            for key, state in touched.items()
-            # R1: a rebuilt episode is dirty, the take's spans were in the table before the fold.
-            if key in again or state.unpublished()
+            state for key, state in touched.items() if key in self._restored or state.unpublished()
         ]
+        self._touched, self._restored = {}, frozenset()
         for state in states:
             state.published()
+        self._refresh()
         return self._gather(states)
 
     def evict(self) -> None:
@@ -172,9 +179,26 @@ class Assembler:
                 state = self._episodes.get(key)
                 # The episode may be gone, or gone and rebuilt into a later take.
                 if state is not None and number in state.rows:
-                    del self._episodes[key]
-                    if not state.closed:
-                        self.add_stub(key, state.partition, state.close_by(self._limits))
+                    self._forget(state)
+        self._refresh()
+
+    def _forget(self, state: EpisodeState) -> None:
+        del self._episodes[state.key]
+        if not state.closed:
+            close_by = state.close_by(self._limits)
+            self._open_deadlines.disarm(state.partition, state.key)
+            self._stubs[state.key] = state.partition
+            self._stub_deadlines.arm(state.partition, state.key, close_by)
+
+    def _refresh(self) -> None:
+        self._next = earliest(self._stub_deadlines, self._open_deadlines)
+
+    def _due_stubs(self) -> list[str]:
+        due: list[str] = []
+        for partition, clock in self._clocks.items():
+            room = self.config.expired_per_take - len(due)
+            due += self._stub_deadlines.due(partition, clock - 1, room)
+        return due
 
     def _absorb(self, batch: pa.RecordBatch, skip: frozenset[str]) -> dict[str, EpisodeState]:
         if not batch.num_rows:
@@ -195,7 +219,9 @@ class Assembler:
             if len(rows):
                 state.rows[self._takes] = rows
                 touched[key] = state
-            if not state.closed and (before is None or state.close_by(self._limits) < before):
+            if state.closed:
+                self._open_deadlines.disarm(state.partition, key)
+            elif before is None or state.close_by(self._limits) < before:
                 self._watch(state)
         if touched:
             size = batch.nbytes + _SPAN_BYTES * batch.num_rows
@@ -204,19 +230,14 @@ class Assembler:
         return touched
 
     def _watch(self, state: EpisodeState) -> None:
-        heap = self._open_heap.setdefault(state.partition, [])
-        heapq.heappush(heap, (state.close_by(self._limits), state.key))
+        self._open_deadlines.arm(state.partition, state.key, state.close_by(self._limits))
 
     def _expire(self) -> dict[str, EpisodeState]:
         """Close what the partitions' clocks have passed; re-arm what lives longer by now."""
         closed: dict[str, EpisodeState] = {}
         for partition, clock in self._clocks.items():
-            heap = self._open_heap.get(partition)
-            while heap and heap[0][0] < clock:
-                _, key = heapq.heappop(heap)
-                state = self._episodes.get(key)
-                if state is None or state.closed:
-                    continue
+            for key in self._open_deadlines.due(partition, clock - 1):
+                state = self._episodes[key]
                 if state.pass_time(clock, self._limits):
                     closed[key] = state
                 else:

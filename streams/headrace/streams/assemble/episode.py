@@ -24,7 +24,7 @@ class EpisodeState:
     """A set of span ids with what closedness and version depend on.
 
     Closed, once and for all, if an end span is in the set, or if time passed `close_by` between
-    two spans or since the last one (R4). Adding spans in log order, so a rebuild says the same.
+    two spans or since the last one. Adding spans in log order, so a rebuild says the same.
     """
 
     __slots__ = (

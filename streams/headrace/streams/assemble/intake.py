@@ -1,31 +1,24 @@
 """From records of `headrace.spans` to batches, and what becomes of those that are none."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 
-from headrace.connectors.kafka import DeadLetter, Outgoing, letter_of
-from headrace.schemas import (
-    Codec,
-    MalformedRecord,
-    RegistryUnavailable,
-    SchemaError,
-    UnknownSchemaId,
-    partition_of,
-    read_span_batch,
-    unframe,
+from headrace.connectors.kafka import (
+    FORWARDED_HEADER,
+    DeadLetter,
+    Decoder,
+    LogRecord,
+    Outgoing,
+    Patience,
 )
+from headrace.schemas import Codec, MalformedRecord, partition_of, read_span_batch
 from headrace.streams.assemble.columns import LoggedBatch
-from headrace.streams.host.app import FORWARDED_HEADER
-from headrace.streams.sinks import Patience
-from headrace.streams.stage import LogRecord
 
 logger = logging.getLogger(__name__)
 
 _partition_of = lru_cache(maxsize=1 << 17)(partition_of)
-_ASK_AGAIN_S = 0.5
 
 
 @dataclass(slots=True)
@@ -37,37 +30,23 @@ class Intake:
     forwards: list[Outgoing] = field(default_factory=list)
 
 
-class Reader:
-    """Reads records; a record that cannot be read is set aside, never skipped in silence."""
+class BatchReader:
+    """Reads records; one that cannot be read is set aside, never skipped in silence."""
 
     def __init__(
-        self, codec: Codec, *, partitions: int, stage: str, unknown_schema_seconds: float
+        self, codec: Codec, *, partitions: int, stage: str, unknown_schema_s: float
     ) -> None:
         self._codec = codec
         self._partitions = partitions
-        self._stage = stage
-        self._unknown_schema_seconds = unknown_schema_seconds
-        self._given_up: set[int] = set()
+        self._decoder = Decoder(self._decode, stage=stage, unknown_schema_s=unknown_schema_s)
 
     async def read(self, records: Sequence[LogRecord], patience: Patience) -> Intake:
         """Read a take's records. Waits for the registry, and for a schema it may learn of."""
-        results = await asyncio.to_thread(lambda: [self._attempt(record) for record in records])
-        intake = Intake()
-        for record, first in zip(records, results, strict=True):
-            result = first
-            if isinstance(result, UnknownSchemaId | RegistryUnavailable):
-                result = await self._insist(record, patience)
-            if isinstance(result, SchemaError):
-                intake.letters.append(self._letter(record, result))
-            else:
-                self._place(record, result, intake)
+        decoded = await self._decoder.adecode(records, patience)
+        intake = Intake(letters=decoded.refused)
+        for record, batch in decoded.taken:
+            self._place(record, batch, intake)
         return intake
-
-    def _attempt(self, record: LogRecord) -> LoggedBatch | SchemaError:
-        try:
-            return self._decode(record)
-        except SchemaError as error:
-            return error
 
     def _decode(self, record: LogRecord) -> LoggedBatch:
         columns = read_span_batch(self._codec.decode(record.topic, record.value))
@@ -86,30 +65,6 @@ class Reader:
             log_time=record.log_time,
             own=None if all(here) else here,
         )
-
-    async def _insist(
-        self, record: LogRecord, patience: Patience
-    ) -> LoggedBatch | MalformedRecord | UnknownSchemaId:
-        """Ask until the registry answers, and for an id it does not know a while longer."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._unknown_schema_seconds
-        schema_id, _ = unframe(record.value)
-        while True:
-            try:
-                return await patience.until_done(partial(self._decode, record))
-            except MalformedRecord as error:
-                return error
-            except UnknownSchemaId as error:
-                if schema_id in self._given_up or loop.time() > end:
-                    self._given_up.add(schema_id)
-                    patience.waiting = ""
-                    return error
-                patience.waiting = str(error)
-                await asyncio.sleep(_ASK_AGAIN_S)
-
-    def _letter(self, record: LogRecord, error: SchemaError) -> DeadLetter:
-        logger.warning("%s/%d/%d: %s", record.topic, record.partition, record.offset, error)
-        return letter_of(record, error, stage=self._stage)
 
     def _place(self, record: LogRecord, batch: LoggedBatch, intake: Intake) -> None:
         """Keep a batch; what it holds of other partitions is sent on whole, once."""

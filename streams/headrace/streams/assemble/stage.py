@@ -15,6 +15,8 @@ from headrace.connectors.kafka import (
     DeadLetters,
     KafkaConfig,
     Outgoing,
+    Partition,
+    Patience,
     Registry,
     Writer,
     partitions_of,
@@ -26,15 +28,14 @@ from headrace.streams.assemble.build import Built, build
 from headrace.streams.assemble.columns import SPANS_SCHEMA, as_spans, spans_of
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.core import Assembler
-from headrace.streams.assemble.intake import Reader
+from headrace.streams.assemble.intake import BatchReader
 from headrace.streams.assemble.keys import key_of, keys_of, parts_of
 from headrace.streams.assemble.outbox import EPISODES, outgoing
 from headrace.streams.errors import StoreInconsistent, StreamsSettingsError
-from headrace.streams.sinks import Log, Patience, Tables, insert
+from headrace.streams.ports import Letters, Log, Tables, bury, by_query, insert
 from headrace.streams.stage import LogRecord, Stage
 
 NAME, SPANS = "assemble", Topic.SPANS
-_KEYS_PER_QUERY = 500  # they travel in the query's URL
 _EPISODE_IN = "(project, rollout_id, attempt) IN {keys:Array(Tuple(String, String, String))}"
 _KNOWN = f"SELECT DISTINCT project, rollout_id, attempt FROM episodes WHERE {_EPISODE_IN}"
 _REBUILD = (
@@ -51,6 +52,9 @@ _OPEN = (
 class AssembleStage:
     """Spans to episodes on one worker's partitions."""
 
+    name = NAME
+    topics = (SPANS,)
+
     def __init__(
         self,
         config: AssembleConfig,
@@ -58,12 +62,10 @@ class AssembleStage:
         codec: Codec,
         tables: Tables,
         log: Log,
-        dead_letters: Any,
+        dead_letters: Letters,
         span_partitions: int,
         episode_partitions: int,
     ) -> None:
-        self.name = NAME
-        self.topic: str = SPANS
         self.counters: Counter[str] = Counter()
         self._config = config
         self._codec = codec
@@ -71,15 +73,14 @@ class AssembleStage:
         self._log = log
         self._dead_letters = dead_letters
         self._episode_partitions = episode_partitions
-        self._patience = Patience()
-        self._inserting = Patience()
+        self._patience = Patience(NAME)
+        self._inserting = Patience(NAME)
         self._assembler = Assembler(config)
-        self._deadlines: dict[int, int] = {}
-        self._reader = Reader(
+        self._reader = BatchReader(
             codec,
             partitions=span_partitions,
             stage=NAME,
-            unknown_schema_seconds=config.unknown_schema_seconds,
+            unknown_schema_s=config.unknown_schema_seconds,
         )
 
     @property
@@ -87,20 +88,16 @@ class AssembleStage:
         """What the stage waits for; '' for nothing."""
         return self._patience.waiting or self._inserting.waiting
 
-    def next_deadline(self, partition: int) -> int | None:
-        """Log time in milliseconds at which an episode of the partition may have to close.
+    def next_deadline(self, where: Partition) -> int | None:
+        """Log time in milliseconds at which an episode of the partition may have to close."""
+        return self._assembler.next_deadline(where[1])
 
-        As of the last take: the next one may be changing the sets in a thread of its own.
-        """
-        return self._deadlines.get(partition)
-
-    async def assigned(self, partitions: Sequence[int]) -> None:
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
         """Load the open episodes of the partitions as stubs."""
-        table = await self._query(_OPEN, {"partitions": list(partitions)})
+        table = await self._query(_OPEN, {"partitions": [partition for _, partition in partitions]})
         for row in table.to_pylist():
             key = key_of(row["project"], row["rollout_id"], row["attempt"])
-            self._assembler.add_stub(key, row["home"], row["close_by"])
-        self._deadlines = self._assembler.deadlines()
+            self._assembler.stub(row["home"], key, row["close_by"])
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
         """Steps 1 to 5; the host acknowledges (6) when this returns what could not be read."""
@@ -119,7 +116,6 @@ class AssembleStage:
         await self._publish(outbox)
         await insert(self._patience, self._tables, "episodes", built.rows)
         self._assembler.evict()
-        self._deadlines = self._assembler.deadlines()
         self._count(batch, built, rebuild)
         return letters
 
@@ -127,21 +123,22 @@ class AssembleStage:
         self, batch: pa.RecordBatch, inserting: "asyncio.Task[None]"
     ) -> tuple[list[str], Built, list[Outgoing]]:
         """Steps 2 to 4: the episodes that were rebuilt, what the take makes, and its records."""
-        unknown, stubs = self._assembler.unknown(keys_of(batch)[0])
-        touched = [*await self._known(unknown), *stubs]
-        rebuild = list(dict.fromkeys([*touched, *self._assembler.due()]))
+        needs = self._assembler.needs(keys_of(batch)[0])
+        touched = [*await self._known(needs.unknown), *needs.stubs]
+        rebuild = list(dict.fromkeys([*touched, *needs.due]))
         if rebuild:
             await inserting  # they are read back with the take's own spans
         rebuilt = await self._rebuild(rebuild, touched)
         built = await asyncio.to_thread(self._built, batch, rebuilt, rebuild)
-        outbox = await self._patience.until_done(lambda: self._outbox(built))
+        outbox = await self._patience.auntil_done(lambda: self._outbox(built))
         return rebuild, built, outbox
 
     def _built(
         self, batch: pa.RecordBatch, rebuilt: pa.RecordBatch, rebuild: Sequence[str]
     ) -> Built:
-        folded = self._assembler.fold(batch, rebuilt, rebuild)
-        return build(folded, most_text=self._config.message_bytes)
+        self._assembler.restore(rebuilt, rebuild)
+        self._assembler.fold(batch)
+        return build(self._assembler.settle(), most_text=self._config.message_bytes)
 
     def _outbox(self, built: Built) -> list[Outgoing]:
         return outgoing(
@@ -159,13 +156,11 @@ class AssembleStage:
         What cannot be taken here is on its way before anything else.
         """
         intake = await self._reader.read(records, self._patience)
-        letters: list[DeadLetter] = intake.letters
-        if letters:
-            await self._patience.until_done(lambda: self._dead_letters.send(letters))
-            self.counters["dead_letters"] += len(letters)
+        await bury(self._patience, self._dead_letters, intake.letters)
+        self.counters["dead_letters"] += len(intake.letters)
         await self._send(intake.forwards)
         self.counters["forwarded"] += len(intake.forwards)
-        return spans_of(intake.batches), letters
+        return spans_of(intake.batches), intake.letters
 
     async def _known(self, keys: Sequence[str]) -> list[str]:
         """Of `keys` those that have a row in `episodes`.
@@ -174,7 +169,7 @@ class AssembleStage:
         acknowledged, so without a row all of its spans are still to come.
         """
         known = []
-        for some in _slices(keys):
+        for some in by_query(keys):
             table = await self._query(_KNOWN, {"keys": [parts_of(key) for key in some]})
             known += [key_of(*row.values()) for row in table.to_pylist()]
         return known
@@ -183,7 +178,7 @@ class AssembleStage:
         """All spans of some episodes, in log order within each."""
         tables = [
             await self._query(_REBUILD, {"keys": [parts_of(key) for key in some]})
-            for some in _slices(keys)
+            for some in by_query(keys)
         ]
         if not tables:
             return spans_of([])
@@ -203,10 +198,10 @@ class AssembleStage:
 
     async def _send(self, records: Sequence[Outgoing]) -> None:
         if records:
-            await self._patience.until_done(lambda: self._log.send(records))
+            await self._patience.auntil_done(lambda: self._log.send(records))
 
     async def _query(self, sql: str, parameters: dict[str, object]) -> pa.Table:
-        return await self._patience.until_done(lambda: self._tables.query_arrow(sql, parameters))
+        return await self._patience.auntil_done(lambda: self._tables.query_arrow(sql, parameters))
 
     def _count(self, batch: pa.RecordBatch, built: Built, rebuild: Sequence[str]) -> None:
         self.counters["spans"] += batch.num_rows
@@ -217,10 +212,6 @@ class AssembleStage:
         self.counters["in_memory"] = self._assembler.episodes
         self.counters["stubs"] = self._assembler.stubs
         self.counters["memory_bytes"] = self._assembler.held_bytes
-
-
-def _slices(keys: Sequence[str]) -> list[Sequence[str]]:
-    return [keys[i : i + _KEYS_PER_QUERY] for i in range(0, len(keys), _KEYS_PER_QUERY)]
 
 
 def config_from_environment() -> AssembleConfig:

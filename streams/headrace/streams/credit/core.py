@@ -1,9 +1,8 @@
 """The groups of a worker's partitions: what is held, what is due, what a take changes. Pure.
 
-Rules (the assembler's R1-R7, for groups): a group that is not held is looked up before it is
-opened; what is stored may be a longer prefix of the log than what is read again, and then nothing
-changes; a row is written before the take that changed it is acknowledged, a final one only after
-its Credits were delivered.
+A group that is not held is looked up before it is opened; what is stored may be a longer prefix of
+the log than what is read again, and then nothing changes; a row is written before the take that
+changed it is acknowledged, a final one only after its Credits were delivered.
 """
 
 from collections import Counter, OrderedDict
@@ -11,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.schemas import Credits, Episode
-from headrace.streams.credit.deadlines import Deadlines
 from headrace.streams.credit.members import member_of, reward_of
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.settle import credits_of
 from headrace.streams.credit.state import GroupKey, GroupPatience, GroupState
+from headrace.streams.deadlines import Deadlines
 from headrace.streams.reward import Rule
 
 NOTHING_STORED = -1
@@ -57,8 +56,8 @@ class Change:
 class Groups:
     """Groups of the assigned partitions under one rule and one credit method.
 
-    A take runs: `advance`, `missing` (look these up and `restore` them), `fold`, `settle`, then
-    deliver and write, then `written`.
+    A take goes: `advance`, `needs` (look these up and `restore` them), `fold`, `settle`, which
+    says what to deliver and write, and `evict` once all of it is durable.
     """
 
     def __init__(
@@ -73,8 +72,8 @@ class Groups:
         self._held: OrderedDict[GroupKey, Held] = OrderedDict()
         self._weight = 0
         self._clock: dict[int, int] = {}
-        self._deadlines: dict[int, Deadlines] = {}
-        self._next: dict[int, int | None] = {}
+        self._deadlines: Deadlines[GroupKey] = Deadlines()
+        self._next: dict[int, int] = {}
         self._touched: set[GroupKey] = set()
 
     def __len__(self) -> int:
@@ -82,20 +81,18 @@ class Groups:
 
     def stub(self, partition: int, key: GroupKey, close_by: int) -> None:
         """An open group that is stored but not held; `close_by` may be too early, never late."""
-        deadlines = self._deadlines.setdefault(partition, Deadlines())
-        deadlines.arm(key, close_by)
-        self._next[partition] = deadlines.next()
+        self._deadlines.arm(partition, key, close_by)
+        self._next = self._deadlines.next()
 
     def advance(self, partition: int, log_time: int) -> None:
         """The partition's log has reached this time, in milliseconds."""
         self._clock[partition] = max(self._clock.get(partition, 0), log_time)
 
-    def missing(self, arrivals: Iterable[Arrival]) -> set[GroupKey]:
+    def needs(self, arrivals: Iterable[Arrival]) -> set[GroupKey]:
         """Groups that this take touches or that are due, and that must be looked up first."""
         touched = {arrival.key for arrival in arrivals}
         for partition, clock in self._clock.items():
-            if partition in self._deadlines:
-                touched.update(self._deadlines[partition].due(clock))
+            touched.update(self._deadlines.due(partition, clock))
         self._touched |= touched
         return {key for key in touched if key not in self._held}
 
@@ -132,24 +129,22 @@ class Groups:
             state = held.state
             close_by = state.close_by(self.patience)
             final = state.is_final(self._clock.get(held.partition, 0), self.patience)
-            deadlines = self._deadlines.setdefault(held.partition, Deadlines())
             if final:
-                deadlines.disarm(key)
+                self._deadlines.disarm(held.partition, key)
             else:
-                deadlines.arm(key, close_by)
+                self._deadlines.arm(held.partition, key, close_by)
             row_version = 2 * state.version + final
             if row_version > held.stored:
                 credit = credits_of(state, self.method, self.rule.id) if final else None
                 changes.append(
                     Change(held=held, row_version=row_version, credits=credit, close_by=close_by)
                 )
-        for partition, deadlines in self._deadlines.items():
-            self._next[partition] = deadlines.next()
+        self._next = self._deadlines.next()
         return changes
 
-    def written(self, changes: Iterable[Change]) -> None:
-        """The changes are durable; forget what exceeds the memory."""
-        for change in changes:
+    def evict(self, durable: Iterable[Change]) -> None:
+        """Changes are durable: remember that, and forget what exceeds the memory."""
+        for change in durable:
             change.held.stored = change.row_version
             if change.credits is not None:
                 self.counters[f"credits.{change.credits.outcome}"] += 1

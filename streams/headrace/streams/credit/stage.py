@@ -1,33 +1,33 @@
 """The credit stage: drives `core.Groups` with records, ClickHouse and Kafka."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, Registry, letter_of
-from headrace.schemas import (
-    Codec,
-    EpisodeBatch,
-    MalformedRecord,
-    SchemaError,
-    UnknownSchemaId,
-    from_avro,
+from headrace.connectors.kafka import (
+    UNKNOWN_SCHEMA_S,
+    DeadLetter,
+    DeadLetters,
+    Decoder,
+    KafkaConfig,
+    LogRecord,
+    Partition,
+    Patience,
+    Registry,
 )
+from headrace.schemas import Codec, EpisodeBatch, from_avro
 from headrace.schemas.topics import Topic
 from headrace.streams.credit.config import CreditConfig, config_from_environment
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
 from headrace.streams.credit.store import GroupStore
+from headrace.streams.ports import Letters, bury
 from headrace.streams.reward import load_rule
-from headrace.streams.sinks import Patience
-from headrace.streams.stage import LogRecord
 
 NAME = "credit"
 TOPIC = Topic.EPISODES
-_RETRY_S = 0.25
 
 
 class CreditStage:
@@ -37,7 +37,7 @@ class CreditStage:
     """
 
     name = NAME
-    topic: str = TOPIC
+    topics = (TOPIC,)
 
     def __init__(
         self,
@@ -45,28 +45,29 @@ class CreditStage:
         groups: Groups,
         store: GroupStore,
         credits: CreditsWriter,
-        dead_letters: DeadLetters,
+        dead_letters: Letters,
         codec: Codec,
-        unknown_schema_s: float = 30.0,
+        unknown_schema_s: float = UNKNOWN_SCHEMA_S,
     ) -> None:
         self._groups = groups
         self._store = store
         self._credits = credits
         self._dead_letters = dead_letters
         self._codec = codec
-        self._unknown_schema_s = unknown_schema_s
+        self._decoder = Decoder(self._arrivals, stage=NAME, unknown_schema_s=unknown_schema_s)
         self.counters: Counter[str] = groups.counters
-        self._patience = Patience(delay_s=_RETRY_S)
+        self._patience = Patience(NAME)
 
     @property
     def waiting(self) -> str:
         """What the stage waits for; '' for nothing."""
         return self._patience.waiting
 
-    async def assigned(self, partitions: Sequence[int]) -> None:
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
         """Load the open groups of the partitions as stubs."""
-        for partition, key, close_by in await self._patience.until_done(
-            partial(self._store.open_groups, partitions)
+        numbers = [partition for _, partition in partitions]
+        for partition, key, close_by in await self._patience.auntil_done(
+            partial(self._store.open_groups, numbers)
         ):
             self._groups.stub(partition, key, close_by)
 
@@ -75,57 +76,32 @@ class CreditStage:
 
         Returns those that could not be read.
         """
-        arrivals: list[Arrival] = []
-        refused: list[DeadLetter] = []
         for record in records:
             self._groups.advance(record.partition, record.log_time)
         filled = [record for record in records if not record.tick]
-        results = await asyncio.to_thread(lambda: [self._attempt(record) for record in filled])
-        for record, result in zip(filled, results, strict=True):
-            try:
-                arrivals += await self._insist(record) if result is None else result
-            except (MalformedRecord, UnknownSchemaId) as error:
-                refused.append(letter_of(record, error, stage=NAME))
-        if refused:
-            await self._patience.until_done(partial(self._dead_letters.send, refused))
-            self.counters["dead_letters"] += len(refused)
-        if missing := self._groups.missing(arrivals):
-            for held in await self._patience.until_done(partial(self._store.look_up, missing)):
+        decoded = await self._decoder.adecode(filled, self._patience)
+        await bury(self._patience, self._dead_letters, decoded.refused)
+        self.counters["dead_letters"] += len(decoded.refused)
+        arrivals = [arrival for _, some in decoded.taken for arrival in some]
+        if needs := self._groups.needs(arrivals):
+            for held in await self._patience.auntil_done(partial(self._store.look_up, needs)):
                 self._groups.restore(held)
         # Rules are a user's code and may take their time: off the event loop.
         changes = await asyncio.to_thread(self._folded, arrivals)
         if changes:
             final = [change.credits for change in changes if change.credits is not None]
-            await self._patience.until_done(partial(self._credits.deliver, final))
-            await self._patience.until_done(partial(self._store.write, changes))
-            self._groups.written(changes)
-        return refused
+            await self._patience.auntil_done(partial(self._credits.deliver, final))
+            await self._patience.auntil_done(partial(self._store.write, changes))
+            self._groups.evict(changes)
+        return decoded.refused
 
-    def next_deadline(self, partition: int) -> int | None:
+    def next_deadline(self, where: Partition) -> int | None:
         """Log time in milliseconds at which a group of the partition is due."""
-        return self._groups.next_deadline(partition)
+        return self._groups.next_deadline(where[1])
 
     def _folded(self, arrivals: Sequence[Arrival]) -> list[Change]:
         self._groups.fold(arrivals)
         return self._groups.settle()
-
-    def _attempt(self, record: LogRecord) -> list[Arrival] | None:
-        """The record's Episodes; None where `_insist` has to say why not, or wait."""
-        try:
-            return self._arrivals(record)
-        except SchemaError:
-            return None
-
-    async def _insist(self, record: LogRecord) -> list[Arrival]:
-        end = time.monotonic() + self._unknown_schema_s
-        while True:
-            try:
-                return await self._patience.until_done(partial(self._arrivals, record))
-            except UnknownSchemaId:
-                # A registry that was restored may learn it in a moment.
-                if time.monotonic() > end:
-                    raise
-                await asyncio.sleep(_RETRY_S)
 
     def _arrivals(self, record: LogRecord) -> list[Arrival]:
         data = self._codec.decode(TOPIC, record.value)

@@ -1,14 +1,13 @@
 """Where groups are kept: the `groups` table of ClickHouse. Blocking; the stage retries in place."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.table import SCHEMA, TABLE, held_of, rows_of
-
-_LOOKUP_KEYS = 500  # parameters travel in the URL
+from headrace.streams.ports import by_query
 
 _SELECT = f"SELECT {', '.join(SCHEMA.names)} FROM {TABLE} FINAL"
 _OF_METHOD = "rule = {rule:String} AND credit = {credit:String}"
@@ -30,7 +29,7 @@ class GroupStore:
         """The stored ones among these groups."""
         wanted = set(keys)
         found = []
-        for some in _chunks(sorted(wanted)):
+        for some in by_query(sorted(wanted)):
             rows = self._clickhouse.query_arrow(
                 f"{_SELECT} WHERE project IN {{projects:Array(String)}}"
                 f" AND group_id IN {{groups:Array(String)}} AND {_OF_METHOD}",
@@ -59,8 +58,3 @@ class GroupStore:
     def write(self, changes: Sequence[Change]) -> None:
         """Write a take's rows as one block."""
         self._clickhouse.insert_arrow(TABLE, rows_of(changes, self._rule, self._credit))
-
-
-def _chunks(keys: list[GroupKey]) -> Iterator[list[GroupKey]]:
-    for start in range(0, len(keys), _LOOKUP_KEYS):
-        yield keys[start : start + _LOOKUP_KEYS]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headrace.connectors.kafka import PoisonLimit
 from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.host.poison import PoisonLimit
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -17,8 +17,6 @@ class HostConfig:
     """Kafka's address, "host:port"."""
     name: str
     """The stage's name; the consumer group is `headrace.<name>`."""
-    topic: str
-    """The topic the stage reads."""
     member: str = ""
     """Static member id, its own for every worker of the stage; default `<name>-0`."""
     registry_url: str
@@ -41,8 +39,8 @@ class HostConfig:
     """Where `<member>.json`, the worker's heartbeat, is written each second; None: nowhere."""
 
     def __post_init__(self) -> None:
-        if not self.bootstrap or not self.topic or not self.name:
-            raise StreamsSettingsError("host: bootstrap, name and topic must not be empty")
+        if not self.bootstrap or not self.name:
+            raise StreamsSettingsError("host: bootstrap and name must not be empty")
         if self.take_records <= 0 or self.take_ms <= 0:
             raise StreamsSettingsError("host: take_records and take_ms must be positive")
         if not 6.0 <= self.session_timeout_s <= 60.0:
@@ -62,7 +60,7 @@ class HostConfig:
         return self.group or f"headrace.{self.name}"
 
 
-def host_config_from_environment(name: str, topic: str, **settings: Any) -> HostConfig:
+def host_config_from_environment(name: str, **settings: Any) -> HostConfig:
     """The host's configuration from `HEADRACE_*`; `settings` come from the stage."""
     env = os.environ
     for variable, what in (
@@ -80,7 +78,6 @@ def host_config_from_environment(name: str, topic: str, **settings: Any) -> Host
         registry_url=env["HEADRACE_REGISTRY_URL"],
         poison=poison_limit_from_environment(),
         name=name,
-        topic=topic,
         member=env.get("HEADRACE_WORKER", ""),
         group=env.get("HEADRACE_GROUP", ""),
         data_directory=Path(data) / "streams",

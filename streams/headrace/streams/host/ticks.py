@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException, Producer
 
-from headrace.connectors.kafka import KafkaConfig, producer_settings
+from headrace.connectors.kafka import TICK_HEADER, KafkaConfig, producer_settings
 
 logger = logging.getLogger(__name__)
 
-TICK_HEADER = "headrace.tick"
 QUIET_S = 1.0
 
 

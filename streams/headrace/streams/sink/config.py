@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.connectors.clickhouse import ClickHouseConfig
+from headrace.connectors.kafka import PoisonLimit
 from headrace.streams.errors import StreamsSettingsError
 from headrace.streams.host.config import poison_limit_from_environment
-from headrace.streams.host.poison import PoisonLimit
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -1,34 +1,21 @@
 """Records of the log topics as rows of their tables. A record's id is the key of its row."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
 from headrace.connectors.clickhouse.tables import schema_of
-from headrace.connectors.kafka import HALTS, LOG_LOST, RESUMED
-from headrace.schemas import SCHEMA_FILES, Halt, PolicyRecord, from_avro
-from headrace.schemas.topics import Topic, dead_letters_of
+from headrace.connectors.kafka import HALTS, LOG_LOST, RESUMED, LogRecord
+from headrace.schemas import SCHEMA_FILES, Codec, Halt, MalformedRecord, PolicyRecord, from_avro
+from headrace.schemas.topics import Topic, dead_letters_of, is_dead_letters
 from headrace.schemas.vocabulary import LetterReason
 
 Row = dict[str, Any]
 
 DEAD_LETTERS = "dead_letters"
 DLQ_TOPICS = tuple(dead_letters_of(topic) for topic in SCHEMA_FILES)
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Message:
-    """A record as the sink read it; `log_time` in milliseconds."""
-
-    topic: str
-    partition: int
-    offset: int
-    log_time: int
-    value: bytes | None
-    headers: Mapping[str, bytes] = field(default_factory=dict)
 
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -85,7 +72,29 @@ LOG_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Row | None]]] = {
 TOPICS = (*LOG_TABLES, *DLQ_TOPICS)
 
 
-def log_row(message: Message, data: dict[str, Any]) -> tuple[str, Row] | None:
+def row_of(record: LogRecord, codec: Codec) -> tuple[str, Row] | None:
+    """Table and row of a record; None where it has none.
+
+    Raises:
+        SchemaError: what the codec raises, and MalformedRecord for what no column can hold.
+    """
+    if is_dead_letters(record.topic):
+        return DEAD_LETTERS, dead_letter_row(record)
+    if record.value is None and record.topic == Topic.POLICIES:
+        return None  # a tombstone of the compacted topic
+    row = log_row(record, codec.decode(record.topic, record.value))
+    if row is not None:
+        _check(*row)
+    return row
+
+
+def _check(table: str, row: Row) -> None:
+    for name, kind in UNSIGNED[table].items():
+        if not 0 <= row[name] < 1 << kind.bit_width:
+            raise MalformedRecord(f"{name} is {row[name]}: {table} cannot hold it")
+
+
+def log_row(message: LogRecord, data: dict[str, Any]) -> tuple[str, Row] | None:
     """Table and row of a decoded record of a log topic; None where it has none."""
     table, row_of = LOG_TABLES[message.topic]
     row = row_of(data)
@@ -99,7 +108,7 @@ def log_row(message: Message, data: dict[str, Any]) -> tuple[str, Row] | None:
     return table, {k: v for k, v in position.items() if k in SCHEMAS[table].names} | row
 
 
-def dead_letter_row(message: Message) -> Row:
+def dead_letter_row(message: LogRecord) -> Row:
     """Row of a dead letter; one without our headers stands under its own position."""
     facts = {
         name: message.headers.get(f"headrace.error.{name}", b"").decode(errors="replace")

@@ -5,9 +5,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from headrace.connectors.kafka import KafkaClientError, KafkaConfig, Registry, Tailer
+from headrace.connectors.kafka import KafkaClientError, KafkaConfig, LogRecord, Registry, Tailer
 from headrace.schemas import (
     Codec,
     MalformedRecord,
@@ -89,13 +88,13 @@ class PolicyLog:
         if not self._stopping.is_set():
             self._loop.call_soon_threadsafe(receive, records)
 
-    def _decode(self, message: Any) -> PolicyRecord | None:
-        if message.value() is None:  # compaction's mark that a key is gone
+    def _decode(self, message: LogRecord) -> PolicyRecord | None:
+        if message.value is None:  # compaction's mark that a key is gone
             return None
         give_up = time.monotonic() + UNKNOWN_ID_SECONDS
         while not self._stopping.is_set():
             try:
-                return from_avro(PolicyRecord, self._codec.decode(TOPIC, message.value()))
+                return from_avro(PolicyRecord, self._codec.decode(TOPIC, message.value))
             except MalformedRecord as error:
                 self._leave_out(message, error)
                 return None
@@ -110,6 +109,6 @@ class PolicyLog:
             self._stopping.wait(_RETRY_SECONDS)
         return None
 
-    def _leave_out(self, message: Any, error: Exception) -> None:
+    def _leave_out(self, message: LogRecord, error: Exception) -> None:
         self.malformed += 1
-        logger.error("%s offset %d is left out: %s", TOPIC, message.offset(), error)
+        logger.error("%s offset %d is left out: %s", TOPIC, message.offset, error)

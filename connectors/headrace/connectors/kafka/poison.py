@@ -1,12 +1,8 @@
 """How many records of a partition may be refused. Pure: time is the log's."""
 
-from collections import deque
 from dataclasses import dataclass
 
-from headrace.streams.errors import StreamsSettingsError
-
-Partition = tuple[str, int]
-"""Topic and partition."""
+from headrace.connectors.kafka.offsets import Partition
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -25,23 +21,37 @@ class PoisonLimit:
 
     def __post_init__(self) -> None:
         if self.records < 0 or self.window_ms <= 0:
-            raise StreamsSettingsError(
+            raise ValueError(
                 f"[streams] poison_limit is {self.records} and poison_window_ms "
                 f"{self.window_ms}: give a number of records (0: no limit) and a positive time"
             )
 
 
 class PoisonCount:
-    """Counts refused records in a sliding window of log time, per partition."""
+    """Counts refused records in a sliding window of log time, per partition.
+
+    A set of offsets: a record that is read and refused again counts once.
+    """
 
     def __init__(self, limit: PoisonLimit) -> None:
         self.limit = limit
-        self._times: dict[Partition, deque[int]] = {}
+        self._times: dict[Partition, dict[int, int]] = {}
 
-    def refused(self, where: Partition, log_time: int) -> bool:
+    def __contains__(self, where: Partition) -> bool:
+        return where in self._times
+
+    def begin(self, where: Partition, earlier: dict[int, int]) -> None:
+        """Count from what was refused before: offset -> log time in milliseconds."""
+        newest = sorted(earlier.items())[-self.limit.records - 1 :]
+        self._times[where] = dict(newest)
+
+    def refused(self, where: Partition, offset: int, log_time: int) -> bool:
         """Count a refused record; whether its partition is past the limit now."""
         if not self.limit.records:
             return False
-        times = self._times.setdefault(where, deque(maxlen=self.limit.records + 1))
-        times.append(log_time)
-        return len(times) > self.limit.records and log_time - times[0] <= self.limit.window_ms
+        times = self._times.setdefault(where, {})
+        times[offset] = log_time
+        if len(times) > self.limit.records + 1:
+            del times[min(times)]
+        oldest = times[min(times)]
+        return len(times) > self.limit.records and log_time - oldest <= self.limit.window_ms

@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.connectors.kafka import HALTED, LOG_LOST, POISON, RESUMED, DeadLetter, accepts
+from headrace.connectors.kafka import (
+    HALTED,
+    LOG_LOST,
+    POISON,
+    RESUMED,
+    DeadLetter,
+    Guard,
+    PoisonCount,
+    PoisonLimit,
+    accepts,
+)
 from headrace.schemas import Halt
-from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.host.guard import Guard
-from headrace.streams.host.poison import PoisonCount, PoisonLimit
 
 ZERO, ONE = ("t", 0), ("t", 1)
 GROUP = "headrace.test"
@@ -24,6 +31,7 @@ class Kafka:
         self.log_starts: dict[tuple[str, int], int] = {}
         self.positions: dict[tuple[str, int], int] = {}
         self.written: dict[tuple[str, tuple[str, int]], Halt] = {}
+        self.letters: list[DeadLetter] = []
 
     def starts(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         return {where: self.log_starts.get(where, 0) for where in partitions}
@@ -40,16 +48,23 @@ class Kafka:
     def write(self, halt: Halt) -> None:
         self.written[halt.group, (halt.topic, halt.partition)] = halt
 
+    def refused(self, where: tuple[str, int], since: int) -> dict[int, int]:
+        return {
+            one.offset: one.log_time
+            for one in self.letters
+            if (one.topic, one.partition) == where and one.log_time >= since
+        }
+
     def resume(self, where: tuple[str, int], *, end: int | None = None) -> None:
         halt = self.written[GROUP, where]
         self.write(replace(halt, state=RESUMED, end=halt.end if end is None else end))
 
     def guard(self, records: int = 2) -> Guard:
         limit = PoisonLimit(records=records, window_ms=1_000)
-        return Guard(stage="test", group=GROUP, offsets=self, halts=self, limit=limit)
+        return Guard(stage="test", group=GROUP, offsets=self, halts=self, letters=self, limit=limit)
 
 
-def letter(offset: int, where: tuple[str, int] = ZERO) -> DeadLetter:
+def letter(offset: int, where: tuple[str, int] = ZERO, log_time: int = 10) -> DeadLetter:
     return DeadLetter(
         topic=where[0],
         partition=where[1],
@@ -57,6 +72,7 @@ def letter(offset: int, where: tuple[str, int] = ZERO) -> DeadLetter:
         value=b"",
         reason="malformed",
         message="no header",
+        log_time=log_time,
     )
 
 
@@ -65,7 +81,8 @@ def poisoned(kafka: Kafka) -> Guard:
     guard = kafka.guard()
     guard.assigned([ZERO, ONE])
     guard.taken({ZERO: 5})
-    guard.refused([letter(1), letter(2), letter(4)], {ZERO: 10})
+    kafka.letters += [letter(1), letter(2), letter(4)]
+    guard.refused(kafka.letters)
     return guard
 
 
@@ -94,6 +111,86 @@ def test_a_halt_outlives_the_worker_until_it_is_resumed() -> None:
     assert after.resumed() == [ZERO]
     assert not after.admits(ZERO, 5), "the records it dropped are read by the next life"
     assert kafka.guard().assigned([ZERO]) == {ZERO: 5}
+
+
+def refuse(kafka: Kafka, guard: Guard, *letters: DeadLetter) -> None:
+    """What a host does with a take that refused some records."""
+    kafka.letters += letters
+    guard.taken({(one.topic, one.partition): one.offset + 1 for one in letters})
+    guard.refused(letters)
+
+
+def test_the_count_goes_on_where_a_killed_worker_left_it() -> None:
+    kafka = Kafka()
+    for offset in range(3):
+        guard = kafka.guard()
+        guard.assigned([ZERO, ONE])
+        assert not guard.halted
+        refuse(kafka, guard, letter(offset))
+    assert set(guard.halted) == {ZERO}
+    assert kafka.written[GROUP, ZERO].offset == 3
+
+
+def test_a_record_that_is_refused_again_after_a_kill_counts_once() -> None:
+    kafka = Kafka()
+    for _ in range(5):
+        guard = kafka.guard()
+        guard.assigned([ZERO])
+        refuse(kafka, guard, letter(1), letter(2))
+    assert not guard.halted
+
+
+def test_of_earlier_lives_only_what_the_window_holds_is_counted() -> None:
+    kafka = Kafka()
+    kafka.letters = [letter(0, log_time=10), letter(1, log_time=11), letter(2, ONE, log_time=900)]
+    guard = kafka.guard()
+    guard.assigned([ZERO, ONE])
+    refuse(kafka, guard, letter(2, log_time=1_012))
+    assert not guard.halted
+    refuse(kafka, guard, letter(3, log_time=1_013), letter(4, log_time=1_014))
+    assert set(guard.halted) == {ZERO}
+
+
+def test_what_another_group_refused_further_on_is_not_counted_yet() -> None:
+    kafka = Kafka()
+    kafka.letters = [letter(offset) for offset in range(7, 20)]
+    guard = kafka.guard()
+    guard.assigned([ZERO])
+    refuse(kafka, guard, letter(6))
+    assert not guard.halted
+
+
+def test_what_was_refused_before_a_resumed_halt_is_forgiven() -> None:
+    kafka = Kafka()
+    poisoned(kafka)
+    kafka.resume(ZERO)
+    guard = kafka.guard()
+    guard.assigned([ZERO])
+    refuse(kafka, guard, letter(4))  # killed before the halted take was acknowledged
+    refuse(kafka, guard, letter(5), letter(6))
+    assert not guard.halted
+    refuse(kafka, guard, letter(7))
+    assert set(guard.halted) == {ZERO}
+
+
+def test_a_reader_that_needs_less_than_was_committed_misses_only_what_was_not() -> None:
+    kafka = Kafka()
+    kafka.positions = {ZERO: 10}
+    kafka.log_starts = {ZERO: 8, ONE: 8}
+    guard = kafka.guard()
+    assert guard.assigned([ZERO, ONE], {ZERO: 5, ONE: 8}) == {ZERO: 8, ONE: 8}
+    assert not guard.halted
+    assert kafka.guard().assigned([ONE], {ONE: 7}) == {}, "needed, and never committed"
+
+
+def test_a_halt_for_lost_records_grows_with_the_loss() -> None:
+    kafka = Kafka()
+    kafka.positions, kafka.log_starts = {ZERO: 10}, {ZERO: 15}
+    kafka.guard().assigned([ZERO])
+    kafka.log_starts = {ZERO: 20}
+    assert kafka.guard().assigned([ZERO]) == {}
+    halt = kafka.written[GROUP, ZERO]
+    assert (halt.offset, halt.end) == (10, 20)
 
 
 def test_another_groups_halt_is_none_of_ours() -> None:
@@ -171,15 +268,15 @@ def test_the_limit_is_passed_exactly_when_a_window_holds_more(
     count = PoisonCount(PoisonLimit(records=records, window_ms=window_ms))
     for number, now in enumerate(times):
         within = [at for at in times[: number + 1] if now - at <= window_ms]
-        assert count.refused(ZERO, now) == (len(within) > records)
+        assert count.refused(ZERO, number, now) == (len(within) > records)
 
 
 def test_without_a_limit_nothing_is_ever_past_it() -> None:
     count = PoisonCount(PoisonLimit(records=0))
-    assert not any(count.refused(ZERO, 1) for _ in range(1_000))
+    assert not any(count.refused(ZERO, at, 1) for at in range(1_000))
 
 
 @pytest.mark.parametrize("settings", [{"records": -1}, {"window_ms": 0}])
 def test_a_limit_that_cannot_work_names_its_setting(settings: dict[str, int]) -> None:
-    with pytest.raises(StreamsSettingsError, match="poison_limit"):
+    with pytest.raises(ValueError, match="poison_limit"):
         PoisonLimit(**settings)

@@ -1,4 +1,4 @@
-"""Faust as the host of a stage, and only that (design §5, "Faust is the host").
+"""Faust as the host of a stage, and only that.
 
 The one loss-free pattern: `stream.noack().noack_take(…)` with explicit acknowledgements in order,
 a process that dies with any lost partition, and a supervisor that starts it again at once.
@@ -10,23 +10,30 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, NoReturn
 
-from headrace.connectors.kafka import DeadLetter, KafkaConfig, Partition
+from headrace.connectors.kafka import (
+    Guard,
+    KafkaConfig,
+    LogRecord,
+    Patience,
+    Registry,
+    make_guard,
+)
 from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
 from headrace.connectors.worker.heartbeat import write_heartbeat
+from headrace.schemas import Codec, Unavailable
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
 from headrace.streams.errors import HostError
 from headrace.streams.host.config import HostConfig
-from headrace.streams.host.guard import Guard, make_guard
-from headrace.streams.host.ticks import TICK_HEADER, Ticker
-from headrace.streams.sinks import UNAVAILABLE, Patience
-from headrace.streams.stage import LogRecord, Reporting, Stage
+from headrace.streams.host.takes import Takes
+from headrace.streams.host.ticks import Ticker
+from headrace.streams.stage import Stage
 
 logger = logging.getLogger(__name__)
 
-FORWARDED_HEADER = "headrace.forwarded"
 _OBJECTS_PER_COLLECTION = 200_000
 
 
@@ -41,7 +48,7 @@ def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
     config.data_directory.mkdir(parents=True, exist_ok=True)
     guard = make_guard(
         KafkaConfig(bootstrap=config.bootstrap, delivery_timeout_ms=30_000),
-        config.registry_url,
+        Codec(Registry(config.registry_url)),
         stage=config.name,
         group=config.group_id,
         limit=config.poison,
@@ -69,10 +76,10 @@ def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
     import faust
     import mode
 
-    if stage.topic != config.topic or stage.name != config.name:
+    if len(stage.topics) != 1 or stage.name != config.name:
         raise HostError(
-            f"the stage is {stage.name} on {stage.topic}, the host's configuration says "
-            f"{config.name} on {config.topic}"
+            f"the stage is {stage.name} on {list(stage.topics)}, the host is configured for "
+            f"{config.name}, and Faust runs a stage of one topic"
         )
     app = faust.App(
         config.group_id,
@@ -102,19 +109,19 @@ class _Host:
 
     def __init__(self, app: Any, stage: Stage, config: HostConfig, guard: Guard) -> None:
         self.app = app
+        (self.topic,) = stage.topics
         self.stage = stage
         self.config = config
         self.guard = guard
-        self.patience = Patience()
-        self.ticker = Ticker(config.bootstrap, config.topic, stage.next_deadline)
+        self.patience = Patience(config.member_id)
+        self.takes = Takes(stage, config, guard, self.patience)
+        self.ticker = Ticker(config.bootstrap, self.topic, self._next_deadline)
         self.loading: asyncio.Task[None] | None = None
-        self.positions: dict[int, int] = {}
-        self.records = 0
 
     def install(self, supervisor: Any) -> None:
         app = self.app
         topic = app.topic(
-            self.config.topic,
+            self.topic,
             key_type=bytes,
             value_type=bytes,
             key_serializer="raw",
@@ -131,43 +138,27 @@ class _Host:
         async for events in stream.noack().noack_take(self.config.take_records, within=within):
             if self.loading is not None:
                 await self.loading
-            admitted = await self._admitted(events)
+            records = [log_record(event.message) for event in events]
+            admits = await self.takes.admits(records)
+            # What is not admitted is never acknowledged.
+            admitted = list(compress(records, admits))
             if not admitted:
                 continue
-            records = [log_record(event.message) for event in admitted]
-            refused = await self.stage.take(records)
-            for event in admitted:
+            await self.takes.take(admitted)
+            for event in compress(events, admits):
                 await stream.ack(event)
-            for record in records:
-                self.positions[record.partition] = record.offset + 1
+            for record in admitted:
                 self.ticker.seen(record.partition, record.log_time)
-            self.records += sum(not record.tick for record in records)
-            await self._settle(records, refused)
-
-    async def _admitted(self, events: Sequence[Any]) -> list[Any]:
-        """The events of partitions that may go on; the others are never acknowledged."""
-        offsets = [(place_of(event.message), event.message.offset) for event in events]
-        if jumps := self.guard.jumps(offsets):
-            await self.patience.until_done(lambda: self.guard.check(jumps))
-        places = zip(events, offsets, strict=True)
-        return [event for event, (where, offset) in places if self.guard.admits(where, offset)]
-
-    async def _settle(self, records: Sequence[LogRecord], refused: Sequence[DeadLetter]) -> None:
-        """Tell the guard what a take has read, and what of it could not be."""
-        self.guard.taken({(r.topic, r.partition): r.offset + 1 for r in records})
-        if refused:
-            log_times = {(r.topic, r.partition): r.log_time for r in records}
-            await self.patience.until_done(lambda: self.guard.refused(refused, log_times))
 
     async def _assigned(self, app: Any, assigned: set[Any], **_: Any) -> None:
-        partitions = sorted(tp.partition for tp in assigned if tp.topic == self.config.topic)
+        partitions = sorted(tp.partition for tp in assigned if tp.topic == self.topic)
         if assigned and not partitions:
             # A static member that comes back with another topic keeps its old assignment.
             logger.critical(
                 "%s was assigned %s, nothing of %s: a changed topic set needs a new group",
                 self.config.member_id,
                 sorted({tp.topic for tp in assigned}),
-                self.config.topic,
+                self.topic,
             )
             os._exit(EXIT_NOT_ASSIGNED)
         logger.info("%s: assigned partitions %s", self.config.member_id, partitions)
@@ -177,9 +168,9 @@ class _Host:
         self.loading = asyncio.create_task(self._load(partitions))
 
     async def _load(self, partitions: Sequence[int]) -> None:
-        places = [(self.config.topic, partition) for partition in partitions]
-        await self.patience.until_done(lambda: self.guard.assigned(places))
-        await self.stage.assigned(partitions)
+        places = [(self.topic, partition) for partition in partitions]
+        await self.patience.auntil_done(lambda: self.guard.assigned(places))
+        await self.stage.assigned(places)
 
     async def _revoked(self, app: Any, revoked: set[Any], **_: Any) -> None:
         # The set is empty at the first join. State must never outlive an assignment.
@@ -211,7 +202,7 @@ class _Host:
         self.app.consumer.pause_partitions(topics)
         try:
             resumed = await asyncio.to_thread(self.guard.resumed)
-        except UNAVAILABLE as error:  # asked again in a second
+        except Unavailable as error:  # asked again in a second
             logger.warning("whether a halted partition may go on is not known: %s", error)
             return
         if resumed:
@@ -219,45 +210,26 @@ class _Host:
             await self.app.consumer.commit()
             os._exit(EXIT_RESUMED)
 
+    def _next_deadline(self, partition: int) -> int | None:
+        return self.stage.next_deadline((self.topic, partition))
+
     def _is_halted(self, partition: int) -> bool:
-        return (self.config.topic, partition) in self.guard.halted
+        return (self.topic, partition) in self.guard.halted
 
     def _report(self) -> dict[str, Any]:
-        report: dict[str, Any] = {
-            "stage": self.config.name,
-            "member": self.config.member_id,
-            "group": self.config.group_id,
-            "topic": self.config.topic,
-            "pid": os.getpid(),
-            "time": time.time(),
-            "partitions": self.ticker.partitions,
-            "ready": self.loading is not None and self.loading.done(),
-            "positions": {str(p): offset for p, offset in sorted(self.positions.items())},
-            "counters": {"records": self.records},
-            "halted": self.guard.report(),
-            "waiting": self.patience.waiting,
-        }
-        if isinstance(self.stage, Reporting):
-            report["counters"] = {**self.stage.counters, **report["counters"]}
-            report["waiting"] = self.stage.waiting or self.patience.waiting
-        return report
-
-
-def place_of(message: Any) -> Partition:
-    """Topic and partition of a Faust message."""
-    return message.topic, message.partition
+        return self.takes.report(
+            [(self.topic, partition) for partition in self.ticker.partitions],
+            ready=self.loading is not None and self.loading.done(),
+        )
 
 
 def log_record(message: Any) -> LogRecord:
     """A Faust message as the stage sees it."""
-    headers = message.headers or ()
-    names = {key for key, _ in (headers.items() if isinstance(headers, Mapping) else headers)}
     return LogRecord(
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
         log_time=round(message.timestamp * 1000),  # Faust divided milliseconds by 1000.0
         value=message.value,
-        tick=TICK_HEADER in names,
-        forwarded=FORWARDED_HEADER in names,
+        headers=dict(message.headers or ()),
     )

@@ -1,27 +1,30 @@
-"""Which partitions a worker may go on reading (design §5, "Failures").
+"""Which partitions a reader may go on reading.
 
 A partition is halted, durably and until `headrace resume`, when too many of its records could
 not be read, or when the log no longer holds what the consumer group has to read next.
+
+The count of unreadable records outlives the reader: it is that of the dead letters, which are
+durable before anything else is made of the records beside them.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from headrace.connectors.kafka import (
+from headrace.connectors.kafka.config import KafkaConfig
+from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetterLog
+from headrace.connectors.kafka.halts import (
     HALTED,
+    LOG_LOST,
     POISON,
-    DeadLetter,
+    RESUMED,
     HaltLog,
-    KafkaConfig,
-    Offsets,
-    Partition,
-    Registry,
     accepts,
     lost_range,
 )
+from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit
 from headrace.schemas import Codec, Halt, to_avro
-from headrace.streams.host.poison import PoisonCount, PoisonLimit
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +49,28 @@ class Halts(Protocol):
         """Append one."""
 
 
+class Letters(Protocol):
+    """What was refused before; see `headrace.connectors.kafka.DeadLetterLog`."""
+
+    def refused(self, where: Partition, since: int) -> dict[int, int]:
+        """Offset -> log time of a partition's records refused at a log time or later."""
+
+
 class Guard:
-    """Watches the partitions of one worker of a consumer group.
+    """Watches the partitions of one reader of a consumer group.
 
     Methods that ask Kafka raise KafkaUnavailable or RegistryUnavailable and may be called again.
     """
 
     def __init__(
-        self, *, stage: str, group: str, offsets: LogOffsets, halts: Halts, limit: PoisonLimit
+        self,
+        *,
+        stage: str,
+        group: str,
+        offsets: LogOffsets,
+        halts: Halts,
+        letters: Letters,
+        limit: PoisonLimit,
     ) -> None:
         self.halted: Mapping[Partition, Halt] = {}
         """Partitions that are not to be read on. Replaced, never changed."""
@@ -61,30 +78,42 @@ class Guard:
         self._group = group
         self._offsets = offsets
         self._halts = halts
+        self._letters = letters
         self._limit = limit
         self._count = PoisonCount(limit)
         self._expected: dict[Partition, int] = {}
+        self._forgiven: dict[Partition, int] = {}
 
-    def assigned(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+    def assigned(
+        self, partitions: Sequence[Partition], needed: Mapping[Partition, int] | None = None
+    ) -> dict[Partition, int]:
         """Take partitions over: which of them are halted, and which have lost records meanwhile.
 
-        Returns the offset at which each of the others goes on. One that the group never
-        committed begins where its log begins: nothing of it was promised.
+        Returns the offset at which each of the others goes on: that of `needed`, or else what the
+        group has committed. One without either begins where its log begins: nothing of it was
+        promised. What lies between a needed and a committed offset is read but not missed.
         """
+        needed = needed or {}
         standing = self._halts.read()
         committed = self._offsets.committed(self._group, partitions)
         starts = self._offsets.starts(partitions)
         self.halted = {}
         self._expected = {}
+        self._forgiven = {}
         for where in partitions:
             last = standing.get((self._group, where))
-            position = committed.get(where, starts[where])
+            start = starts[where]
+            position = committed.get(where, needed.get(where, start))
+            position = max(position, needed.get(where, position))
             if last is not None and last.state == HALTED:
-                self.halted[where] = last
-            elif position < starts[where] and not accepts(last, position, starts[where]):
-                self._lost(where, position, starts[where])
-            else:
-                self._expected[where] = max(position, starts[where])
+                self._stay_halted(where, last, start)
+                continue
+            if position < start and not accepts(last, position, start):
+                self._lost(where, position, start)
+                continue
+            if last is not None and (last.state, last.reason) == (RESUMED, POISON):
+                self._forgiven[where] = last.offset
+            self._expected[where] = max(needed.get(where, position), start)
         return dict(self._expected)
 
     def jumps(self, offsets: Iterable[tuple[Partition, int]]) -> dict[Partition, int]:
@@ -119,21 +148,24 @@ class Guard:
         """Records were taken: partition -> the offset that comes next."""
         self._expected |= ends
 
-    def refused(self, letters: Sequence[DeadLetter], log_times: Mapping[Partition, int]) -> None:
-        """Count what a take refused; halts the partitions that are past the limit.
+    def refused(self, letters: Sequence[DeadLetter]) -> None:
+        """Count records that were refused and whose dead letters are durable; halts the
+        partitions that are past the limit.
 
-        `log_times` are those of the take's last records, and close enough for a count.
+        What was refused in earlier lives, and what stands before a halt that was resumed, is told
+        apart by offset: it counts once, or no more.
         """
-        past = [
-            (letter.topic, letter.partition)
-            for letter in letters
-            if self._count.refused(
-                (letter.topic, letter.partition), log_times[letter.topic, letter.partition]
-            )
-        ]
-        for where in dict.fromkeys(past):
+        past: dict[Partition, DeadLetter] = {}
+        for letter in letters:
+            where = (letter.topic, letter.partition)
+            if letter.offset < self._forgiven.get(where, 0):
+                continue
+            if where not in self._count:
+                self._count.begin(where, self._earlier(where, letter))
+            if self._count.refused(where, letter.offset, letter.log_time):
+                past[where] = letter
+        for where, last in past.items():
             if where not in self.halted:
-                last = next(x for x in reversed(letters) if (x.topic, x.partition) == where)
                 self._poisoned(where, last)
 
     def resumed(self) -> list[Partition]:
@@ -145,6 +177,24 @@ class Guard:
     def report(self) -> list[dict[str, Any]]:
         """The halted partitions, for a heartbeat."""
         return [to_avro(halt) for _, halt in sorted(self.halted.items())]
+
+    def _earlier(self, where: Partition, letter: DeadLetter) -> dict[int, int]:
+        """What was refused of a partition before this record, as far as the window reaches.
+
+        A dead letter is younger than its record, so none of them is missed.
+        """
+        if not self._limit.records:
+            return {}
+        since = max(0, letter.log_time - self._limit.window_ms)
+        found = self._letters.refused(where, since)
+        first = self._forgiven.get(where, 0)
+        return {at: log_time for at, log_time in found.items() if first <= at < letter.offset}
+
+    def _stay_halted(self, where: Partition, last: Halt, start: int) -> None:
+        if last.reason == LOG_LOST and start > last.end:  # more was lost meanwhile
+            self._lost(where, last.offset, start)
+        else:
+            self.halted = {**self.halted, where: last}
 
     def _lost(self, where: Partition, position: int, start: int) -> None:
         self._halt(where, lost_range(self._stage, self._group, where, position, start))
@@ -171,13 +221,14 @@ class Guard:
 
 
 def make_guard(
-    kafka: KafkaConfig, registry_url: str, *, stage: str, group: str, limit: PoisonLimit
+    kafka: KafkaConfig, codec: Codec, *, stage: str, group: str, limit: PoisonLimit
 ) -> Guard:
-    """The guard on real servers; connects with its first question."""
+    """The guard on real servers; connects with its first question. Give it a codec of its own."""
     return Guard(
         stage=stage,
         group=group,
         offsets=Offsets(kafka),
-        halts=HaltLog(kafka, Codec(Registry(registry_url))),
+        halts=HaltLog(kafka, codec),
+        letters=DeadLetterLog(kafka),
         limit=limit,
     )
