@@ -1,4 +1,4 @@
-"""Why the baseline comes before the weights: "stop now" against "go on" (design §6).
+"""Why the order is so: "stop now" against "go on" (rule: baseline before weights).
 
 Stopping is one call with R = 0.6, going on two calls with R = 1. A policy of one decision is
 trained by the gradient of A·log π; going on is better, and only the full return finds it out.

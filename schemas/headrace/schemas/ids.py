@@ -1,4 +1,4 @@
-"""Ids and partitions: fixed by whoever emits, never by position (design §3, §4)."""
+"""Ids and partitions: fixed by whoever emits, never by position."""
 
 import re
 import secrets

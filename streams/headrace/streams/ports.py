@@ -40,7 +40,7 @@ class Letters(Protocol):
 async def insert(
     patience: Patience, tables: Tables, table: str, rows: pa.RecordBatch | pa.Table
 ) -> None:
-    """Insert rows as one block; nothing to do for no rows."""
+    """Insert rows as one block (rule: a take is one block); nothing to do for no rows."""
     if rows.num_rows:
         await patience.auntil_done(lambda: tables.insert_arrow(table, rows))
 

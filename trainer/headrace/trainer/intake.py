@@ -2,9 +2,9 @@
 
 Pure: it is told records and their positions, and returns groups and outcomes. What it remembers
 follows the verbs of every stage: `needs` says what of the past a record asks for, the shell looks
-it up, `restore` takes it in, `settle` decides, and what is stale or too much is evicted. A group
-trains once and whole, at its highest credit version; every rollout of an admitted group ends in
-trained samples or in a dropped outcome with a reason.
+it up, `restore` takes it in, `settle` decides, and what is stale or too much is evicted (rule: a
+group trains once and whole). Every rollout of an admitted group ends in trained samples or in a
+dropped outcome with a reason.
 """
 
 from collections.abc import Iterable, Mapping
@@ -172,7 +172,7 @@ class Intake:
         return self.drop(key, reason, now_ms)
 
     def _revised(self, key: GroupKey, credits: Credits, now_ms: int) -> list[Outcome]:
-        """Record what a revision would have changed: a decided group is not decided again."""
+        """Record what a revision would have changed (rule: a decided group stays decided)."""
         self._forget_samples(key)
         decision = self.decided[key]
         if credits.version <= decision.credits_version:
@@ -200,8 +200,8 @@ class Intake:
     def bound(self, key: GroupKey, samples_end: int) -> None:
         """Tell where the samples of a group's partition end now that its credits are here.
 
-        Samples go to the log before the episodes that lead to credits, and share their
-        partition: what does not stand before this end will not come.
+        Samples share the partition of their credits (rule: samples before episodes): what is not
+        before this end will not come.
         """
         self._groups[key].samples_end = samples_end
 

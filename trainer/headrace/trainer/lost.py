@@ -1,6 +1,6 @@
 """When the log no longer holds what the last committed version still needs.
 
-The trainer halts, as the stream stages do (design §5): durably, and until a person accepts the
+The trainer halts, as the stream stages do: durably, and until a person accepts the
 loss with `headrace resume --accept-loss`.
 """
 

@@ -1,4 +1,5 @@
-"""Commit point of the trainer: a PolicyVersion, its outcomes and its offsets in one transaction.
+"""A PolicyVersion, its outcomes and its offsets in one transaction (rule: the version record is the
+commit point).
 
 The transactional id (policy and trainer) fences an older incarnation: whoever starts last is the
 trainer (KIP-98).

@@ -51,7 +51,7 @@ class Session:
     def commit_version(
         self, groups: Sequence[TrainableGroup], metrics: Mapping[str, float]
     ) -> PolicyVersion:
-        """Checkpoint, then the commit point: version, outcomes and offsets in one transaction."""
+        """Checkpoint, then one transaction (rule: the version record is the commit point)."""
         version = self.intake.version
         config = self.config
         saved = checkpoint.save(config.checkpoints, version, self.policy, self.optimizer)
@@ -127,7 +127,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         publisher = Publisher(
             config.kafka, codec, patience, policy=intake.policy, trainer=intake.trainer
         )
-        publisher.start()  # first: what is read afterwards is all there will be
+        publisher.start()  # (rule: fence before reading)
         whose = Whose(policy=intake.policy, trainer=intake.trainer, publishes=config.publishes)
         history = History(config.kafka, decoder, patience, whose)
         past = history.last_commit()

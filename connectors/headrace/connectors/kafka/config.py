@@ -82,7 +82,8 @@ def producer_settings(config: KafkaConfig, **overrides: Any) -> dict[str, Any]:
 def consumer_settings(
     config: KafkaConfig, *, group: str, read_committed: bool = True, **overrides: Any
 ) -> dict[str, Any]:
-    """Settings of a consumer of `group`: from the earliest record, commits by hand.
+    """Settings of a consumer of `group`: from the earliest record, commits by hand, and of what
+    was written in transactions the committed (rule: only committed records count).
 
     `overrides` are librdkafka settings with `_` for `.`, as in `enable_partition_eof=True`.
     """

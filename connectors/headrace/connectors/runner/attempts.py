@@ -84,7 +84,7 @@ class TaskRunner:
             project=task.project,
             subject=task.subject,
         )
-        if not self._durably(attempt.start):
+        if not self._durably(attempt.start):  # (rule: durable before the answer)
             return "stopped"
         how, output = self._run_agent(task, attempt)
         status = SpanStatus.OK if how == SpanStatus.OK else SpanStatus.ERROR

@@ -1,4 +1,4 @@
-"""Sealed batches on disk until Kafka has them.
+"""Sealed batches on disk until Kafka has them (rule: durable before the answer).
 
 Each incarnation of a producer keeps a folder of its own with a lock, so that processes may name
 one spool directory; a folder whose lock is free belongs to a process that has died, and whoever

@@ -1,4 +1,4 @@
-"""Spans to episodes: columns, sets and snapshots (design §5).
+"""Spans to episodes: columns, sets and snapshots; the rules are in docs/design.md.
 
 `columns`, `core` and `build` are pure; `stage` is the shell that drives them.
 """

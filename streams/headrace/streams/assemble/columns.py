@@ -120,6 +120,7 @@ class _Take:
             values = [getattr(record, name) for record in self.records]
             self.columns[name] = pa.array(self._repeat(values, _DTYPES[name]))
         offset = self.columns["offset"].to_numpy()
+        # (rule: the first occurrence wins)
         self.columns["ver"] = pa.array(-offset.astype(np.int64))
 
     def _batches(self) -> None:

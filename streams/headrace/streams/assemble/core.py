@@ -2,7 +2,7 @@
 
 Every operation is a function of the log alone: a duplicate changes nothing, the first occurrence
 wins, time is the log's. So whatever is forgotten can be rebuilt, and two workers that saw the
-same prefix of a partition say the same of each episode.
+same prefix of a partition say the same of each episode (docs/design.md has the rules).
 """
 
 from collections.abc import Iterable, Sequence
@@ -132,7 +132,7 @@ class Assembler:
         """What to look up before a take that touches episodes `keys` is folded.
 
         An episode of which nothing is known is asked for whatever its batch says of itself: it
-        may be a re-send, or not the first.
+        may be a re-send, or not the first (rule: what is not held is asked for).
         """
         absent = [key for key in keys if key not in self._episodes]
         return Needs(
@@ -145,7 +145,8 @@ class Assembler:
         """Take back episodes `keys` with all of their spans as the store has them.
 
         The take's own spans are among these, so `fold` skips them. A restored episode is settled
-        whether it changed or not: its spans were in the table before anybody told of them.
+        whether it changed or not: its spans were in the table before anybody told of them (rule:
+        dirty rebuilds are emitted).
         """
         self._restored = frozenset(keys)
         for key in self._restored:
@@ -170,7 +171,10 @@ class Assembler:
         return self._gather(states)
 
     def evict(self) -> None:
-        """Forget the oldest takes until memory is in bounds; call it when rows are durable."""
+        """Forget the oldest takes until memory is in bounds; call it when rows are durable.
+
+        An open episode is not forgotten whole (rule: eviction leaves a stub).
+        """
         while self._held_bytes > self.config.memory_bytes:
             number = next(iter(self._held))
             held = self._held.pop(number)

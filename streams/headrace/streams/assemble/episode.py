@@ -24,7 +24,8 @@ class EpisodeState:
     """A set of span ids with what closedness and version depend on.
 
     Closed, once and for all, if an end span is in the set, or if time passed `close_by` between
-    two spans or since the last one. Adding spans in log order, so a rebuild says the same.
+    two spans or since the last one (rule: closedness follows from the log). Adding spans in log
+    order, so a rebuild says the same.
     """
 
     __slots__ = (
@@ -66,7 +67,7 @@ class EpisodeState:
 
     @property
     def version(self) -> int:
-        """2·n_spans + closed: the highest wins."""
+        """2·n_spans + closed (rule: the highest version wins)."""
         return 2 * len(self.ids) + self.closed
 
     @property

@@ -14,7 +14,7 @@ _partition_of = lru_cache(maxsize=1 << 14)(partition_of)  # a group has many sam
 
 
 def outgoing(built: Built, codec: Codec, *, partitions: int, message_bytes: int) -> list[Outgoing]:
-    """Samples first, so that nobody is credited for a sample that the log does not have.
+    """Samples first (rule: samples before episodes).
 
     Episodes travel together, in records of about `message_bytes` at most. Raises
     RegistryUnavailable where a schema id is not known yet.

@@ -1,4 +1,4 @@
-"""The assembler's shell: one take, step by step (design §5, steps 1 to 6)."""
+"""The assembler's shell: one take, step by step (rule: rows before the acknowledgement)."""
 
 import asyncio
 import os

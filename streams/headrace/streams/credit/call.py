@@ -1,7 +1,7 @@
 """Stage 1, trajectory → call: an episode's advantage weighted over its calls.
 
-Baseline first, then weights: sharing a return over calls and normalising afterwards turns the
-better action into the worse one (`tests/streams/test_credit_stop_or_go_on.py`).
+Sharing a return over calls and normalising afterwards turns the better action into the worse one
+(rule: baseline before weights); `test_credit_stop_or_go_on.py` shows it.
 Decompositions are of *rewards* and keep their sum; advantages need not sum to anything.
 """
 

@@ -1,8 +1,8 @@
 """The groups of a worker's partitions: what is held, what is due, what a take changes. Pure.
 
-A group that is not held is looked up before it is opened; what is stored may be a longer prefix of
-the log than what is read again, and then nothing changes; a row is written before the take that
-changed it is acknowledged, a final one only after its Credits were delivered.
+A group that is not held is looked up before it is opened (rule: what is not held is asked for);
+what is stored may be a longer prefix of the log than what is read again, and then nothing changes
+(rule: the highest version wins).
 """
 
 from collections import Counter, OrderedDict

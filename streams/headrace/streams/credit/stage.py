@@ -72,7 +72,8 @@ class CreditStage:
             self._groups.stub(partition, key, close_by)
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
-        """Credit what follows from the records; returns when Credits and rows are durable.
+        """Credit what follows from the records; returns when Credits and rows are durable, in this
+        order (rule: rows before the acknowledgement).
 
         Returns those that could not be read.
         """

@@ -74,7 +74,7 @@ class GroupState:
             self.group_rollouts, tuple(episode.group_rollouts), key=lambda ids: (len(ids), ids)
         )
         self.policy = max(self.policy, episode.policy)
-        # One eval episode makes it an eval group: what was once held out is never trained.
+        # One eval episode makes it an eval group (rule: what was held out is never trained).
         self.split = min(self.split, episode.split)
         self.deadline = max(self.deadline, episode.deadline)
         self.log_first = min(self.log_first or member.log_time, member.log_time)

@@ -1,4 +1,4 @@
-"""Committed records only: the host of stages whose topics are written in transactions.
+"""The host of stages whose topics are written in transactions (rule: only committed records count).
 
 Faust delivers what an aborted transaction wrote; here confluent-kafka reads (read_committed),
 and positions are committed by hand when a take is durable. A stage on this host keeps nothing

@@ -164,7 +164,8 @@ class _Host:
         logger.info("%s: assigned partitions %s", self.config.member_id, partitions)
         self.ticker.assign(partitions)
         # Not awaited here (a rebalance has a time limit) and not left to the first record (a
-        # quiet partition has none, yet its old episodes must close): the take awaits it.
+        # quiet partition has none, yet its old episodes must close): the take awaits it
+        # (rule: stubs load before the first take).
         self.loading = asyncio.create_task(self._load(partitions))
 
     async def _load(self, partitions: Sequence[int]) -> None:
@@ -173,7 +174,7 @@ class _Host:
         await self.stage.assigned(places)
 
     async def _revoked(self, app: Any, revoked: set[Any], **_: Any) -> None:
-        # The set is empty at the first join. State must never outlive an assignment.
+        # The set is empty at the first join (rule: state never outlives an assignment).
         if revoked and not self.app.should_stop:
             logger.warning("%s lost %d partitions and leaves", self.config.member_id, len(revoked))
             os._exit(EXIT_REVOKED)

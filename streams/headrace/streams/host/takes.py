@@ -29,7 +29,8 @@ class Takes:
         return [self._guard.admits(where, offset) for where, offset in offsets]
 
     async def take(self, records: Sequence[LogRecord]) -> None:
-        """Return when all that follows from the records is durable: they may be acknowledged.
+        """Return when all that follows from the records is durable: they may be acknowledged
+        (rule: rows before the acknowledgement).
 
         What could not be read is counted before that, so that a kill makes it counted again (by
         offset, once) and never not at all.

@@ -1,8 +1,8 @@
 """Ticks: records without content that move the clock of a quiet partition.
 
 Only the log has time, so a partition in which nothing happens would never pass a deadline. Its
-owner watches it and appends a tick when, by its own estimate, the deadline is over. The estimate
-decides nothing: the tick's log time does.
+owner watches it and appends a tick when, by its own estimate, the deadline is over (rule: a quiet
+partition gets a tick). The estimate decides nothing: the tick's log time does.
 """
 
 import logging

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 async def chat_completions(request: Request) -> Response:
-    """Answer a chat completion; its call is durable before the first byte goes out."""
+    """Answer a chat completion (rule: durable before the answer)."""
     state = state_of(request)
     if state.in_flight >= state.config.max_in_flight:
         raise Overloaded(
