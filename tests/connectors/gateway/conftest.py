@@ -203,7 +203,7 @@ class Harness:
 
     async def asend(self, path: str, *, method: str = "GET", **arguments: Any) -> httpx2.Response:
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, **arguments)
 
     def get(self, path: str, **arguments: Any) -> httpx2.Response:

@@ -305,7 +305,7 @@ def test_a_client_that_leaves_stops_its_generation(gateway: "Harness") -> None:
         _, writer = await asyncio.open_connection(host, int(port))
         content = json.dumps({"model": "calc", "messages": [{"role": "user", "content": "x"}]})
         head = (
-            f"POST {PREFIX}/v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
+            f"POST {PREFIX}/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         writer.write((head + content).encode())

@@ -109,16 +109,6 @@ def test_without_a_password_only_the_user_must_be_right() -> None:
         request({}, basic("root", ""))
 
 
-@pytest.mark.parametrize("name", ["origin", "host"])
-def test_web_pages_of_other_sites_are_refused_without_a_password(name: str) -> None:
-    hostile = "http://evil.example" if name == "origin" else "evil.example:8123"
-    friendly = "http://localhost:3000" if name == "origin" else "127.0.0.1:8123"
-    assert request({}, {name: friendly})
-    with pytest.raises(QueryError, match="497"):
-        request({}, {name: hostile})
-    assert request({"password": "secret"}, {name: hostile}, config(password="secret"))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -14,8 +14,6 @@ from urllib.parse import urlencode
 
 import lz4.frame
 import pytest
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import DatabaseError
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.embedded.clickhouse import native
@@ -161,17 +159,6 @@ def test_native_and_http_response_compression(server: Server) -> None:
         assert gzip.decompress(response.read()) == b"1\n"
     with server.post(b"SELECT 1", headers) as response:
         assert response.headers["Content-Encoding"] is None
-
-
-def test_an_error_in_the_middle_ends_the_body_normally(server: Server, driver: Client) -> None:
-    sql = b"SELECT number, throwIf(number = 900000) FROM numbers(1000000)"
-    with server.post(sql) as response:
-        tag = response.headers["X-ClickHouse-Exception-Tag"].encode()
-        body = response.read()
-    assert b"\r\n__exception__\r\n" + tag + b"\r\nCode: 395." in body
-    assert body.endswith(tag + b"\r\n__exception__\r\n")
-    with pytest.raises(DatabaseError, match="395"):
-        assert driver.query(sql.decode()).result_rows
 
 
 @pytest.mark.parametrize(

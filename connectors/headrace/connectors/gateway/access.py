@@ -1,4 +1,4 @@
-"""Who may ask: bearer keys, compared in constant time."""
+"""Who may ask: with keys set their bearers, else whoever is on this machine and no web page."""
 
 import hashlib
 import hmac
@@ -8,13 +8,32 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.connectors.gateway.dialects.answers import error_response
-from headrace.connectors.gateway.errors import NotAuthorised
+from headrace.connectors.gateway.errors import NotAuthorised, NotFromHere
+from headrace.connectors.loopback import refusal
 
 OPEN_PATHS = frozenset({"/healthz"})
 
 
+class LocalOnly:
+    """ASGI middleware, while there are no keys: refuses what a web page elsewhere may have sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = refusal(scope["method"], scope["headers"]) if scope["type"] == "http" else None
+        if reason is None:
+            await self._app(scope, receive, send)
+            return
+        error = NotFromHere(
+            f"{reason}: without keys the gateway answers this machine alone. Ask as localhost, "
+            "or set HEADRACE_GATEWAY_KEYS"
+        )
+        await error_response(error)(scope, receive, send)
+
+
 class RequireKey:
-    """ASGI middleware: every path but the health check needs one of the keys, if there are any."""
+    """ASGI middleware: every path but the health check needs one of the keys."""
 
     def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
         self._app = app
@@ -32,8 +51,6 @@ class RequireKey:
         await error_response(refusal)(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
-        if not self._digests:
-            return True
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
         given = _digest(key.strip())
         # Every key is compared, whichever matches.

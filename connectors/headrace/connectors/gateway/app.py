@@ -4,8 +4,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.connectors.gateway.access import RequireKey
+from headrace.connectors.gateway.access import LocalOnly, RequireKey
 from headrace.connectors.gateway.correlation import PREFIXES
 from headrace.connectors.gateway.dialects.answers import on_api_error, on_bug, on_http_error
 from headrace.connectors.gateway.dialects.chat import chat_completions
@@ -25,11 +26,13 @@ def create_app(state: GatewayState) -> Starlette:
             Route(f"{prefix}/v1/models", list_models),
             Route(f"{prefix}/v1/models/{{model:path}}", get_model),
         ]
+    keys = state.config.api_keys
     app = Starlette(
         routes=routes,
         middleware=[
+            Middleware(AnySlash),
             Middleware(Measured, metrics=state.metrics),
-            Middleware(RequireKey, keys=state.config.api_keys),
+            Middleware(RequireKey, keys=keys) if keys else Middleware(LocalOnly),
         ],
         exception_handlers={
             ApiError: on_api_error,
@@ -37,5 +40,19 @@ def create_app(state: GatewayState) -> Starlette:
             Exception: on_bug,
         },
     )
+    # A redirect drops the body of a POST: a path with a slash at its end is the path without.
+    app.router.redirect_slashes = False
     app.state.gateway = state
     return app
+
+
+class AnySlash:
+    """ASGI middleware: `/v1/models/` is `/v1/models`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send)

@@ -5,6 +5,7 @@ GatewayError
   ApiError                              an answer other than 200
     BadRequest           400            the request is malformed or asks for what is not served
     NotAuthorised        401            no key, or a wrong one
+    NotFromHere          403            without keys: a web page's, or by a name of elsewhere
     ModelNotFound        404            no such model, policy or version
     BodyTooLarge         413
     NotJson              415            the body is not sent as JSON
@@ -66,6 +67,14 @@ class NotAuthorised(ApiError):
     status = 401
     type = "invalid_request_error"
     code = "invalid_api_key"
+
+
+class NotFromHere(ApiError):
+    """No key is needed, and the request may come from a web page of another site."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "not_from_this_machine"
 
 
 class ModelNotFound(ApiError):

@@ -1,15 +1,18 @@
-"""The ASGI application: `/`, `/ping`, and the life of the engine."""
+"""The ASGI application: `/`, `/ping`, `/replicas_status`, and the life of the engine."""
 
 import logging
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.connectors.loopback import refusal
 from headrace.infra.embedded.clickhouse import request as requests
 from headrace.infra.embedded.clickhouse.body import Body, Receive
 from headrace.infra.embedded.clickhouse.config import ServerConfig
 from headrace.infra.embedded.clickhouse.engine import Engine
 from headrace.infra.embedded.clickhouse.errors import (
+    ACCESS_DENIED,
     LOGICAL_ERROR,
+    CutShort,
     Disconnected,
     QueryError,
 )
@@ -49,17 +52,22 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        reply = Reply(send)
-        path = scope["path"]
-        if path == "/ping":
+        reply = Reply(send, self._engine.version)
+        path, method = scope["path"], scope["method"]
+        # Without a password, a web page open in a browser here must not reach the tables.
+        elsewhere = None if self._config.password else refusal(method, scope["headers"])
+        if elsewhere is not None:
+            await self._fail(_not_from_here(elsewhere), Body(receive, 0), reply)
+        elif path in ("/ping", "/replicas_status"):
             await reply.plain(200, "Ok.\n")
-            return
-        if path not in ("", "/"):
+        elif path not in ("", "/"):
             await reply.plain(404, f"There is no handle {path[:100]!a}\nUse / for queries.\n")
-            return
-        if scope["method"] not in ("GET", "POST", "HEAD"):
+        elif method not in ("GET", "POST", "HEAD"):
             await reply.plain(405, "Use GET or POST.\n")
-            return
+        else:
+            await self._query(scope, receive, reply)
+
+    async def _query(self, scope: Mapping[str, Any], receive: Receive, reply: Reply) -> None:
         body = Body(receive, self._config.max_request_bytes)
         try:
             request = requests.read(scope, self._config)
@@ -68,6 +76,7 @@ class App:
                 return
             reply.describe(request, request.settings.get("session_timezone", self._engine.timezone))
             await self._executor.run(request, body, reply)
+            await reply.release()
         except Disconnected as error:
             logger.info("query dropped: %s", error)
         except QueryError as error:
@@ -80,10 +89,22 @@ class App:
                 body,
                 reply,
             )
+        finally:
+            reply.close()
 
     async def _fail(self, error: QueryError, body: Body, reply: Reply) -> None:
         try:
             drained = await body.drain()
             await reply.fail(error, close=not drained)
+        except CutShort:
+            logger.info("answer cut short, and its connection with it: %s", error)
         except Disconnected:
             logger.info("nobody is left to be told: %s", error)
+
+
+def _not_from_here(reason: str) -> QueryError:
+    return QueryError(
+        ACCESS_DENIED,
+        f"Without a password this machine alone is answered, and {reason}; start the server with "
+        "--password-file. (ACCESS_DENIED)",
+    )

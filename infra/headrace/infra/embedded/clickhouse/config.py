@@ -20,7 +20,7 @@ _USERS = """<clickhouse>
       <profile>default</profile>
       <quota>default</quota>
       <grants>
-        <query>GRANT SELECT,INSERT,CREATE,DROP,ALTER,TRUNCATE,OPTIMIZE ON *.*</query>
+        <query>GRANT SELECT,INSERT,CREATE,DROP,ALTER,TRUNCATE,OPTIMIZE,CHECK ON *.*</query>
         <query>GRANT SYSTEM,KILL QUERY ON *.*</query>
         <query>GRANT TABLE ENGINE ON *</query>
       </grants>

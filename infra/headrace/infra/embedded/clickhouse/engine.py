@@ -135,6 +135,7 @@ class Engine:
         names, _ = root.query(b"SELECT name FROM system.settings", "TSV")
         self._settings = frozenset(names.decode().split())
         self.timezone = root.query(b"SELECT timezone()", "TSV")[0].decode().strip()
+        self.version = root.query(b"SELECT version()", "TSV")[0].decode().strip()
         self._databases = frozenset[str]()
 
     def open(self, database: str, settings: Mapping[str, str], *, readonly: bool) -> Connection:

@@ -3,6 +3,7 @@
 ServerError
 ├── QueryError     what a client is told: ClickHouse's code, text and HTTP status
 ├── Disconnected   the client went away; there is nobody left to tell
+├── CutShort       the answer had begun when its statement failed
 └── StartError     the server cannot start; the message says what to change
 """
 
@@ -32,6 +33,7 @@ AUTHENTICATION_FAILED = 516
 CANNOT_DECOMPRESS = 271
 TOO_MANY_BYTES = 307
 SESSION_NOT_FOUND = 372
+SESSION_IS_LOCKED = 373
 LOGICAL_ERROR = 49
 STREAMING_NOT_SUPPORTED = "Streaming query is not supported"
 
@@ -65,6 +67,10 @@ class QueryError(ServerError):
 
 class Disconnected(ServerError):
     """The client closed the connection before its answer was complete."""
+
+
+class CutShort(ServerError):
+    """The answer had begun when its statement failed: the connection ends without the answer's."""
 
 
 class StartError(ServerError):

@@ -111,7 +111,7 @@ class Executor:
 
     async def _find_insert(self, request: Request, body: Body) -> InsertHead | None:
         """Splits an INSERT from its data, which stays in `body`."""
-        lead = request.query + b"\n" if request.query else b""
+        lead = own = request.query + b"\n" if request.query else b""
         if (head := find_insert(lead)) is None:
             if lead and request.method == "GET":
                 return None
@@ -121,7 +121,10 @@ class Executor:
                 body.unread(first)
                 return None
             lead += first
-        body.unread(lead[head.data_at :])
+        data = lead[head.data_at :]
+        if lead == own and not data.strip():
+            data = b""  # blanks at the end of ?query= are no data
+        body.unread(data)
         return head
 
     async def _text(self, request: Request, body: Body) -> bytes:
@@ -211,23 +214,31 @@ class Executor:
             return
         ended = False
         try:
-            first, progress_of_first = await run(connection.fetch, stream)
-            data, more = joiner.join(first), progress_of_first
-            if more is not None:
-                second, more = await run(connection.fetch, stream)
-                data += joiner.join(second)
-            if more is None:
+            data, latest = b"", Progress()
+            fetched, more = 0, True
+            fetch = partial(self._until, gone, request, connection.fetch, stream)
+            while more and (fetched < 2 or len(data) < request.buffer_bytes):
+                block, read = await fetch()
+                data += joiner.join(block)
+                fetched, more, latest = fetched + 1, read is not None, read or latest
+            if not more:
                 ended = True
-                await reply.whole(data + joiner.end(), form, progress_of_first or Progress())
+                await reply.whole(data + joiner.end(), form, latest)
                 return
-            await reply.start(form)
-            await reply.chunk(data)
-            while more is not None:
-                block, more = await run(connection.fetch, stream)
-                await reply.chunk(joiner.join(block))
+            write = reply.hold if request.is_whole else reply.chunk
+            if not request.is_whole:
+                await reply.start(form)
+            await write(data)
+            while more:
+                block, read = await fetch()
+                await write(joiner.join(block))
+                more, latest = read is not None, read or latest
             ended = True
-            await reply.chunk(joiner.end())
-            await reply.end()
+            await write(joiner.end())
+            if request.is_whole:
+                reply.end_held(form, latest)
+            else:
+                reply.end()
         finally:
             if not ended:
                 connection.cancel(stream)
@@ -255,12 +266,17 @@ class Executor:
         self, request: Request, statement: Statement | None
     ) -> AsyncIterator[Connection]:
         """The connection for a statement: its session's if that has state, else a fresh one."""
-        session = self._sessions.of(request)
-        stateful = statement is not None and statement.stateful
-        if session is not None and (session.connection is not None or stateful):
-            async with session.lock, self._of_session(session, request, statement) as connection:
+        with self._sessions.held(request) as session:
+            stateful = statement is not None and statement.stateful
+            if session is not None and (session.connection is not None or stateful):
+                lease = self._of_session(session, request, statement)
+            else:
+                lease = self._fresh(request)
+            async with lease as connection:
                 yield connection
-            return
+
+    @asynccontextmanager
+    async def _fresh(self, request: Request) -> AsyncIterator[Connection]:
         settings = request.settings
         if _COMMENT.fullmatch(request.query_id):
             settings.setdefault("log_comment", request.query_id)

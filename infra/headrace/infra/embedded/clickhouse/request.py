@@ -7,12 +7,10 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-from headrace.connectors.loopback import is_loopback
 from headrace.infra.embedded.clickhouse.config import ServerConfig
 from headrace.infra.embedded.clickhouse.errors import (
-    ACCESS_DENIED,
     AUTHENTICATION_FAILED,
     BAD_ARGUMENTS,
     QueryError,
@@ -34,7 +32,9 @@ _TRANSPORT = frozenset(
         "compress",
         "decompress",
         "buffer_size",
+        "http_response_buffer_size",
         "wait_end_of_query",
+        "http_wait_end_of_query",
         "client_protocol_version",
         "role",
         "enable_http_compression",
@@ -46,6 +46,8 @@ _TRANSPORT = frozenset(
         "http_native_compression_disable_checksumming_on_decompress",
     ]
 )
+_BUFFER = 1 << 20  # ClickHouse's own
+_MOST_BUFFER = 64 << 20
 _EXTERNAL = ("_format", "_structure", "_types")
 
 
@@ -93,6 +95,17 @@ class Request:
         named = self.values.get("default_format") or self.headers.get("x-clickhouse-format")
         return named or "TabSeparated"
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its answer is sent only once it is complete."""
+        return self.flag("wait_end_of_query") or self.flag("http_wait_end_of_query")
+
+    @property
+    def buffer_bytes(self) -> int:
+        """How much of an answer is gathered before it begins, so that errors have their status."""
+        named = self.values.get("buffer_size") or self.values.get("http_response_buffer_size", "")
+        return min(int(named), _MOST_BUFFER) if named.isdecimal() else _BUFFER
+
     def flag(self, name: str) -> bool:
         return self.values.get(name, "0").lower() in ("1", "true")
 
@@ -116,8 +129,8 @@ def read(scope: Mapping[str, Any], config: ServerConfig) -> Request:
     """Reads the ASGI scope.
 
     Raises:
-        QueryError: 516 for a wrong user or password, 497 for a browser page of another site, 36
-            for an Authorization header that cannot be read.
+        QueryError: 516 for a wrong user or password, 36 for an Authorization header that cannot
+            be read.
     """
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     pairs = parse_qsl(
@@ -152,8 +165,6 @@ def _authenticate(
             f"{user}: Authentication failed: password is incorrect, or there is no user with such "
             "name. (AUTHENTICATION_FAILED)",
         )
-    if not config.password:
-        _refuse_other_sites(headers)
 
 
 def _credentials(headers: Mapping[str, str], values: Mapping[str, str]) -> tuple[str, str]:
@@ -170,18 +181,3 @@ def _credentials(headers: Mapping[str, str], values: Mapping[str, str]) -> tuple
         user, _, password = text.partition(":")
         return user or "default", password
     return values.get("user") or "default", values.get("password", "")
-
-
-def _refuse_other_sites(headers: Mapping[str, str]) -> None:
-    """Without a password, a web page open in a browser here must not reach the tables."""
-    for name in ("origin", "host"):
-        value = headers.get(name)
-        if value is None:
-            continue
-        host = urlsplit(value if "//" in value else f"//{value}").hostname or ""
-        if not is_loopback(host):
-            raise QueryError(
-                ACCESS_DENIED,
-                f"Without a password only {name}s on this machine are served, and {value!r} is "
-                "not one; start the server with --password-file. (ACCESS_DENIED)",
-            )

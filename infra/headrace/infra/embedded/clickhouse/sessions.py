@@ -1,17 +1,18 @@
-"""Sessions: a connection of their own only once they hold state.
+"""Sessions: one statement at a time, and a connection of their own only once they hold state.
 
 clickhouse-connect sends a random session_id with every request. Most sessions never run SET, USE or
-CREATE TEMPORARY TABLE, and their requests can run side by side on fresh connections.
+CREATE TEMPORARY TABLE, and their statements run on fresh connections.
 """
 
-import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from headrace.infra.embedded.clickhouse.engine import Connection
 from headrace.infra.embedded.clickhouse.errors import (
     BAD_ARGUMENTS,
+    SESSION_IS_LOCKED,
     SESSION_NOT_FOUND,
     QueryError,
 )
@@ -23,9 +24,9 @@ _LONGEST_SECONDS = 3600
 
 @dataclass(slots=True)
 class Session:
-    """One session; `lock` is held while one of its statements runs on its connection."""
+    """One session; it is locked while one of its statements runs."""
 
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    locked: bool = False
     connection: Connection | None = None
     expires: float = 0.0
 
@@ -36,6 +37,30 @@ class Sessions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+
+    @contextmanager
+    def held(self, request: Request) -> Iterator[Session | None]:
+        """The session that the request names, locked; None where it names none.
+
+        Raises:
+            QueryError: 373 if another statement of it runs, and what `of` raises.
+        """
+        session = self.of(request)
+        if session is None:
+            yield None
+            return
+        if session.locked:
+            name = request.values["session_id"]
+            raise QueryError(
+                SESSION_IS_LOCKED,
+                f"Session {name} is locked by a concurrent client. (SESSION_IS_LOCKED)",
+            )
+        session.locked = True
+        try:
+            yield session
+        finally:
+            session.locked = False
+            session.expires = self._clock() + _seconds(request)
 
     def of(self, request: Request) -> Session | None:
         """The session that the request names, made if it is new; None where it names none.
@@ -65,7 +90,7 @@ class Sessions:
     def _sweep(self) -> None:
         now = self._clock()
         for name, session in list(self._sessions.items()):
-            if session.expires < now and not session.lock.locked():
+            if session.expires < now and not session.locked:
                 del self._sessions[name]
                 if session.connection is not None:
                     session.connection.close()

@@ -77,8 +77,6 @@ def find_insert(text: bytes) -> InsertHead | None:
                 return None
             if before.is_word("FROM") and token.is_word("INFILE"):
                 raise _no_files("FROM INFILE")
-            if token.is_word("VALUES"):
-                return InsertHead(sql=text[: token.start], format="Values", data_at=token.end)
             if before.is_word("FORMAT") and token.kind == "word":
                 lead = _DATA_LEAD.match(text, token.end)
                 return InsertHead(
@@ -86,6 +84,8 @@ def find_insert(text: bytes) -> InsertHead | None:
                     format=token.text.decode(),
                     data_at=lead.end() if lead else token.end,
                 )
+            if token.is_word("VALUES"):
+                return InsertHead(sql=text[: token.start], format="Values", data_at=token.end)
         # A table may be called `format`: then the word after it is not a format's name.
         before = token if not named else _as_name(token)
     return None
