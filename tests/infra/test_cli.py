@@ -108,6 +108,21 @@ PARTS = (
 COUNTED = {"counters": {"spans": 2628, "episodes": 876, "stubs": 0, "memory_bytes": 2511597}}
 
 
+def test_status_tells_a_part_that_hangs(headrace: Headrace, tmp_path: Path) -> None:
+    told = "not answering for 12 s"
+    silent = PartState(name="kafka", state=State.SILENT, message=told, silent_s=12.3)
+    a_headrace(tmp_path / ".headrace", silent, *PARTS[:2])
+    result = headrace("status")
+    assert result.returncode == NOT_RUNNING
+    assert told in result.stdout
+    [part] = [
+        p
+        for p in json.loads(headrace("status", "--json").stdout)["parts"]
+        if p["pid"] is None and p["name"] == "kafka"
+    ]
+    assert (part["state"], part["message"], part["silent_s"]) == ("silent", told, 12.3)
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_status_fits_a_terminal_and_keeps_what_is_to_be_copied_whole(
     headrace: Headrace, tmp_path: Path, columns: int

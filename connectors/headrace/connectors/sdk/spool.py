@@ -199,7 +199,8 @@ def open_spool(directory: Path, producer: str, *, fsync: bool) -> Spool:
     """
     hidden, folder = directory / f".{producer}", directory / producer
     try:
-        hidden.mkdir(parents=True, mode=0o700)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        hidden.mkdir(mode=0o700)
         descriptor = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden.rename(folder)  # nobody sees it before it is locked

@@ -63,6 +63,7 @@ def describe(settings: Settings) -> list[dict[str, Any]]:
             "restarts": part.restarts,
             "crashes": part.crashes,
             "message": part.message,
+            "silent_s": part.silent_s,
             "log": str(settings.directory / "logs" / f"{part.name}.log"),
             "work": dict(read_heartbeat(heartbeat_file(settings, part.name))),
         }

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from headrace.connectors.runner import AgentUnusable, Runner, check_agent
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
+from headrace.infra.launch.private import keep_private
 from headrace.infra.launch.runners import runner_config
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
@@ -32,8 +33,10 @@ def work(
     episode, and what it returns its result. Ctrl-C lets running attempts end. Exit code 2 if the
     agent that --agent names cannot be run.
     """
+    loaded = load(settings)
+    keep_private(loaded.directory)
     config = runner_config(
-        load(settings), agent=agent, processes=processes, concurrency=concurrency, name=name
+        loaded, agent=agent, processes=processes, concurrency=concurrency, name=name
     )
     watched = Console(stderr=True)
     if agent is not None:

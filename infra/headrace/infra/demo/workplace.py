@@ -36,7 +36,7 @@ def prepare(
             )
         background.stop(directory)
         shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = directory / MARKER
     merged = {section: dict(values) for section, values in OVERRIDES.items()}
     for section, values in overrides.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from headrace.infra.errors import PartFailed
+from headrace.infra.launch.private import keep_private
 from headrace.infra.supervise import State, read_status
 from headrace.infra.terminal.report import PartLines
 
@@ -27,7 +28,7 @@ def start(
     command = [sys.executable, "-P", "-m", "headrace.infra.cli", "up"]
     command += ["--trainer" if trainer else "--no-trainer"]
     command += ["--settings", str(settings)] if settings else []
-    directory.mkdir(parents=True, exist_ok=True)
+    keep_private(directory)
     log = directory / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -13,6 +13,7 @@ from headrace.infra.embedded.artifacts import (
 )
 from headrace.infra.embedded.ports import ensure_free
 from headrace.infra.launch.parts import build_parts, model_directory, prepare_external
+from headrace.infra.launch.private import keep_private
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import Supervisor
 from headrace.infra.terminal.report import PartLines, download_bars
@@ -26,7 +27,8 @@ def running(settings: Settings, *, console: Console, trainer: bool = True) -> It
     log lines.
     """
     check_ports(settings)
-    fetch(settings, console)
+    fetch(settings, console)  # before the umask: a cache may be shared
+    keep_private(settings.directory)
     prepare_external(settings)
     parts = build_parts(settings, trainer=trainer)
     lines = PartLines(console, {part.name: part.endpoint for part in parts})

@@ -15,6 +15,7 @@ class State(enum.StrEnum):
     PREPARING = "preparing"  # downloads, formatting
     STARTING = "starting"  # the process runs, its probe does not answer yet
     READY = "ready"
+    SILENT = "silent"  # it was ready, runs, and has not answered for a while; left alone
     CRASHED = "crashed"  # it ended by itself; started again after a pause
     FAILED = "failed"  # it never became ready, and start() gave up
     STOPPING = "stopping"
@@ -29,7 +30,7 @@ class Part:
     command: Callable[[], list[str]] | list[str]
     """The command line; a callable is asked after `prepare`, at each start."""
     ready: Callable[[], bool]
-    """A probe that answers within a few seconds."""
+    """A probe that answers within a few seconds; asked for as long as the part runs."""
     log: Path
     """Where its output goes; `<log>.1` keeps the one before."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -44,6 +45,8 @@ class Part:
     """Runs when the probe first answers (topics, migrations), before dependent parts start."""
     planned_exits: frozenset[int] = frozenset()
     """Exit codes by which it asks for a restart; not crashes, and restarted without a pause."""
+    silent_after_s: float = 6.0
+    """How long a part that was ready may leave its probe without an answer before that is told."""
     ready_timeout_s: float = 90.0
     """How long the first start may take."""
     stop_grace_s: float = 15.0
@@ -63,6 +66,8 @@ class PartState:
     restarts: int = 0
     """Starts after the first, planned ones included."""
     crashes: int = 0
+    silent_s: float = 0.0
+    """For how long it has not answered; 0 unless its state is SILENT."""
     last_log: tuple[str, ...] = ()
     """The last log lines before its latest crash."""
 

@@ -16,6 +16,7 @@ from headrace.infra.errors import PartFailed
 from headrace.infra.supervise import logs
 from headrace.infra.supervise.part import Part, PartState, State
 from headrace.infra.supervise.process import ChildProcess
+from headrace.infra.supervise.pulse import Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -101,31 +102,47 @@ class Runner(threading.Thread):
     def _watch(self, child: ChildProcess) -> None:
         self._report(State.STARTING, "started", pid=child.pid)
         ready_at = self._until_ready(child)
-        while not self._stop_asked.is_set() and self.failure is None:
-            code = child.exit_code()
-            if code is not None:
-                self._ended(code, ready_at)
-                return
-            logs.bound(self.part.log)
-            self._stop_asked.wait(_POLL_S)
+        pulse = Pulse(self.part.ready)
+        try:
+            while not self._stop_asked.is_set() and self.failure is None:
+                code = child.exit_code()
+                if code is not None:
+                    self._ended(code, ready_at)
+                    return
+                logs.bound(self.part.log)
+                self._tell_silence(pulse.silent_s(), child.pid)
+                self._stop_asked.wait(_POLL_S)
+        finally:
+            pulse.close()
         if self.failure is None:
             self._end(child)
+
+    def _tell_silence(self, silent_s: float, pid: int) -> None:
+        if silent_s < self.part.silent_after_s:
+            if self._state.state is State.SILENT:
+                self._report(State.READY, f"ready{self._where}", pid=pid)
+        elif self._state.state is not State.SILENT or silent_s - self._state.silent_s >= 1:
+            message = f"not answering for {silent_s:.0f} s"
+            self._report(State.SILENT, message, pid=pid, silent_s=silent_s)
+
+    @property
+    def _where(self) -> str:
+        return f" at {self.part.endpoint}" if self.part.endpoint else ""
 
     def _until_ready(self, child: ChildProcess) -> float | None:
         """Wait for the probe; return when it answered, None if the process or the wait ended."""
         began = reported = time.monotonic()
-        where = f" at {self.part.endpoint}" if self.part.endpoint else ""
         while not self._stop_asked.is_set() and child.exit_code() is None:
             answered, trouble = self._probe()
             if answered:
                 if not self._was_ready and not self._set_up():
                     return None
                 self._was_ready = True
-                self._report(State.READY, f"ready{where}", pid=child.pid)
+                self._report(State.READY, f"ready{self._where}", pid=child.pid)
                 return time.monotonic()
             now = time.monotonic()
             if not self._was_ready and now - began > self.part.ready_timeout_s:
-                self._fail(f"not ready{where} after {self.part.ready_timeout_s:.0f} s")
+                self._fail(f"not ready{self._where} after {self.part.ready_timeout_s:.0f} s")
                 return None
             if now - reported >= _REPORT_EVERY_S:
                 reported = now
@@ -196,6 +213,8 @@ class Runner(threading.Thread):
         self._report(State.STOPPING, "stopping", pid=child.pid)
         child.stop(self.part.stop_grace_s)
 
-    def _report(self, state: State, message: str, *, pid: int | None = None) -> None:
-        self._state = replace(self._state, state=state, message=message, pid=pid)
+    def _report(
+        self, state: State, message: str, *, pid: int | None = None, silent_s: float = 0.0
+    ) -> None:
+        self._state = replace(self._state, state=state, message=message, pid=pid, silent_s=silent_s)
         self._board.publish(self._state)

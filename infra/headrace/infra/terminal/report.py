@@ -20,12 +20,13 @@ from headrace.infra.terminal.live import LiveLine
 
 STYLES = {
     State.READY: "green",
+    State.SILENT: "red",
     State.CRASHED: "red",
     State.FAILED: "red",
     State.STOPPED: "dim",
     State.STOPPING: "dim",
 }
-SHOWN = {State.READY, State.CRASHED, State.FAILED}
+SHOWN = {State.READY, State.SILENT, State.CRASHED, State.FAILED}
 
 
 class PartLines:
