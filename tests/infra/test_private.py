@@ -29,6 +29,7 @@ def open_to_others(directory: Path) -> list[str]:
 
 def test_a_new_directory_is_closed_and_so_is_what_comes_into_it(tmp_path: Path) -> None:
     data = tmp_path / "deep" / ".headrace"
+    os.umask(OTHERS)
     keep_private(data)
     (data / "run").mkdir()
     (data / "run" / "beat.json").write_text("{}")
@@ -67,6 +68,7 @@ def test_a_folder_that_holds_more_keeps_the_rest_as_it_is(tmp_path: Path) -> Non
 def test_parts_and_their_supervisor_write_for_their_user_alone(tmp_path: Path) -> None:
     data = tmp_path / ".headrace"
     keep_private(data)
+    os.umask(OTHERS)  # as `headrace up` does
     lab = Lab(data)
     program = f"""
         import os, signal
@@ -86,3 +88,15 @@ def test_a_spool_is_closed_whoever_makes_it(tmp_path: Path) -> None:
     open_spool(directory, "01J", fsync=False).close()
     directory.mkdir(exist_ok=True)
     assert open_to_others(directory) == []
+
+
+def test_a_part_s_files_are_private_whatever_its_supervisor_s_umask(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    program = f"""
+        import signal
+        open({str(tmp_path / "segment")!r}, "w").close()
+        print("up", flush=True)
+        signal.pause()
+    """
+    with lab.supervise(lab.part("kafka", program)):
+        assert stat.S_IMODE((tmp_path / "segment").stat().st_mode) == 0o600

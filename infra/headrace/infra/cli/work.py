@@ -1,5 +1,6 @@
 """`headrace work`: run agents on the tasks of the stream."""
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from headrace.connectors.runner import AgentUnusable, Runner, check_agent
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
-from headrace.infra.launch.private import keep_private
+from headrace.infra.launch.private import OTHERS, keep_private
 from headrace.infra.launch.runners import runner_config
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
@@ -34,13 +35,14 @@ def work(
     agent that --agent names cannot be run.
     """
     loaded = load(settings)
-    keep_private(loaded.directory)
     config = runner_config(
         loaded, agent=agent, processes=processes, concurrency=concurrency, name=name
     )
     watched = Console(stderr=True)
     if agent is not None:
         _check(agent, watched)
+    os.umask(OTHERS)
+    keep_private(loaded.directory)
     show_logs(watched)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

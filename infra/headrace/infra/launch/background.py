@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from headrace.infra.errors import PartFailed
-from headrace.infra.launch.private import keep_private
+from headrace.infra.launch.private import OTHERS, keep_private
 from headrace.infra.supervise import State, read_status
 from headrace.infra.terminal.report import PartLines
 
@@ -31,12 +31,14 @@ def start(
     keep_private(directory)
     log = directory / "up.log"
     with log.open("wb") as output:
+        log.chmod(0o666 & ~OTHERS)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=OTHERS,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
     try:

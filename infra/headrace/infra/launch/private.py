@@ -30,10 +30,9 @@ _OURS = frozenset(
 def keep_private(directory: Path) -> None:
     """Make a data directory that nobody else can enter, or close one that an earlier start made.
 
-    What this process and its children write from now on is its user's alone too (umask 077).
+    Processes that write there do so under the umask OTHERS.
     """
-    os.umask(OTHERS)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o777 & ~OTHERS)
     entries = list(directory.iterdir())
     ours = [entry for entry in entries if entry.name in _OURS]
     for entry in ours:

@@ -1,5 +1,6 @@
 """A running headrace: checks, starts the parts, and stops them when the block ends."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from headrace.infra.embedded.artifacts import (
 )
 from headrace.infra.embedded.ports import ensure_free
 from headrace.infra.launch.parts import build_parts, model_directory, prepare_external
-from headrace.infra.launch.private import keep_private
+from headrace.infra.launch.private import OTHERS, keep_private
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import Supervisor
 from headrace.infra.terminal.report import PartLines, download_bars
@@ -28,17 +29,21 @@ def running(settings: Settings, *, console: Console, trainer: bool = True) -> It
     """
     check_ports(settings)
     fetch(settings, console)  # before the umask: a cache may be shared
-    keep_private(settings.directory)
-    prepare_external(settings)
-    parts = build_parts(settings, trainer=trainer)
-    lines = PartLines(console, {part.name: part.endpoint for part in parts})
-    supervisor = Supervisor(parts, lines, run_dir=settings.directory)
-    with lines:
-        supervisor.start()
+    before = os.umask(OTHERS)
     try:
-        yield supervisor
+        keep_private(settings.directory)
+        prepare_external(settings)
+        parts = build_parts(settings, trainer=trainer)
+        lines = PartLines(console, {part.name: part.endpoint for part in parts})
+        supervisor = Supervisor(parts, lines, run_dir=settings.directory)
+        with lines:
+            supervisor.start()
+        try:
+            yield supervisor
+        finally:
+            supervisor.stop()
     finally:
-        supervisor.stop()
+        os.umask(before)
 
 
 def check_ports(settings: Settings) -> None:

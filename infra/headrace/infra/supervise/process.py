@@ -27,6 +27,7 @@ class ChildProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **env},
+                umask=0o077,  # logs and data hold what users said to agents
                 start_new_session=True,  # its own group, out of reach of the terminal's Ctrl-C
             )
 
