@@ -163,7 +163,7 @@ def test_a_probe_that_raises_counts_as_no_answer(lab: Lab) -> None:
         return True
 
     with lab.supervise(lab.part("gateway", ready=probe)):
-        assert len(asked) == 3
+        assert len(asked) >= 3
 
 
 @pytest.mark.usefixtures("short_pauses")

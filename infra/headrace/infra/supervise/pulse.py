@@ -33,11 +33,10 @@ class Pulse:
         self._closed.set()
 
     def _run(self) -> None:
-        while not self._closed.is_set():
+        while not self._closed.wait(ASK_EVERY_S):
             began = time.monotonic()
             try:
                 if self._ask():
                     self._answered_at = began
             except Exception as error:  # not an answer
                 logger.debug("a probe failed: %r", error)
-            self._closed.wait(ASK_EVERY_S)
