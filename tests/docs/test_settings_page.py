@@ -4,7 +4,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-from headrace.infra.settings import Settings, variable
+from headrace.connectors.settings import keys, variable
+from headrace.infra.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -15,7 +16,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     missing = []
     for section in dataclasses.fields(defaults):
         part = getattr(defaults, section.name)
-        for key in dataclasses.fields(part):
+        for key in keys(type(part)):
             default = json.dumps(getattr(part, key.name))
             row = f"| `{key.name}` | `{default}` | `{variable(section.name, key.name)}` |"
             if row not in page:

@@ -20,12 +20,11 @@ import pytest
 from rich.console import Console
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.kafka import KafkaConfig, Registry, Tailer
+from headrace.connectors.kafka import KafkaAccess, KafkaConfig, Registry, RegistryAccess, Tailer
 from headrace.connectors.runner import Runner, RunnerConfig
 from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig
 from headrace.infra.embedded.models import tiny_llama
 from headrace.infra.embedded.ports import free_port
-from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.launch.running import running
 from headrace.infra.settings import Settings, load
 from headrace.schemas import Codec, Outcome, from_avro
@@ -124,8 +123,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     settings = settings_of(directory)
     runner = Runner(
         RunnerConfig(
-            bootstrap=settings.bootstrap,
-            registry_url=settings.registry_url,
+            kafka=KafkaAccess(bootstrap=settings.bootstrap),
+            registry=RegistryAccess(url=settings.registry_url),
             gateway_url=settings.gateway_url,
             processes=1,
             concurrency=8,
@@ -135,8 +134,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     )
     source = TaskSource(
         TaskSourceConfig(
-            bootstrap=settings.bootstrap,
-            registry_url=settings.registry_url,
+            kafka=KafkaAccess(bootstrap=settings.bootstrap),
+            registry=RegistryAccess(url=settings.registry_url),
             policy=POLICY,
             agent="loop_agent:run",
             group_size=GROUP,
@@ -145,7 +144,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
             deadline_s=DEADLINE_SECONDS,
         )
     )
-    clickhouse = ClickHouse(clickhouse_config(settings))
+    clickhouse = ClickHouse(settings.clickhouse_config)
     console = Console(quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         # Where the runner's processes find the agent, and the credit stage its rule.

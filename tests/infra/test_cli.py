@@ -184,7 +184,7 @@ def test_a_wrong_setting_is_named_with_its_own_exit_code(
     (tmp_path / "headrace.toml").write_text("[kafka]\nprot = 1\n")
     result = headrace("status")
     assert result.returncode == WRONG_USE
-    assert "unknown key [kafka] prot" in result.stderr
+    assert "[kafka] prot (headrace.toml) is no setting" in result.stderr
 
 
 def test_sql_with_clickhouse_away_says_what_to_do(headrace: Headrace) -> None:
@@ -224,7 +224,7 @@ def test_doctor_and_status_say_in_what_is_calculated_and_why(
     report = json.loads(headrace("status", "--json", **limited).stdout)
     assert report["arithmetic"]["dtype"] == "float32"
     wrong = headrace("doctor", "--json", HEADRACE_POLICY_DTYPE="float16")
-    (finding,) = (f for f in json.loads(wrong.stdout)["checks"] if f["check"] == "dtype")
+    (finding,) = (f for f in json.loads(wrong.stdout)["checks"] if f["check"] == "settings")
     assert not finding["ok"]
     assert "[policy] dtype" in finding["found"]
 

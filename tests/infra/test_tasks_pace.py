@@ -4,6 +4,7 @@ import itertools
 
 from rich.console import Console
 
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.tasks import Pace, TaskItem, TaskSourceConfig, told, waited_for
 from headrace.connectors.tasks.pace import QUIET_SECONDS
 from headrace.infra.terminal.feed import Training, planned
@@ -58,7 +59,9 @@ def test_each_version_is_told_once_and_quiet_counts_from_the_last_change() -> No
     now = 0.0
     line = Shown(Console(quiet=True))
     versions: list[int] = []
-    config = TaskSourceConfig(bootstrap="b", registry_url="r", policy="p")
+    config = TaskSourceConfig(
+        kafka=KafkaAccess(bootstrap="b"), registry=RegistryAccess(url="http://r"), policy="p"
+    )
     training = Training(
         config, None, line, lambda pace: versions.append(pace.version), clock=lambda: now
     )

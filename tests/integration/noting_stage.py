@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headrace.connectors.kafka import DeadLetter, DeadLetters, KafkaConfig, LogRecord, Partition
+from headrace.connectors.kafka import DeadLetter, DeadLetters, LogRecord, Partition
+from headrace.connectors.settings import SERVERS
 from headrace.streams.host.config import host_config_from_environment
 from headrace.streams.host.faust import run_stage
 
@@ -51,7 +52,7 @@ class NotingStage:
 if __name__ == "__main__":
     topic, notes = sys.argv[1:]
     # Small takes, so that a partition is halted in the middle of what was written to it.
-    config = host_config_from_environment("noting", take_records=4, take_ms=20)
+    config = host_config_from_environment("noting", wanted=SERVERS[:2], take_records=4, take_ms=20)
     os.chdir(config.data_directory.parent)
-    letters = DeadLetters(KafkaConfig(bootstrap=config.bootstrap))
+    letters = DeadLetters(config.kafka.client("noting"))
     run_stage(lambda: NotingStage(topic, Path(notes), letters), config)

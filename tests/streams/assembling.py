@@ -147,7 +147,6 @@ def make_stage(world: World, **changes: Any) -> AssembleStage:
             "idle_ms": IDLE,
             "max_age_ms": AGE,
             "deadline_grace_ms": GRACE,
-            "unknown_schema_seconds": 0.01,
             **changes,
         }
     )
@@ -159,6 +158,7 @@ def make_stage(world: World, **changes: Any) -> AssembleStage:
         dead_letters=world,
         span_partitions=PARTITIONS,
         episode_partitions=PARTITIONS,
+        unknown_schema_s=0.01,
     )
 
 

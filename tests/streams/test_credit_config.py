@@ -1,20 +1,15 @@
 """The credit stage's settings, as a process finds them in its environment."""
 
+import os
+
 import pytest
 
-from headrace.streams.credit.config import config_from_environment
-from headrace.streams.errors import StreamsSettingsError
-
-
-@pytest.fixture(autouse=True)
-def _parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", "broker:9092")
-    monkeypatch.setenv("HEADRACE_REGISTRY_URL", "http://registry:8081")
-    monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", "http://clickhouse:8123")
+from headrace.connectors.settings import BadSettings, from_environment
+from headrace.streams.credit.config import CreditSettings
 
 
 def test_the_defaults_are_lightning_s_uniform_call_and_grpo() -> None:
-    config = config_from_environment()
+    config = from_environment(CreditSettings, "credit", os.environ)
     assert config.method.id == "uniform/grpo/uniform@1"
     assert config.rule == "reward-span:reward"
 
@@ -25,7 +20,7 @@ def test_each_stage_of_credit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HEADRACE_CREDIT_CALL", "discounted(0.9)")
     monkeypatch.setenv("HEADRACE_CREDIT_TRAIN_AGENTS", "writer, solver")
     monkeypatch.setenv("HEADRACE_CREDIT_GRACE_MS", "5")
-    config = config_from_environment()
+    config = from_environment(CreditSettings, "credit", os.environ)
     assert config.rule == "span:a=1"
     assert config.method.id == "discounted(0.9)/rloo/uniform[solver,writer]@1"
     assert config.patience.grace_ms == 5
@@ -38,18 +33,14 @@ def test_each_stage_of_credit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> N
         ("HEADRACE_CREDIT_GRACE_MS", "soon"),
         ("HEADRACE_CREDIT_MAX_WAIT_MS", "0"),
         ("HEADRACE_CREDIT_MAX_HELD", "0"),
-        ("HEADRACE_CREDIT_RULE", ""),
+        ("HEADRACE_CREDIT_RULE", "nope nope"),
+        ("HEADRACE_CREDIT_RULE", "span:a=x"),
+        ("HEADRACE_CREDIT_RULE", "span:a=nan"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(StreamsSettingsError):
-        config_from_environment()
-
-
-def test_a_missing_part_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HEADRACE_REGISTRY_URL")
-    with pytest.raises(StreamsSettingsError, match="HEADRACE_REGISTRY_URL is not set"):
-        config_from_environment()
+    with pytest.raises(BadSettings):
+        from_environment(CreditSettings, "credit", os.environ)

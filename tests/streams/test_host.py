@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from headrace.streams.errors import StreamsSettingsError
-from headrace.streams.host.config import HostConfig, host_config_from_environment
+from headrace.connectors.kafka import KafkaAccess
+from headrace.connectors.settings import SERVERS, BadSettings
+from headrace.streams.host.config import host_config_from_environment
 from headrace.streams.host.faust import log_record
 from headrace.streams.host.ticks import QUIET_S, Ticker
 
@@ -38,7 +39,7 @@ def test_a_tick_is_known_by_its_header(headers: Any) -> None:
 
 def test_a_quiet_partition_gets_a_tick_when_its_deadline_is_over() -> None:
     deadlines = {0: 10_000, 1: 10_000, 2: None}
-    ticker = Ticker("127.0.0.1:1", "t", deadlines.get)
+    ticker = Ticker(KafkaAccess(bootstrap="127.0.0.1:1"), "t", deadlines.get)
     ticker.assign([0, 1, 2])
     now = time.monotonic()
     for partition, log_time in ((0, 9_500), (1, 1_000), (2, 9_500)):
@@ -50,10 +51,14 @@ def test_a_quiet_partition_gets_a_tick_when_its_deadline_is_over() -> None:
 
 
 def test_settings_name_the_field() -> None:
-    with pytest.raises(StreamsSettingsError, match="session_timeout_s"):
-        HostConfig(bootstrap="b:1", registry_url="r", name="n", session_timeout_s=1)
-    with pytest.raises(StreamsSettingsError, match="bootstrap"):
-        HostConfig(bootstrap="", registry_url="r", name="n")
+    servers = dict.fromkeys(SERVERS, "http://s:1")
+    with pytest.raises(BadSettings, match="session_timeout_s"):
+        host_config_from_environment("n", environment=servers, session_timeout_s=1)
+    late = {**servers, "HEADRACE_STREAMS_SESSION_TIMEOUT_S": "1"}
+    with pytest.raises(BadSettings, match="HEADRACE_STREAMS_SESSION_TIMEOUT_S"):
+        host_config_from_environment("n", environment=late)
+    with pytest.raises(BadSettings, match="HEADRACE_KAFKA_BOOTSTRAP"):
+        host_config_from_environment("n", environment={})
 
 
 def test_a_worker_is_its_stage_unless_told_otherwise(
@@ -61,6 +66,7 @@ def test_a_worker_is_its_stage_unless_told_otherwise(
 ) -> None:
     monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", "b:1")
     monkeypatch.setenv("HEADRACE_REGISTRY_URL", "http://r:1")
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", "http://c:1")
     for name in ("HEADRACE_WORKER", "HEADRACE_GROUP", "HEADRACE_RUN_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     config = host_config_from_environment("assemble", take_ms=50)

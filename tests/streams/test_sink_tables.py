@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from headrace.connectors.kafka import HALTS, LOG_LOST, POISON, RESUMED, LogRecord
+from headrace.connectors.settings import BadSettings
 from headrace.schemas import Halt, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
-from headrace.streams.errors import StreamsSettingsError
 from headrace.streams.host.committed import instance_id
-from headrace.streams.sink import config_from_environment
+from headrace.streams.host.config import host_config_from_environment
 from headrace.streams.sink.tables import SCHEMAS, TOPICS, dead_letter_row, log_row
 
 
@@ -126,8 +126,8 @@ def test_a_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", "broker:9092")
     monkeypatch.setenv("HEADRACE_REGISTRY_URL", "http://registry:8081")
     monkeypatch.delenv("HEADRACE_CLICKHOUSE_URL", raising=False)
-    with pytest.raises(StreamsSettingsError, match="HEADRACE_CLICKHOUSE_URL"):
-        config_from_environment()
+    with pytest.raises(BadSettings, match="HEADRACE_CLICKHOUSE_URL"):
+        host_config_from_environment("sink")
 
 
 def test_a_sink_is_the_same_member_after_a_restart_and_another_with_other_topics() -> None:

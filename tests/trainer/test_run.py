@@ -44,9 +44,9 @@ def test_a_stopped_trainer_exits_with_0(monkeypatch: pytest.MonkeyPatch) -> None
     assert main(monkeypatch) == 0
 
 
-def test_a_missing_setting_exits_with_1(
+def test_a_missing_setting_exits_with_2(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("HEADRACE_POLICY_NAME")
-    assert main(monkeypatch) == 1
+    assert main(monkeypatch) == 2
     assert "HEADRACE_POLICY_NAME" in caplog.text

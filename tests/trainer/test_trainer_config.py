@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.connectors.settings import BadSettings
 from headrace.trainer.config import config_from_environment
-from headrace.trainer.errors import TrainerError
 
 ENVIRONMENT = {
     "HEADRACE_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
@@ -33,9 +33,9 @@ def test_a_shadow_trainer_publishes_beside_the_policy_and_keeps_its_own_checkpoi
 
 def test_what_is_missing_or_no_number_is_named() -> None:
     without = {k: v for k, v in ENVIRONMENT.items() if k != "HEADRACE_POLICY_NAME"}
-    with pytest.raises(TrainerError, match="HEADRACE_POLICY_NAME is not set"):
+    with pytest.raises(BadSettings, match=r"HEADRACE_POLICY_NAME\) is not set"):
         config_from_environment(Path("model"), without)
-    with pytest.raises(TrainerError, match="HEADRACE_TRAINER_LEARNING_RATE is 'fast'"):
+    with pytest.raises(BadSettings, match=r"HEADRACE_TRAINER_LEARNING_RATE\) is 'fast'"):
         config_from_environment(
             Path("model"), {**ENVIRONMENT, "HEADRACE_TRAINER_LEARNING_RATE": "fast"}
         )

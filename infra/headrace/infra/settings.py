@@ -1,30 +1,48 @@
-"""Settings: one file (`headrace.toml`), overridden by environment variables, one dataclass a part.
+"""Settings: one file (`headrace.toml`), overridden by environment variables, a section a part.
 
-`[section] key = value` in the file is `HEADRACE_SECTION_KEY` in the environment. An unknown
-section or key is an error, so that a typo cannot pass silently.
+Each section is the configuration class of the part that owns it, so it is declared once.
+`[section] key = value` in the file is `HEADRACE_SECTION_KEY` in the environment. All faults of the
+file and the environment are told at once, before anything starts.
 """
 
 import dataclasses
 import os
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from headrace.connectors.clickhouse.config import ClickHouseConfig, bad_database, bad_url
+from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.gateway.config import GatewaySettings
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.runner.config import RunnerSettings
+from headrace.connectors.settings import (
+    Fault,
+    check,
+    key,
+    keys,
+    read,
+    renamed,
+    tcp_port,
+    to_environment,
+    variable,
+)
 from headrace.infra.errors import SettingsError
+from headrace.streams.assemble.config import AssembleConfig
+from headrace.streams.credit.config import CreditSettings
+from headrace.streams.host.config import StreamsSettings
+from headrace.streams.sink.config import SinkSettings
+from headrace.trainer.settings import TrainerSettings
 
 REGISTRY_PATH = "/apis/ccompat/v7"
 """Where the embedded registry speaks the API of Confluent's."""
 
 FILE_NAME = "headrace.toml"
-PREFIX = "HEADRACE_"
-SECRET: Mapping[str, Any] = {"secret": True}
-RENAMED = {
-    ("gateway", "dtype"): ("policy", "dtype"),
-    ("trainer", "compute_dtype"): ("policy", "dtype"),
-}
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -34,135 +52,57 @@ class DataSettings:
     directory: str = ".headrace"
     """Data of the embedded parts, checkpoints, logs and spools; relative to where you start."""
 
+    def __post_init__(self) -> None:
+        check(self, "data", ("directory", _bad_directory(self.directory)))
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class KafkaSettings:
+class KafkaSettings(KafkaAccess):
     """The broker: embedded, unless `bootstrap` names one."""
 
     bootstrap: str = ""
     """`host:port` of a broker of yours; empty: the embedded one is started."""
-    port: int = 9092
+    port: int = tcp_port(9092)
     """Port of the embedded broker."""
-    controller_port: int = 9093
+    controller_port: int = tcp_port(9093)
     """Port of its controller."""
-    partitions: int = 8
+    partitions: int = key(8, least=1, most=1_000)
     """Partitions of each topic; recorded at creation, refused if the broker has others."""
+
+    def __post_init__(self) -> None:
+        lacks = (
+            ""
+            if self.bootstrap or self.security_protocol == "PLAINTEXT"
+            else (
+                f"is {self.security_protocol}, and the embedded broker is PLAINTEXT on loopback: "
+                "name your broker in bootstrap"
+            )
+        )
+        self.check(("security_protocol", lacks))
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class RegistrySettings:
+class RegistrySettings(RegistryAccess):
     """The schema registry: embedded, unless `url` names one."""
 
     url: str = ""
     """Confluent-compatible URL; empty: the embedded one is started."""
-    port: int = 8081
+    port: int = tcp_port(8081)
     """Port of the embedded registry."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class ClickHouseSettings:
+class ClickHouseSettings(ClickHouseConfig):
     """ClickHouse: its embedded engine, unless `url` names a server."""
 
     url: str = ""
     """`http://host:8123` of a server of yours; empty: the embedded engine is started."""
-    port: int = 8123
+    port: int = tcp_port(8123)
     """Port of the embedded engine's HTTP interface."""
-    user: str = "default"
-    """User of a server of yours."""
-    password: str = field(default="", repr=False, metadata=SECRET)
-    """Its password."""
-    database: str = "headrace"
-    """Database of our tables; never `default`."""
 
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class PolicySettings:
-    """The policy that is served and trained."""
-
-    name: str = "assistant"
-    """Name by which agents ask for it (`model="assistant"`)."""
-    model: str = "smollm2"
-    """`smollm2` (bundled SmolLM2-135M-Instruct) or a directory with a transformers model."""
-    dtype: str = "auto"
-    """Arithmetic of engine and trainer: `bfloat16`, `float32` or `auto`."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class GatewaySettings:
-    """The OpenAI-compatible gateway."""
-
-    host: str = "127.0.0.1"
-    """Address it listens on; beyond loopback it wants `keys`."""
-    port: int = 8000
-    """Its port."""
-    keys: str = field(default="", repr=False, metadata=SECRET)
-    """API keys, separated by commas; empty: none asked (loopback only)."""
-    threads: int = 2
-    """CPU threads of the built-in engine."""
-    max_batch: int = 48
-    """Requests decoded together at most."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class StreamsSettings:
-    """What the stream workers have in common."""
-
-    poison_limit: int = 100
-    """Unreadable records of a partition within the window before it is halted; 0: any number."""
-    poison_window_ms: int = 600_000
-    """The window, in milliseconds of log time."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class AssembleSettings:
-    """The stage that makes episodes of spans. Times are log time, milliseconds."""
-
-    idle_ms: int = 120_000
-    """An episode without an end span closes after this long without a span."""
-    max_age_ms: int = 3_600_000
-    """… or this long after its first span."""
-    memory_bytes: int = 256 * 1024 * 1024
-    """Spans kept in memory; older episodes are read back from ClickHouse when they are touched."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class CreditSettings:
-    """Rewards and credit. Times are log time, milliseconds."""
-
-    rule: str = "reward-span:reward"
-    """Reward rule: `module:function`, `reward-span:NAME`, or `span:a=1.0,b=0.5`."""
-    baseline: str = "grpo"
-    """Group baseline: grpo, dr_grpo, rloo, leave_one_out or none."""
-    call: str = "uniform"
-    """Trajectory to calls: uniform, or discounted(GAMMA)."""
-    train_agents: str = ""
-    """Agents that are trained, separated by commas; empty: all."""
-    grace_ms: int = 30_000
-    """A group is decided this long after its last deadline, complete or not."""
-    max_wait_ms: int = 600_000
-    """A group without deadlines is decided this long after its first episode."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class TrainerSettings:
-    """The trainer."""
-
-    name: str = "main"
-    """Name of the trainer; another name trains beside it on equal data."""
-    group_size: int = 8
-    """Rollouts of a group."""
-    groups_per_step: int = 6
-    """Groups of an optimiser step."""
-    max_staleness: int = 1
-    """η: versions a sample may lag behind, at most."""
-    learning_rate: float = 1e-5
-    """Learning rate of AdamW on the fp32 master weights."""
-    horizon: int = 16
-    """Constant by which an episode's token sum is divided."""
-    threads: int = 2
-    """CPU threads of a step."""
-    max_versions: int = 0
-    """Stop after this many new versions; 0: never."""
+    def __post_init__(self) -> None:
+        url = bad_url(self.url) if self.url else ""
+        check(self, "clickhouse", ("url", url), ("database", bad_database(self.database)))
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -175,9 +115,11 @@ class Settings:
     clickhouse: ClickHouseSettings = field(default_factory=ClickHouseSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    runner: RunnerSettings = field(default_factory=RunnerSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)
-    assemble: AssembleSettings = field(default_factory=AssembleSettings)
+    assemble: AssembleConfig = field(default_factory=AssembleConfig)
     credit: CreditSettings = field(default_factory=CreditSettings)
+    sink: SinkSettings = field(default_factory=SinkSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
 
     @property
@@ -206,13 +148,26 @@ class Settings:
         host = "127.0.0.1" if self.gateway.host in ("0.0.0.0", "::") else self.gateway.host
         return f"http://{host}:{self.gateway.port}"
 
+    @property
+    def kafka_access(self) -> KafkaAccess:
+        """How every part reaches the broker in use."""
+        return _as(KafkaAccess, self.kafka, bootstrap=self.bootstrap)
+
+    @property
+    def registry_access(self) -> RegistryAccess:
+        """How every part reaches the registry in use."""
+        return _as(RegistryAccess, self.registry, url=self.registry_url)
+
+    @property
+    def clickhouse_config(self) -> ClickHouseConfig:
+        """How every part reaches the ClickHouse in use."""
+        return _as(ClickHouseConfig, self.clickhouse, url=self.clickhouse_url)
+
     def environment(self) -> dict[str, str]:
         """The settings as environment variables for the processes of the parts."""
-        values = {
-            variable(section.name, key.name): _text(getattr(getattr(self, section.name), key.name))
-            for section in dataclasses.fields(self)
-            for key in dataclasses.fields(getattr(self, section.name))
-        }
+        values: dict[str, str] = {}
+        for section in dataclasses.fields(self):
+            values |= to_environment(section.name, getattr(self, section.name))
         values |= {
             "HEADRACE_DATA_DIRECTORY": str(self.directory),
             "HEADRACE_KAFKA_BOOTSTRAP": self.bootstrap,
@@ -223,9 +178,10 @@ class Settings:
         return values
 
 
-def variable(section: str, key: str) -> str:
-    """Name of the environment variable of a setting."""
-    return f"{PREFIX}{section}_{key}".upper()
+def _as(cls: type[T], section: Any, **changes: Any) -> T:
+    """A section as the smaller class that it extends."""
+    values = {one.name: getattr(section, one.name) for one in keys(cls)}
+    return cls(**{**values, **changes})
 
 
 def load(
@@ -235,25 +191,44 @@ def load(
 ) -> Settings:
     """Settings of a file (default: `headrace.toml` here, if it exists) and the environment.
 
-    `overrides` (section -> key -> value) wins over both. Raises SettingsError for a file that
-    does not parse, an unknown section or key, or a value of the wrong type.
+    `overrides` (section -> key -> value) wins over both.
+
+    Raises:
+        SettingsError: the file cannot be read, or names every section, key and value of file and
+            environment that cannot be.
     """
-    sections = _from_file(file)
     environment = os.environ if environment is None else environment
-    _refuse_renamed(sections, environment)
-    for section, key in _known_keys():
-        text = environment.get(variable(section, key))
+    name = str(file or FILE_NAME)
+    sections = _from_file(file)
+    sources: dict[tuple[str, str], str] = {}
+    for section, one in _known_keys():
+        text = environment.get(variable(section, one))
         if text is not None:
-            sections.setdefault(section, {})[key] = text
+            sections.setdefault(section, {})[one] = text
+            sources[section, one] = variable(section, one)
     for section, values in (overrides or {}).items():
         sections.setdefault(section, {}).update(values)
-    built = {}
     hints = typing.get_type_hints(Settings)
+    faults = [str(fault) for fault in renamed(environment)]
+    built: dict[str, Any] = {}
     for section, values in sections.items():
         if section not in hints:
-            raise SettingsError(f"unknown section [{section}]: there are {', '.join(hints)}")
-        built[section] = _section(hints[section], section, values)
-    return Settings(**built)
+            faults.append(f"[{section}] ({name}) is no section: there are {', '.join(hints)}")
+            continue
+        made, found = read(
+            hints[section], section, values, partial(_source, sources, name, section)
+        )
+        faults += map(str, found)
+        built[section] = hints[section]() if made is None else made
+    settings = Settings(**built)
+    faults += [str(fault) for fault in _conflicts(settings)]
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def _source(sources: Mapping[tuple[str, str], str], file: str, section: str, key: str) -> str:
+    return sources.get((section, key), file)
 
 
 def _from_file(file: Path | None) -> dict[str, dict[str, Any]]:
@@ -263,60 +238,65 @@ def _from_file(file: Path | None) -> dict[str, dict[str, Any]]:
             raise SettingsError(f"no settings file {file}")
         return {}
     try:
-        sections: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        sections: dict[str, Any] = tomllib.loads(_text_of(path))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is no TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     for section, values in sections.items():
         if not isinstance(values, dict):
-            raise SettingsError(f"{path}: `{section}` must stand in a section, as [part] key = …")
+            raise SettingsError(f"{path}: `{section}` must be in a section, as [part] key = …")
     return sections
 
 
-def _refuse_renamed(
-    sections: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]
-) -> None:
-    for (section, key), (new_section, new_key) in RENAMED.items():
-        old, new = variable(section, key), variable(new_section, new_key)
-        if key in sections.get(section, {}) or old in environment:
-            raise SettingsError(
-                f"[{section}] {key} ({old}) is now [{new_section}] {new_key} ({new}): set that one"
-            )
-
-
-def _known_keys() -> list[tuple[str, str]]:
-    return [
-        (name, key.name)
-        for name, cls in typing.get_type_hints(Settings).items()
-        for key in dataclasses.fields(cls)
-    ]
-
-
-S = TypeVar("S")
-
-
-def _section(cls: type[S], section: str, values: Mapping[str, Any]) -> S:
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            raise SettingsError(f"unknown key [{section}] {key}: there are {', '.join(hints)}")
-    return cls(**{key: _typed(hints[key], section, key, value) for key, value in values.items()})
-
-
-def _typed(hint: Any, section: str, key: str, value: Any) -> Any:
-    where = f"[{section}] {key} (or {variable(section, key)})"
+def _text_of(path: Path) -> str:
+    data = path.read_bytes()
     try:
-        if hint is bool and isinstance(value, str):
-            return {"true": True, "1": True, "false": False, "0": False}[value.lower()]
-        if hint is float and isinstance(value, (int, str)):
-            return float(value)
-        if hint is int and isinstance(value, str):
-            return int(value)
-    except (ValueError, KeyError) as error:
-        raise SettingsError(f"{where}: {value!r} is no {hint.__name__}") from error
-    if type(value) is not hint:
-        raise SettingsError(f"{where}: {value!r} is no {hint.__name__}")
-    return value
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SettingsError(
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8, which TOML has to "
+            "be; the file seems to be in another encoding (latin-1?): save it as UTF-8"
+        ) from error
 
 
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _known_keys() -> Iterator[tuple[str, str]]:
+    for name, cls in typing.get_type_hints(Settings).items():
+        yield from ((name, one.name) for one in keys(cls))
+
+
+def _conflicts(settings: Settings) -> Iterator[Fault]:
+    """What is wrong between sections: two parts on one port, or a registry that cannot enter."""
+    if settings.kafka.security_protocol != "PLAINTEXT" and not settings.registry.url:
+        text = "is empty, and the embedded registry cannot enter a secured broker: name yours"
+        yield Fault("registry", "url", text)
+    ports = [
+        ("gateway", "port", settings.gateway.port),
+        *(
+            []
+            if settings.kafka.bootstrap
+            else [
+                ("kafka", "port", settings.kafka.port),
+                ("kafka", "controller_port", settings.kafka.controller_port),
+            ]
+        ),
+        *([] if settings.registry.url else [("registry", "port", settings.registry.port)]),
+        *([] if settings.clickhouse.url else [("clickhouse", "port", settings.clickhouse.port)]),
+    ]
+    taken: dict[int, str] = {}
+    for section, one, number in ports:
+        if number in taken:
+            yield Fault(section, one, f"is {number}, as {taken[number]}: give each its own")
+        taken.setdefault(number, f"[{section}] {one}")
+
+
+def _bad_directory(text: str) -> str:
+    """Why the data cannot be there; empty: they can."""
+    if not text.strip():
+        return "is empty: name a folder"
+    path = Path(text).expanduser()
+    existing = next((p for p in (path, *path.parents) if p.exists()), None)
+    if existing is not None and not existing.is_dir():
+        return f"is {text!r}, and {existing} is a file: name a folder, or move the file away"
+    return ""

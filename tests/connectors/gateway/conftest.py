@@ -22,10 +22,12 @@ from headrace.connectors.engines import (
     InvalidWeights,
     UnknownVersion,
 )
-from headrace.connectors.gateway import GatewayConfig, GatewayState, create_app
+from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.gateway import GatewayConfig
+from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.sampled import SampledChat
 from headrace.connectors.gateway.policy.serving import PolicyServing
-from headrace.connectors.gateway.state import Backend
+from headrace.connectors.gateway.state import Backend, GatewayState
 from headrace.schemas import PolicyRecord, PolicyVersion, Span, Traffic
 from tests.support.waiting import wait_until
 
@@ -143,11 +145,11 @@ class Harness:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.serving = PolicyServing(
-            config.policy,
+            config.policy.name,
             self.engine,
             source="the log",
             serve_base=config.serve_base,
-            retry_seconds=config.retry_seconds,
+            retry_s=config.retry_s,
         )
         self.state = GatewayState(
             config,
@@ -253,7 +255,11 @@ def make_gateway() -> Iterator[Callable[..., Harness]]:
     made: list[Harness] = []
 
     def make(*, forwarded: Backend | None = None, **fields: Any) -> Harness:
-        settings = {"policy": "calc", "model_directory": Path("unused"), **fields}
+        settings = {
+            "policy": PolicySettings(name="calc"),
+            "model_directory": Path("unused"),
+            **fields,
+        }
         made.append(Harness(GatewayConfig(**settings), forwarded))
         return made[-1]
 

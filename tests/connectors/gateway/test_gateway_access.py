@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
+from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.gateway import ConfigurationError, GatewayConfig
-from headrace.connectors.gateway.environment import config_from_environment
+from headrace.connectors.gateway.config import config_from_environment
 from headrace.connectors.gateway.run import listen
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.settings import BadSettings
 
 if TYPE_CHECKING:
     from tests.connectors.gateway.conftest import Harness
@@ -23,7 +26,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def test_with_keys_set_only_their_bearers_may_ask(make_gateway: "Callable[..., Harness]") -> None:
-    gateway = make_gateway(api_keys=frozenset({"sk-one", "sk-two"})).serve(0)
+    gateway = make_gateway(keys=("sk-one", "sk-two")).serve(0)
     for headers in ({}, bearer("sk-on"), bearer(""), {"Authorization": "Basic sk-one"}):
         for path in ("/v1/models", "/metrics", "/rollout/r/attempt/a/v1/models"):
             answer = gateway.get(path, headers=headers)
@@ -38,9 +41,9 @@ def test_with_keys_set_only_their_bearers_may_ask(make_gateway: "Callable[..., H
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "gateway.example"])
 def test_beyond_loopback_keys_are_required(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="api_keys"):
+    with pytest.raises(BadSettings, match="keys"):
         GatewayConfig(host=host, model_directory=MODEL)
-    GatewayConfig(host=host, model_directory=MODEL, api_keys=frozenset({"sk-secret"}))
+    GatewayConfig(host=host, model_directory=MODEL, keys=("sk-secret",))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.9.9.9"])
@@ -53,24 +56,20 @@ def test_on_loopback_they_are_not(host: str) -> None:
     [
         {"port": 0},
         {"port": 70000},
-        {"policy": "a b"},
-        {"model_directory": None},
-        {"api_keys": frozenset({" "})},
+        {"keys": (" ",)},
         {"max_body_bytes": 0},
         {"threads": 0},
-        {"retry_seconds": -1},
+        {"retry_s": -1},
     ],
 )
 def test_a_field_that_cannot_be_is_named(fields: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError) as refused:
+    with pytest.raises(BadSettings) as refused:
         GatewayConfig(**{"model_directory": MODEL, **fields})
     assert next(iter(fields)) in str(refused.value)
 
 
 def test_secrets_are_not_shown() -> None:
-    config = GatewayConfig(
-        model_directory=MODEL, api_keys=frozenset({"sk-secret"}), upstream_api_key="sk-secret"
-    )
+    config = GatewayConfig(model_directory=MODEL, keys=("sk-secret",), upstream_api_key="sk-secret")
     assert "sk-secret" not in repr(config)
 
 
@@ -91,13 +90,14 @@ def test_the_environment_fills_the_configuration() -> None:
     assert config == GatewayConfig(
         host="0.0.0.0",
         port=8123,
-        policy="assistant",
-        api_keys=frozenset({"sk-one", "sk-two"}),
+        policy=PolicySettings(name="assistant"),
+        keys=("sk-one", "sk-two"),
         serve_base=True,
-        bootstrap="127.0.0.1:1",
+        kafka=KafkaAccess(bootstrap="127.0.0.1:1"),
+        registry=RegistryAccess(url="http://127.0.0.1:8081"),
         model_directory=MODEL,
     )
-    with pytest.raises(ConfigurationError, match="HEADRACE_GATEWAY_PORT"):
+    with pytest.raises(BadSettings, match="HEADRACE_GATEWAY_PORT"):
         config_from_environment({"HEADRACE_GATEWAY_PORT": "eight"}, ["--model-directory", "m"])
 
 
@@ -194,7 +194,7 @@ def test_metrics_count_what_happened(gateway: "Harness") -> None:
 
 
 def test_the_unmodified_openai_client_is_served(make_gateway: "Callable[..., Harness]") -> None:
-    gateway = make_gateway(api_keys=frozenset({"sk-one"})).serve(0)
+    gateway = make_gateway(keys=("sk-one",)).serve(0)
     with gateway.listening() as address:
         base_url = f"{address}/p/shop/rollout/r-1/attempt/a-1/v1"
         with openai.OpenAI(base_url=base_url, api_key="sk-one", max_retries=0) as client:

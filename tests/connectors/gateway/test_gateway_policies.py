@@ -94,7 +94,7 @@ def test_a_new_version_is_loaded_and_traffic_rolls_back_without_reading_it_again
 def test_weights_that_cannot_be_loaded_leave_the_old_ones_serving_until_they_can(
     make_gateway: "Callable[..., Harness]",
 ) -> None:
-    gateway = make_gateway(retry_seconds=0.01).serve(0)
+    gateway = make_gateway(retry_s=0.01).serve(0)
     gateway.engine.bad_directories.add("/weights/1")
     gateway.publish(1)
     gateway.wait_until(lambda: gateway.serving.load_failures >= 2, "two failed loads")
@@ -139,7 +139,7 @@ def test_a_rollout_begins_on_the_newest_version_while_other_calls_go_on_with_the
 def test_a_rollout_does_not_wait_for_weights_that_cannot_be_loaded(
     make_gateway: "Callable[..., Harness]",
 ) -> None:
-    gateway = make_gateway(retry_seconds=0.01).serve(0)
+    gateway = make_gateway(retry_s=0.01).serve(0)
     gateway.engine.bad_directories.add("/weights/1")
     gateway.publish(1)
     gateway.wait_until(lambda: gateway.serving.load_failures >= 1, "a failed load")

@@ -123,7 +123,7 @@ def test_without_keys_a_web_page_writes_no_call(
 
 
 def test_with_keys_any_name_and_page_will_do(make_gateway: "Callable[..., Harness]") -> None:
-    gateway = make_gateway(api_keys=frozenset({"sk-one"})).serve(0)
+    gateway = make_gateway(keys=("sk-one",)).serve(0)
     for headers in HOSTILE:
         bearer = {**headers, "authorization": "Bearer sk-one"}
         assert gateway.get("/v1/models", headers=bearer).status_code == 200

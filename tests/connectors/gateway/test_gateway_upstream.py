@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamConfig
 from headrace.connectors.gateway.backends.forwarded import ForwardedChat, read_answer
 from headrace.connectors.gateway.calls import Asked
@@ -20,7 +21,7 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 @pytest.fixture
 def forwarding(make_gateway: "Callable[..., Harness]") -> "Iterator[tuple[Harness, Harness]]":
     """A gateway, and the gateway that stands in for a foreign server behind it."""
-    behind = make_gateway(policy="gpt").serve(4)
+    behind = make_gateway(policy=PolicySettings(name="gpt")).serve(4)
     with behind.listening() as address:
         upstream = Upstream(UpstreamConfig(url=f"{address}/v1/"))
         gateway = make_gateway(forwarded=ForwardedChat(upstream)).serve(0)

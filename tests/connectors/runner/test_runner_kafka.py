@@ -11,8 +11,10 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from headrace.connectors.kafka import (
+    KafkaAccess,
     KafkaConfig,
     Outgoing,
+    RegistryAccess,
     Writer,
     consumer_settings,
     partitions_of,
@@ -152,8 +154,8 @@ def test_every_kind_of_agent_leaves_a_closed_episode(
     writer.close()
 
     config = RunnerConfig(
-        bootstrap=stack.bootstrap,
-        registry_url=stack.registry_url,
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
         gateway_url="http://gateway:1",
         api_key="secret",
         group=group,
@@ -227,8 +229,8 @@ def test_a_task_under_a_runner_that_stops_is_run_again(
     task = Task(rollout_id=new_ulid(), agent=f"{agents}:hang_once", input=json.dumps(str(marker)))
     send(watch, [task])
     config = RunnerConfig(
-        bootstrap=stack.bootstrap,
-        registry_url=stack.registry_url,
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
         gateway_url="http://gateway:1",
         group=group,
         processes=1,

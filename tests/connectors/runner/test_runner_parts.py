@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.runner import AgentUnusable, RunnerConfig, RunnerMisconfigured
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.runner import AgentUnusable, RunnerConfig
 from headrace.connectors.runner.agent import call_agent, load_agent
 from headrace.connectors.runner.jobs import Job
 from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import AgentStuck, Pool, WorkerDied
 from headrace.connectors.sdk import SdkConfig
+from headrace.connectors.settings import BadSettings
 
 AGENTS = """
 import asyncio, os, sys, threading
@@ -128,8 +130,13 @@ def test_an_agent_that_is_no_function_is_named(agents: str) -> None:
     "settings", [{"processes": 0}, {"agent": "nocolon"}, {"attempt_timeout_s": 0}]
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any]) -> None:
-    with pytest.raises(RunnerMisconfigured, match=next(iter(settings))):
-        RunnerConfig(bootstrap="b", registry_url="r", gateway_url="g", **settings)
+    with pytest.raises(BadSettings, match=next(iter(settings))):
+        RunnerConfig(
+            kafka=KafkaAccess(bootstrap="b"),
+            registry=RegistryAccess(url="http://r"),
+            gateway_url="g",
+            **settings,
+        )
 
 
 @pytest.fixture

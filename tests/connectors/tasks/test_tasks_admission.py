@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.tasks import Admission, TasksMisconfigured, TaskSourceConfig
 
 STEP, STALENESS, GROUP = 6, 1, 3
@@ -162,8 +163,8 @@ TestLoop = Loop.TestCase
 )
 def test_a_bad_setting_is_named(field: str, value: object) -> None:
     good: dict[str, object] = {
-        "bootstrap": "b",
-        "registry_url": "r",
+        "kafka": KafkaAccess(bootstrap="b"),
+        "registry": RegistryAccess(url="http://r"),
         "policy": "p",
         "agent": "m:f",
     }

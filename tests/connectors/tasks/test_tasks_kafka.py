@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.kafka import Outgoing, Writer
+from headrace.connectors.kafka import KafkaAccess, Outgoing, RegistryAccess, Writer
 from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig
 from headrace.infra.embedded import Stack
 from headrace.schemas import Outcome, PolicyRecord, PolicyVersion, new_ulid, to_avro
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.timeout(180)
 def test_the_source_paces_itself_by_versions_and_outcomes(stack: Stack, watch: Watch) -> None:
     policy = f"p-{new_ulid()}"
     config = TaskSourceConfig(
-        bootstrap=stack.bootstrap,
-        registry_url=stack.registry_url,
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
         policy=policy,
         agent="m:f",
         group_size=2,

@@ -16,6 +16,7 @@ from headrace.connectors.kafka import (
     KafkaConfig,
     Outgoing,
     Registry,
+    RegistryAccess,
     Tailer,
     Writer,
     consumer_settings,
@@ -102,7 +103,7 @@ class Bench:
         intake.setdefault("rollouts_per_step", GROUP)
         return TrainerConfig(
             kafka=self.kafka,
-            registry_url=self.stack.registry_url,
+            registry=RegistryAccess(url=self.stack.registry_url),
             base_model=self.model,
             base_name="tiny",
             checkpoints=self.directory / trainer,

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, Writer
+from headrace.connectors.kafka import (
+    KafkaConfig,
+    Outgoing,
+    Registry,
+    RegistryAccess,
+    Tailer,
+    Writer,
+)
 from headrace.infra.embedded.models import tiny_llama
 from headrace.schemas import (
     Codec,
@@ -133,7 +140,7 @@ def trainer(stack: Stack, topics: Topics, tmp_path: Path) -> Callable[[], Traine
     torch.set_num_threads(1)
     config = TrainerConfig(
         kafka=topics.kafka,
-        registry_url=stack.registry_url,
+        registry=RegistryAccess(url=stack.registry_url),
         base_model=tiny_llama(tmp_path / "model"),
         base_name="tiny",
         checkpoints=tmp_path / "checkpoints",

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from headrace.connectors.settings import BadSettings
 from headrace.trainer.config import config_from_environment
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.run import Trainer
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         Trainer(config_from_environment(arguments.model_directory)).run(stop)
+    except BadSettings as error:
+        logging.getLogger(__name__).critical("the trainer cannot start: %s", error)
+        return 2
     except TrainerError as error:
         logging.getLogger(__name__).error("%s", error)
         return 1

@@ -7,21 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from headrace.connectors.engines.arithmetic import (
-    Arithmetic,
-    DtypeSetting,
-    choose,
-    parse_setting,
-)
-from headrace.connectors.kafka import KafkaConfig
+from headrace.connectors.engines.arithmetic import Arithmetic, DtypeSetting, choose
+from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.kafka import KafkaAccess, KafkaConfig, RegistryAccess
+from headrace.connectors.settings import sections_from_environment
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.batch import PackingConfig
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.optimizer import OptimizerConfig
+from headrace.trainer.settings import MAIN, TrainerSettings
 
-MAIN = "main"
-"""Name of the trainer whose versions are served."""
+CHECKPOINTS = "HEADRACE_CHECKPOINT_DIRECTORY"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -29,7 +26,7 @@ class TrainerConfig:
     """Everything a trainer needs to know."""
 
     kafka: KafkaConfig
-    registry_url: str
+    registry: RegistryAccess
     base_model: Path
     """Model directory that becomes version 0."""
     base_name: str
@@ -71,55 +68,51 @@ class TrainerConfig:
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
 
+SECTIONS: Mapping[str, type] = {
+    "trainer": TrainerSettings,
+    "policy": PolicySettings,
+    "kafka": KafkaAccess,
+    "registry": RegistryAccess,
+}
+"""What of the settings the trainer reads."""
+WANTED = ("HEADRACE_KAFKA_BOOTSTRAP", "HEADRACE_REGISTRY_URL", "HEADRACE_POLICY_NAME")
+
+
 def config_from_environment(
     model: Path, environment: Mapping[str, str] = os.environ
 ) -> TrainerConfig:
-    """The configuration that `HEADRACE_*` variables describe; raises TrainerError if one lacks."""
+    """The configuration that `HEADRACE_*` variables describe.
 
-    def get(name: str, default: str | None = None) -> str:
-        value = environment.get(f"HEADRACE_{name}", default)
-        if value is None:
-            raise TrainerError(f"HEADRACE_{name} is not set: `headrace up` sets it")
-        return value
-
-    def number(name: str, default: int) -> int:
-        return int(_number(int, name, get(name, str(default))))
-
+    Raises:
+        BadSettings: names each variable that cannot be used.
+        TrainerError: a variable that `headrace up` sets is not there.
+    """
+    made = sections_from_environment(SECTIONS, environment, wanted=WANTED)
+    own, policy = made["trainer"], made["policy"]
+    if not environment.get(CHECKPOINTS):
+        raise TrainerError(f"{CHECKPOINTS} is not set: `headrace up` sets it")
     run = environment.get("HEADRACE_RUN_DIRECTORY")
-    group_size = number("TRAINER_GROUP_SIZE", 8)
-    policy, trainer = get("POLICY_NAME"), get("TRAINER_NAME", MAIN)
-    rate = _number(float, "TRAINER_LEARNING_RATE", get("TRAINER_LEARNING_RATE", "1e-5"))
-    try:
-        dtype = parse_setting(get("POLICY_DTYPE", "auto"))
-    except ValueError as error:
-        raise TrainerError(str(error)) from error
     return TrainerConfig(
-        kafka=KafkaConfig(bootstrap=get("KAFKA_BOOTSTRAP"), client_id="headrace-trainer"),
-        registry_url=get("REGISTRY_URL"),
+        kafka=made["kafka"].client("headrace-trainer"),
+        registry=made["registry"],
         base_model=model,
-        base_name=get("POLICY_MODEL", str(model)),
-        checkpoints=Path(get("CHECKPOINT_DIRECTORY")) / _published(policy, trainer),
+        base_name=environment.get("HEADRACE_POLICY_MODEL") or str(model),
+        checkpoints=Path(environment[CHECKPOINTS]) / _published(policy.name, own.name),
         intake=IntakeConfig(
-            policy=policy,
-            trainer=trainer,
-            rollouts_per_step=group_size * number("TRAINER_GROUPS_PER_STEP", 6),
-            max_staleness=number("TRAINER_MAX_STALENESS", 1),
+            policy=policy.name,
+            trainer=own.name,
+            rollouts_per_step=own.rollouts_per_step,
+            max_staleness=own.max_staleness,
+            max_held_bytes=own.max_held_bytes,
         ),
-        algorithm=GrpoConfig(horizon=number("TRAINER_HORIZON", 16)),
-        optimizer=OptimizerConfig(lr=rate),
-        dtype=dtype,
-        threads=number("TRAINER_THREADS", 2),
-        max_versions=number("TRAINER_MAX_VERSIONS", 0),
+        algorithm=GrpoConfig(horizon=own.horizon),
+        optimizer=OptimizerConfig(lr=own.learning_rate),
+        dtype=policy.dtype,
+        threads=own.threads,
+        max_versions=own.max_versions,
         heartbeat=Path(run) / "trainer.json" if run else None,
     )
 
 
 def _published(policy: str, trainer: str) -> str:
     return policy if trainer == MAIN else f"{policy}.{trainer}"
-
-
-def _number(kind: type[int] | type[float], name: str, text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise TrainerError(f"HEADRACE_{name} is {text!r}: give a number") from error

@@ -117,7 +117,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
     Waits where the log no longer holds those offsets, until the loss is accepted.
     """
     with ExitStack() as stack:
-        registry = Registry(config.registry_url)
+        registry = Registry(config.registry)
         stack.callback(registry.close)
         codec = Codec(registry)
         dead_letters = DeadLetters(config.kafka)

@@ -4,7 +4,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -18,12 +17,12 @@ from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
 
 from headrace.connectors.clickhouse.arrow_types import plain
+from headrace.connectors.clickhouse.config import ClickHouseConfig
 from headrace.connectors.clickhouse.errors import ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.loopback import is_loopback_url
 
 T = TypeVar("T")
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _CODE = re.compile(r"\bCode:\s*(\d+)")
 _SAID = re.compile(r"server response: (.*?)(?: \(for url [^)]*\))?$", re.DOTALL)
 _GATEWAY_STATUS = re.compile(r"HTTP status 50[234]\b")
@@ -40,35 +39,6 @@ _ONE_BLOCK = {
 }
 _DESCRIBED_LIMIT = 256
 _SHOWN = 200  # characters of a statement in an error
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class ClickHouseConfig:
-    """Where ClickHouse is; a real server, a cluster's balancer, or the embedded server."""
-
-    url: str = "http://127.0.0.1:8123"
-    user: str = "default"
-    password: str = field(default="", repr=False)
-    database: str = "headrace"
-    connect_timeout: int = 30
-    """Seconds to connect, and for the server to take the whole of a request's body."""
-    timeout: int = 300
-    """Seconds to wait for an answer."""
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url={_safe(self.url)!r}: use http://host:8123 or https://host:8443")
-        if parts.username or parts.password:
-            raise ValueError(
-                f"url={_safe(self.url)!r}: give user and password in their own settings, not in "
-                "the URL, where logs would show them"
-            )
-        if not _IDENTIFIER.fullmatch(self.database):
-            raise ValueError(f"database={self.database!r}: use letters, digits and underscores")
-        for name in ("connect_timeout", "timeout"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: use at least 1 second")
 
 
 class ClickHouse:
@@ -176,6 +146,7 @@ class ClickHouse:
             proxy_path=parts.path,
             username=self.config.user,
             password=self.config.password,
+            ca_cert=self.config.ssl_ca_location or None,
             database=database,
             compress=not self._is_local(),
             connect_timeout=self.config.connect_timeout,
@@ -270,8 +241,3 @@ def _code_in(message: str) -> int | None:
 
 def _bindable(parameters: Mapping[str, object] | None) -> dict[str, object] | None:
     return dict(parameters) if parameters else None
-
-
-def _safe(url: str) -> str:
-    """The URL without its credentials."""
-    return re.sub(r"//[^/@]*@", "//***@", url)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 Dtype = Literal["bfloat16", "float32"]
 DtypeSetting = Literal["auto", "bfloat16", "float32"]
@@ -66,20 +66,6 @@ def choose(
         if (isa := environment.get(cap, "").upper()) in CAPPED:
             return Arithmetic(dtype="float32", reason=f"{cap}={isa} takes bf16 products away")
     return Arithmetic(dtype="bfloat16", reason=f"this CPU has {fast}")
-
-
-def parse_setting(text: str) -> DtypeSetting:
-    """A setting as a user writes it.
-
-    Raises:
-        ValueError: it is none of the three; the message names the setting.
-    """
-    for known in get_args(DtypeSetting):
-        if text == known:
-            return known  # type: ignore[no-any-return]  # get_args forgets the types
-    raise ValueError(
-        f"{SETTING} (HEADRACE_POLICY_DTYPE) is {text!r}: give auto, bfloat16 or float32"
-    )
 
 
 @cache

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from headrace.connectors.engines import EngineError
-from headrace.connectors.gateway.environment import config_from_environment
+from headrace.connectors.gateway.config import config_from_environment
 from headrace.connectors.gateway.errors import ConfigurationError
 from headrace.connectors.gateway.run import serve
+from headrace.connectors.settings import BadSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = config_from_environment(os.environ, sys.argv[1:] if argv is None else argv)
         asyncio.run(serve(config))
-    except (ConfigurationError, EngineError) as error:
+    except (BadSettings, ConfigurationError, EngineError) as error:
         logging.getLogger(__name__).critical("the gateway cannot start: %s", error)
         return 2
     except KeyboardInterrupt:

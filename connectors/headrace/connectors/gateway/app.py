@@ -26,7 +26,7 @@ def create_app(state: GatewayState) -> Starlette:
             Route(f"{prefix}/v1/models", list_models),
             Route(f"{prefix}/v1/models/{{model:path}}", get_model),
         ]
-    keys = state.config.api_keys
+    keys = state.config.keys
     app = Starlette(
         routes=routes,
         middleware=[

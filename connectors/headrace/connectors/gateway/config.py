@@ -1,62 +1,95 @@
-"""What the gateway can be told."""
+"""What the gateway can be told: its section of the settings, and what the process is given."""
 
-from dataclasses import dataclass, field
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.connectors.engines.arithmetic import (
-    Arithmetic,
-    DtypeSetting,
-    choose,
-    parse_setting,
-)
-from headrace.connectors.gateway.errors import ConfigurationError
+from headrace.connectors.engines.arithmetic import Arithmetic, choose
+from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.loopback import is_loopback
-from headrace.schemas import InvalidId, check_id
+from headrace.connectors.settings import (
+    check,
+    inner,
+    key,
+    keys,
+    sections_from_environment,
+    tcp_port,
+)
+
+SPOOL = ".headrace/spool/gateway"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class GatewayConfig:
-    """Configuration of the gateway.
-
-    Raises:
-        ConfigurationError: a field cannot be; the message names it and the fix.
-    """
+class GatewaySettings:
+    """The OpenAI-compatible gateway."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Beyond loopback `api_keys` are required."""
-    port: int = 8000
-    policy: str = "calculator"
-    """The policy that the engine serves; clients ask for it as their `model`."""
-    model_directory: Path | None = None
-    """Model, tokenizer and chat template of the engine; None serves the upstream alone."""
-    dtype: DtypeSetting = "auto"
-    """Number format of the engine's arithmetic; the trainer's must be the same."""
-    threads: int | None = None
-    """CPU threads of the engine; None leaves torch's choice."""
-    max_batch: int = 48
-    """Most requests decoded together; further ones wait."""
-    bootstrap: str = "127.0.0.1:9092"
-    registry_url: str = "http://127.0.0.1:8081"
-    spool_directory: Path = Path(".headrace/spool/gateway")
-    """Where calls wait while the broker is away."""
-    serve_base: bool = False
-    """Whether the engine's own weights are served (and not trained) before version 0."""
-    upstream_url: str = ""
-    """Base URL (with /v1) of an OpenAI-compatible server for every other model; empty: none."""
-    upstream_api_key: str = field(default="", repr=False)
-    api_keys: frozenset[str] = field(default=frozenset(), repr=False)
-    """Keys of which a client must send one as its bearer token; empty: everybody may ask."""
-    max_body_bytes: int = 4 * 1024 * 1024
-    max_messages: int = 1024
-    """Most messages of a conversation."""
-    max_in_flight: int = 1024
+    """Address it listens on; beyond loopback it wants `keys`."""
+    port: int = tcp_port(8000)
+    """Its port."""
+    keys: tuple[str, ...] = key((), secret=True)
+    """API keys of which a client sends one as its bearer token; empty: none asked (loopback
+    only)."""
+    threads: int = key(2, least=1)
+    """CPU threads of the built-in engine."""
+    max_batch: int = key(48, least=1)
+    """Requests decoded together at most; further ones wait."""
+    max_body_bytes: int = key(4 * 1024 * 1024, least=1)
+    """Bytes of a request's body at most."""
+    max_messages: int = key(1024, least=1)
+    """Messages of a conversation at most."""
+    max_in_flight: int = key(1024, least=1)
     """Requests that may run or wait; further ones are answered 429."""
-    default_max_tokens: int = 256
+    default_max_tokens: int = key(256, least=1)
     """Tokens to sample where the request does not say."""
-    drain_seconds: int = 30
-    """How long requests in flight may go on when the gateway is stopped."""
-    retry_seconds: float = 5.0
-    """Pause before weights that could not be loaded are tried again."""
+    drain_s: int = key(30, least=1)
+    """Seconds that requests in flight may go on when the gateway is stopped."""
+    retry_s: float = key(5.0, least=0.001)
+    """Pause in seconds before weights that could not be loaded are tried again."""
+    upstream_url: str = ""
+    """Base URL (with /v1) of an OpenAI-compatible server for every other model: telemetry only;
+    empty: none."""
+    upstream_api_key: str = key("", secret=True)
+    """Its key."""
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self, *more: tuple[str, str]) -> None:
+        """Raise BadSettings for what cannot be; `more` are further faults by key."""
+        host, keys, upstream = "", "", ""
+        if not self.keys and not is_loopback(self.host):
+            host = f"is {self.host!r}, which others can reach: set keys, or listen on 127.0.0.1"
+        if any(not one.strip() or not one.isascii() or not one.isprintable() for one in self.keys):
+            keys = "hold an empty one, or one with other characters than printable ASCII"
+        if self.upstream_url and not self.upstream_url.startswith(("http://", "https://")):
+            upstream = f"is {self.upstream_url!r}: give http://host:port/v1"
+        faults = (("host", host), ("keys", keys), ("upstream_url", upstream))
+        check(self, "gateway", *faults, *more)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class GatewayConfig(GatewaySettings):
+    """Configuration of the gateway's process.
+
+    Raises:
+        BadSettings: a field cannot be; the message names it and the fix.
+    """
+
+    policy: PolicySettings = inner(default_factory=PolicySettings)
+    """The policy that the engine serves."""
+    model_directory: Path | None = inner(None)
+    """Model, tokenizer and chat template of the engine; None serves the upstream alone."""
+    kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap="127.0.0.1:9092"))
+    registry: RegistryAccess = inner(
+        default_factory=lambda: RegistryAccess(url="http://127.0.0.1:8081")
+    )
+    spool_directory: Path = inner(Path(SPOOL))
+    """Where calls wait while the broker is away."""
+    serve_base: bool = inner(False)
+    """Whether the engine's own weights are served (and not trained) before version 0."""
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -64,48 +97,52 @@ class GatewayConfig:
 
         As on a CPU, even if the engine finds a GPU: the trainer beside it uses none.
         """
-        return choose(self.dtype)
+        return choose(self.policy.dtype)
 
     def __post_init__(self) -> None:
-        if not 0 < self.port < 65536:
-            raise ConfigurationError(f"gateway.port is {self.port}: give one from 1 to 65535")
-        try:
-            check_id(self.policy, "gateway.policy")
-        except InvalidId as error:
-            raise ConfigurationError(str(error)) from error
-        try:
-            parse_setting(self.dtype)
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from error
+        nothing = ""
         if self.model_directory is None and not self.upstream_url:
-            raise ConfigurationError(
-                "the gateway has nothing to serve: set gateway.model_directory or "
-                "gateway.upstream_url"
-            )
-        if not self.api_keys and not is_loopback(self.host):
-            raise ConfigurationError(
-                f"gateway.host is {self.host}, which others can reach: set gateway.api_keys, or "
-                "listen on 127.0.0.1"
-            )
-        if any(not key.strip() or not key.isascii() for key in self.api_keys):
-            raise ConfigurationError(
-                "gateway.api_keys holds an empty key or one with other characters than ASCII: "
-                "give printable ASCII keys"
-            )
-        if self.threads is not None and self.threads < 1:
-            raise ConfigurationError(
-                f"gateway.threads is {self.threads}: give at least 1, or leave it out"
-            )
-        for name in (
-            "max_batch",
-            "max_body_bytes",
-            "max_messages",
-            "max_in_flight",
-            "default_max_tokens",
-            "drain_seconds",
-            "retry_seconds",
-        ):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(
-                    f"gateway.{name} is {getattr(self, name)}: give a positive number"
-                )
+            nothing = "is empty and there is no --model-directory: the gateway has nothing to serve"
+        self.check(("upstream_url", nothing))
+
+
+def config_from_environment(
+    environment: Mapping[str, str], argv: Sequence[str] = ()
+) -> GatewayConfig:
+    """Configuration from `HEADRACE_*`; an empty variable counts as unset.
+
+    Raises:
+        BadSettings: names each variable that cannot be used.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m headrace.connectors.gateway",
+        description="The gateway. Its settings are HEADRACE_* variables (docs/settings.md).",
+    )
+    parser.add_argument("--model-directory", help="model of the engine (safetensors, tokenizer)")
+    options = parser.parse_args(list(argv))
+    environment = {
+        "HEADRACE_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
+        "HEADRACE_REGISTRY_URL": "http://127.0.0.1:8081",
+        **environment,
+    }
+    made = sections_from_environment(SECTIONS, environment)
+    gateway = {one.name: getattr(made["gateway"], one.name) for one in keys(GatewaySettings)}
+    model = options.model_directory or environment.get("HEADRACE_GATEWAY_MODEL_DIRECTORY")
+    return GatewayConfig(
+        **gateway,
+        policy=made["policy"],
+        kafka=made["kafka"],
+        registry=made["registry"],
+        model_directory=Path(model) if model else None,
+        serve_base=environment.get("HEADRACE_GATEWAY_SERVE_BASE", "").lower() == "true",
+        spool_directory=Path(environment.get("HEADRACE_SPOOL_DIRECTORY") or SPOOL),
+    )
+
+
+SECTIONS: Mapping[str, type] = {
+    "gateway": GatewaySettings,
+    "policy": PolicySettings,
+    "kafka": KafkaAccess,
+    "registry": RegistryAccess,
+}
+"""What of the settings the gateway reads."""

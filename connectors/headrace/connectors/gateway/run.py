@@ -20,8 +20,7 @@ from headrace.connectors.gateway.errors import ConfigurationError
 from headrace.connectors.gateway.policy.log import TOPIC, PolicyLog
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
-from headrace.connectors.kafka import KafkaConfig
-from headrace.connectors.sdk import SdkConfig, Telemetry
+from headrace.connectors.sdk import Telemetry, sdk_config
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ async def serve(config: GatewayConfig) -> None:
                     server_header=False,
                     lifespan="off",
                     timeout_keep_alive=75,
-                    timeout_graceful_shutdown=config.drain_seconds,
+                    timeout_graceful_shutdown=config.drain_s,
                 )
             )
             await server.serve(sockets=[listener])
@@ -54,11 +53,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
     """The parts of a gateway, without its server; they are closed when the block ends."""
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(
-            SdkConfig(
-                bootstrap=config.bootstrap,
-                registry_url=config.registry_url,
-                spool_directory=config.spool_directory,
-            )
+            sdk_config(config.kafka, config.registry, spool_directory=config.spool_directory)
         )
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         serving, sampled, forwarded = None, None, None
@@ -66,11 +61,11 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             engine = await asyncio.to_thread(_engine, config)
             stack.push_async_callback(engine.close)
             serving = PolicyServing(
-                config.policy,
+                config.policy.name,
                 engine,
-                source=f"{TOPIC} on {config.bootstrap}",
+                source=f"{TOPIC} on {config.kafka.bootstrap}",
                 serve_base=config.serve_base,
-                retry_seconds=config.retry_seconds,
+                retry_s=config.retry_s,
             )
             sampled = SampledChat(serving, config)
             await stack.enter_async_context(_following(config, serving))
@@ -98,7 +93,7 @@ def listen(config: GatewayConfig) -> socket.socket:
         listener.close()
         raise ConfigurationError(
             f"the gateway cannot listen on {config.host}:{config.port}: {error.strerror}; change "
-            "gateway.port (HEADRACE_GATEWAY_PORT) or gateway.host"
+            "[gateway] port (HEADRACE_GATEWAY_PORT) or host"
         ) from error
     return listener
 
@@ -106,8 +101,8 @@ def listen(config: GatewayConfig) -> socket.socket:
 @asynccontextmanager
 async def _following(config: GatewayConfig, serving: PolicyServing) -> AsyncIterator[None]:
     log = PolicyLog(
-        KafkaConfig(bootstrap=config.bootstrap, client_id="headrace-gateway"),
-        config.registry_url,
+        config.kafka.client("headrace-gateway"),
+        config.registry,
         on_start=serving.start,
         on_records=serving.take,
         loop=asyncio.get_running_loop(),

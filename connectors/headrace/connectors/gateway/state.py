@@ -54,12 +54,12 @@ class GatewayState:
 
     def backend(self, model: str) -> Backend:
         """Who answers for a model; raises ModelNotFound."""
-        if self._sampled is not None and split_model(model)[0] == self.config.policy:
+        if self._sampled is not None and split_model(model)[0] == self.config.policy.name:
             return self._sampled
         if self._forwarded is not None:
             return self._forwarded
         raise ModelNotFound(
-            f"the model {model!r} does not exist: this gateway serves {self.config.policy}",
+            f"the model {model!r} does not exist: this gateway serves {self.config.policy.name}",
             param="model",
         )
 

@@ -4,11 +4,13 @@ The one place where librdkafka's settings are chosen. Imports no torch, Faust or
 """
 
 from headrace.connectors.kafka.config import (
+    KafkaAccess,
     KafkaConfig,
     admin_settings,
     consumer_settings,
     partitions_of,
     producer_settings,
+    security_settings,
 )
 from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetterLog, DeadLetters, letter_of
 from headrace.connectors.kafka.decode import UNKNOWN_SCHEMA_S, Decoded, Decoder
@@ -41,7 +43,7 @@ from headrace.connectors.kafka.reader import (
     Tailer,
     ends_of,
 )
-from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, subject_of
+from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, RegistryAccess, subject_of
 from headrace.connectors.kafka.waiting import Patience, Stopped
 from headrace.connectors.kafka.writer import Outgoing, Writer
 
@@ -64,6 +66,7 @@ __all__ = [
     "GroupReader",
     "Guard",
     "HaltLog",
+    "KafkaAccess",
     "KafkaClientError",
     "KafkaConfig",
     "KafkaUnavailable",
@@ -76,6 +79,7 @@ __all__ = [
     "PoisonCount",
     "PoisonLimit",
     "Registry",
+    "RegistryAccess",
     "Stopped",
     "Tailer",
     "TopicMismatch",
@@ -90,5 +94,6 @@ __all__ = [
     "make_guard",
     "partitions_of",
     "producer_settings",
+    "security_settings",
     "subject_of",
 ]

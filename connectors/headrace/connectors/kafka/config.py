@@ -2,41 +2,111 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMissing
+from headrace.connectors.settings import check, inner, key
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
 
 client_logger = logging.getLogger("headrace.connectors.kafka.client")
 """Where librdkafka's own lines go, instead of standard error."""
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
-class KafkaConfig:
-    """How to reach the cluster."""
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
-    bootstrap: str
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class KafkaAccess:
+    """Where the cluster is and how it is entered: the keys of `[kafka]` that every part needs."""
+
+    bootstrap: str = ""
     """Brokers, "host:port" separated by commas."""
-    client_id: str = "headrace"
-    """Name of this client in the brokers' logs."""
-    delivery_timeout_ms: int = 300_000
-    """How long a producer tries to deliver a record before it reports it as failed; 0: for ever.
-    Long enough to sit out a broker's restart."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    """Further librdkafka settings (security.protocol, sasl.*, ssl.*, …)."""
+    security_protocol: str = key("PLAINTEXT", choices=PROTOCOLS)
+    """How brokers are spoken to: with TLS (`SSL`), with a password (`SASL_…`), or both."""
+    sasl_mechanism: str = key("SCRAM-SHA-512", choices=MECHANISMS)
+    """How the password is proved."""
+    sasl_username: str = ""
+    """User, where the protocol is SASL_…."""
+    sasl_password: str = key("", secret=True)
+    """Its password."""
+    ssl_ca_location: str = ""
+    """PEM file of the authorities that brokers' certificates are checked against; empty: the
+    system's."""
+    ssl_certificate_location: str = ""
+    """PEM file of this client's certificate, where brokers ask for one."""
+    ssl_key_location: str = ""
+    """PEM file of its private key."""
 
     def __post_init__(self) -> None:
-        if not self.bootstrap.strip():
-            raise ValueError('KafkaConfig.bootstrap is empty: give "host:port" of a broker')
-        if self.delivery_timeout_ms < 0:
-            raise ValueError(
-                f"KafkaConfig.delivery_timeout_ms is {self.delivery_timeout_ms}: "
-                "give milliseconds, or 0 for no limit"
-            )
+        self.check()
+
+    def check(self, *more: tuple[str, str]) -> None:
+        """Raise BadSettings for what cannot be; `more` are further faults by key."""
+        user, pair = "", ""
+        if self.is_sasl and not (self.sasl_username and self.sasl_password):
+            user = f"and sasl_password are needed where the protocol is {self.security_protocol}"
+        if bool(self.ssl_certificate_location) != bool(self.ssl_key_location):
+            pair = "and ssl_key_location go together: give both, or none"
+        check(self, "kafka", ("sasl_username", user), ("ssl_certificate_location", pair), *more)
+
+    @property
+    def is_sasl(self) -> bool:
+        """Whether a user and a password are asked for."""
+        return self.security_protocol.startswith("SASL_")
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.security_protocol.endswith("SSL")
+
+    def client(self, client_id: str, *, delivery_timeout_ms: int = 300_000) -> "KafkaConfig":
+        """The configuration of one client of the cluster."""
+        access = {one.name: getattr(self, one.name) for one in fields(KafkaAccess)}
+        return KafkaConfig(**access, client_id=client_id, delivery_timeout_ms=delivery_timeout_ms)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class KafkaConfig(KafkaAccess):
+    """How one client reaches the cluster."""
+
+    client_id: str = inner("headrace")
+    """Name of this client in the brokers' logs."""
+    delivery_timeout_ms: int = inner(300_000)
+    """How long a producer tries to deliver a record before it reports it as failed; 0: for ever.
+    Long enough to sit out a broker's restart."""
+    extra: Mapping[str, Any] = inner(default_factory=dict)
+    """Further librdkafka settings; they win."""
+
+    def __post_init__(self) -> None:
+        late = "" if self.delivery_timeout_ms >= 0 else "is negative: give 0 or more"
+        lacks = "" if self.bootstrap.strip() else 'is empty: give "host:port" of a broker'
+        self.check(("bootstrap", lacks), ("delivery_timeout_ms", late))
+
+
+def security_settings(config: KafkaAccess) -> dict[str, Any]:
+    """librdkafka's settings for entering the cluster."""
+    settings: dict[str, Any] = {}
+    if config.security_protocol != "PLAINTEXT":
+        settings["security.protocol"] = config.security_protocol
+    if config.is_sasl:
+        settings |= {
+            "sasl.mechanism": config.sasl_mechanism,
+            "sasl.username": config.sasl_username,
+            "sasl.password": config.sasl_password,
+        }
+    if config.is_tls:
+        files = {
+            "ssl.ca.location": config.ssl_ca_location,
+            "ssl.certificate.location": config.ssl_certificate_location,
+            "ssl.key.location": config.ssl_key_location,
+        }
+        settings |= {name: file for name, file in files.items() if file}
+    return settings
 
 
 def _common(config: KafkaConfig) -> dict[str, Any]:
@@ -47,6 +117,7 @@ def _common(config: KafkaConfig) -> dict[str, Any]:
         # A broker that comes back is found within half a second, not ten.
         "reconnect.backoff.max.ms": 500,
         "topic.metadata.refresh.fast.interval.ms": 100,
+        **security_settings(config),
         **config.extra,
     }
 

@@ -2,7 +2,9 @@
 
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from confluent_kafka.schema_registry import Schema as RegistrySchema
 from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -10,12 +12,14 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from httpx2 import Client as HttpClient
 
 from headrace.connectors.loopback import is_loopback_url
+from headrace.connectors.settings import check, key
 from headrace.schemas.codec import SCHEMA_FILES, schema_text
 from headrace.schemas.errors import RegistryUnavailable, SchemaError, UnknownSchemaId
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 NOT_FOUND = 404
 _NO_PROXY = "http://127.0.0.1:9"  # named and never asked
+SCHEMES = ("http", "https", "mock")  # mock: the client's own, in memory
 
 
 def subject_of(topic: str) -> str:
@@ -49,12 +53,52 @@ def registry_client(url: str, **settings: Any) -> SchemaRegistryClient:
     return client
 
 
-class Registry:
-    """Ids and schemas of our topics, asked of a registry and kept."""
+@dataclass(kw_only=True, slots=True, frozen=True)
+class RegistryAccess:
+    """Where the registry is and how it is entered: the keys of `[registry]` that every part
+    needs."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
-        self.url = url
-        self._client = registry_client(url, **settings)
+    url: str = ""
+    """Confluent-compatible URL."""
+    user: str = ""
+    """User, where the registry asks for one."""
+    password: str = key("", secret=True)
+    """Its password."""
+    ssl_ca_location: str = ""
+    """PEM file of the authorities that an https registry is checked against; empty: certifi's."""
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self, *more: tuple[str, str]) -> None:
+        """Raise BadSettings for what cannot be; `more` are further faults by key."""
+        parts, url, user = urlsplit(self.url), "", ""
+        if self.url and (parts.scheme not in SCHEMES or not parts.netloc):
+            url = "is no URL: give http://host:8081 or https://host:8081"
+        elif parts.username or parts.password:
+            url = "holds a user or a password, which logs would show: give user and password"
+        if bool(self.user) != bool(self.password):
+            user = "and password go together: give both, or none"
+        check(self, "registry", ("url", url), ("user", user), *more)
+
+    def client_settings(self) -> dict[str, Any]:
+        """The settings of Confluent's client, beside the URL."""
+        settings: dict[str, Any] = {}
+        if self.user:
+            settings["basic.auth.user.info"] = f"{self.user}:{self.password}"
+        if self.ssl_ca_location:
+            settings["ssl.ca.location"] = self.ssl_ca_location
+        return settings
+
+
+class Registry:
+    """Ids and schemas of our topics, asked of a registry and kept. `access` may be its URL."""
+
+    def __init__(self, access: RegistryAccess | str, **settings: Any) -> None:
+        if isinstance(access, str):
+            access = RegistryAccess(url=access)
+        self.url = access.url
+        self._client = registry_client(access.url, **access.client_settings(), **settings)
         self._ids: dict[str, int] = {}
 
     def register_all(self) -> dict[str, int]:

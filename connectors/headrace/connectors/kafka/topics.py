@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     NewTopic,
 )
 
+from headrace.connectors.kafka.config import KafkaConfig, admin_settings
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMismatch
 from headrace.schemas.topics import MAX_MESSAGE_BYTES, Topic, dead_letters_of
 
@@ -80,17 +81,19 @@ DEAD_LETTERS = tuple(
 TOPICS = STREAMS + DEAD_LETTERS
 
 
-def create_topics(bootstrap: str, partitions: int = DEFAULT_PARTITIONS) -> None:
+def create_topics(kafka: KafkaConfig | str, partitions: int = DEFAULT_PARTITIONS) -> None:
     """Create the topics that are missing and check the ones that are there.
 
-    The replication factor is the cluster's default. Safe to call again and from several
-    processes at once.
+    The replication factor is the cluster's default. `kafka` may be the bootstrap alone.
+    Safe to call again and from several processes at once.
 
     Raises:
         TopicMismatch: a topic exists with another partition count or other settings.
         KafkaUnavailable: the cluster refused or did not answer.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    config = KafkaConfig(bootstrap=kafka) if isinstance(kafka, str) else kafka
+    bootstrap = config.bootstrap
+    admin = AdminClient(admin_settings(config))
     try:
         existing = admin.list_topics(timeout=_TIMEOUT_S).topics
         wanted = [spec for spec in TOPICS if spec.name not in existing]

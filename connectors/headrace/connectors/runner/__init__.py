@@ -2,12 +2,11 @@
 
 from headrace.connectors.runner.attempts import RunnerStats
 from headrace.connectors.runner.check import check_agent
-from headrace.connectors.runner.config import RunnerConfig
+from headrace.connectors.runner.config import RunnerConfig, RunnerSettings
 from headrace.connectors.runner.errors import (
     AgentUnusable,
     ReadingFailed,
     RunnerError,
-    RunnerMisconfigured,
 )
 from headrace.connectors.runner.run import Runner
 
@@ -17,7 +16,7 @@ __all__ = [
     "Runner",
     "RunnerConfig",
     "RunnerError",
-    "RunnerMisconfigured",
+    "RunnerSettings",
     "RunnerStats",
     "check_agent",
 ]

@@ -1,7 +1,6 @@
 """Errors of the runner.
 
 RunnerError
-├── RunnerMisconfigured   a value of its configuration cannot be used
 ├── AgentUnusable         the agent cannot be imported or called
 └── ReadingFailed         the Kafka client failed for good
 """
@@ -9,10 +8,6 @@ RunnerError
 
 class RunnerError(Exception):
     """Root of the errors of `headrace.connectors.runner`."""
-
-
-class RunnerMisconfigured(RunnerError, ValueError):
-    """A value of the runner's configuration cannot be used."""
 
 
 class AgentUnusable(RunnerError):

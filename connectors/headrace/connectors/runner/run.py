@@ -13,7 +13,6 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from headrace.connectors.kafka import (
     DeadLetter,
     DeadLetters,
-    KafkaConfig,
     KafkaUnavailable,
     Registry,
     consumer_settings,
@@ -24,7 +23,7 @@ from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.errors import ReadingFailed
 from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
-from headrace.connectors.sdk import SdkConfig, Telemetry
+from headrace.connectors.sdk import Telemetry, sdk_config
 from headrace.schemas import (
     Codec,
     MalformedRecord,
@@ -54,13 +53,11 @@ class Runner:
 
     def __init__(self, config: RunnerConfig) -> None:
         self._config = config
-        self._kafka = KafkaConfig(bootstrap=config.bootstrap, client_id="headrace-runner")
-        self._sdk = SdkConfig(
-            bootstrap=config.bootstrap,
-            registry_url=config.registry_url,
-            spool_directory=config.spool_directory,
+        self._kafka = config.kafka.client("headrace-runner")
+        self._sdk = sdk_config(
+            config.kafka, config.registry, spool_directory=config.spool_directory
         )
-        self._broker = BrokerWatch(config.bootstrap)
+        self._broker = BrokerWatch(config.kafka.bootstrap)
         self._offsets = Offsets()
         self._finished: SimpleQueue[tuple[int, int]] = SimpleQueue()
         self._running = 0
@@ -95,7 +92,7 @@ class Runner:
         slots = config.processes * config.concurrency
         # Attempts that wait for durability see this one: only after draining are they given up.
         give_up = threading.Event()
-        registry = Registry(config.registry_url)
+        registry = Registry(config.registry)
         codec = Codec(registry)
         letters = DeadLetters(self._kafka)
         telemetry = Telemetry(self._sdk)
@@ -142,7 +139,9 @@ class Runner:
             return message
         error = message.error()
         if error is not None and error.fatal():
-            raise ReadingFailed(f"cannot read {TOPIC} on {self._config.bootstrap}: {error.str()}")
+            raise ReadingFailed(
+                f"cannot read {TOPIC} on {self._config.kafka.bootstrap}: {error.str()}"
+            )
         logger.warning("reading %s: %s", TOPIC, error)
         return None
 

@@ -4,7 +4,7 @@ Imports no torch, no Faust and no pyarrow.
 """
 
 from headrace.connectors.sdk.attempt import Attempt, ToolResult, current_attempt, send_reward
-from headrace.connectors.sdk.config import SdkConfig
+from headrace.connectors.sdk.config import SdkConfig, sdk_config
 from headrace.connectors.sdk.errors import Closed, NotDurable, SpoolError, TelemetryError
 from headrace.connectors.sdk.stats import Stats
 from headrace.connectors.sdk.telemetry import Durability, Telemetry
@@ -25,5 +25,6 @@ __all__ = [
     "ToolResult",
     "Transport",
     "current_attempt",
+    "sdk_config",
     "send_reward",
 ]

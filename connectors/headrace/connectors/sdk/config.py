@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess, security_settings
+
 Capture = Literal["full", "metadata", "none"]
 
 
@@ -45,8 +47,10 @@ class SdkConfig:
     """Longer texts of a span are cut, and counted."""
     close_timeout_s: float = 5.0
     """How long closing (and the end of the process) waits for Kafka."""
-    kafka: Mapping[str, Any] = field(default_factory=dict)
+    kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Further librdkafka settings (security.protocol, sasl.*, …)."""
+    registry: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further settings of Confluent's registry client (basic.auth.user.info, …)."""
 
     def __post_init__(self) -> None:
         least = {
@@ -73,3 +77,14 @@ class SdkConfig:
             raise ValueError(
                 f"SdkConfig.capture is {self.capture!r}: use 'full', 'metadata' or 'none'"
             )
+
+
+def sdk_config(kafka: KafkaAccess, registry: RegistryAccess, **settings: Any) -> SdkConfig:
+    """The SDK's configuration under the sections `[kafka]` and `[registry]`."""
+    return SdkConfig(
+        bootstrap=kafka.bootstrap,
+        registry_url=registry.url,
+        kafka=security_settings(kafka),
+        registry=registry.client_settings(),
+        **settings,
+    )

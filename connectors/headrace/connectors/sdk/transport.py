@@ -59,7 +59,9 @@ class KafkaTransport:
             extra=config.kafka,
         )
         self._queue_kb = max(1024, config.memory_bytes // 2048)
-        self._registry = Registry(config.registry_url, **{"timeout": _ASK_S, "max.retries": 0})
+        self._registry = Registry(
+            config.registry_url, **{**config.registry, "timeout": _ASK_S, "max.retries": 0}
+        )
         self._producer: Producer | None = None
 
     def partitions(self) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.tasks.errors import TasksMisconfigured
 from headrace.schemas.vocabulary import Split
 
@@ -19,9 +20,9 @@ class TaskItem:
 class TaskSourceConfig:
     """Which rollouts are asked for, and how many at a time."""
 
-    bootstrap: str
-    """Kafka brokers, "host:port" separated by commas."""
-    registry_url: str
+    kafka: KafkaAccess
+    """Where tasks are written to."""
+    registry: RegistryAccess
     """Schema registry (Confluent API)."""
     policy: str
     """Policy under training."""

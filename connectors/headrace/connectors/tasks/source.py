@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headrace.connectors.kafka import (
-    KafkaConfig,
     KafkaUnavailable,
     LogRecord,
     Outgoing,
@@ -54,8 +53,8 @@ class TaskSource:
             group_size=config.group_size,
         )
         self._config = config
-        self._kafka = KafkaConfig(bootstrap=config.bootstrap, client_id="headrace-tasks")
-        self._registry = Registry(config.registry_url)
+        self._kafka = config.kafka.client("headrace-tasks")
+        self._registry = Registry(config.registry)
         self._codec = Codec(self._registry)
         self._writer = Writer(self._kafka)
         self._partitions: int | None = None

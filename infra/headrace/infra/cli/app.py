@@ -38,7 +38,8 @@ def main() -> None:
     if asked in lacking:
         _fail_for_lack(asked, lacking[asked])
     from headrace.connectors.kafka import KafkaClientError
-    from headrace.connectors.runner import RunnerError, RunnerMisconfigured
+    from headrace.connectors.runner import RunnerError
+    from headrace.connectors.settings import BadSettings
     from headrace.connectors.tasks import TasksError
     from headrace.infra.errors import InfraError, SettingsError
     from headrace.schemas.errors import RegistryUnavailable
@@ -47,7 +48,7 @@ def main() -> None:
         app()
     except ModuleNotFoundError as error:
         _fail_for_lack(asked, str(error.name))
-    except (SettingsError, RunnerMisconfigured, TasksError) as error:
+    except (SettingsError, BadSettings, TasksError) as error:
         fail(str(error), WRONG_USE)
     except (InfraError, KafkaClientError, RegistryUnavailable, RunnerError) as error:
         fail(str(error), NOT_RUNNING)

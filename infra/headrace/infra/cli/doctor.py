@@ -49,8 +49,8 @@ def doctor(
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
     """Check system, memory, disk, ports, downloads, arithmetic; exit code 1 if one is amiss."""
-    loaded = load(settings)
-    findings = [check(loaded) for check in CHECKS]
+    loaded, finding = _settings(settings)
+    findings = [finding, *(check(loaded) for check in CHECKS)]
     if as_json:
         typer.echo(json.dumps({"checks": [asdict(finding) for finding in findings]}, indent=1))
     else:
@@ -65,6 +65,16 @@ def doctor(
                 console.print(remedy, style="yellow", markup=False, highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(NO)
+
+
+def _settings(file: Path | None) -> tuple[Settings, Finding]:
+    """The settings, or the defaults where they cannot be used, so that the rest is checked too."""
+    try:
+        loaded = load(file)
+    except SettingsError as error:
+        remedy = "change what is named; docs/settings.md lists every key"
+        return Settings(), Finding(check="settings", ok=False, found=str(error), remedy=remedy)
+    return loaded, Finding(check="settings", ok=True, found="can be used")
 
 
 def _system(_: Settings) -> Finding:

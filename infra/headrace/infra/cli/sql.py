@@ -13,7 +13,6 @@ from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
-from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.settings import load
 from headrace.infra.terminal.encoding import read_stdin
 
@@ -28,7 +27,7 @@ def sql(
 ) -> None:
     """Run a query on the tables and views of headrace (docs/sql.md lists them)."""
     text = _text(query)
-    config = clickhouse_config(load(settings))
+    config = load(settings).clickhouse_config
     # The driver logs a line beside the exception that tells all.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:

@@ -73,7 +73,7 @@ def tasks(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with LiveLine(watched) as line, opened(config) as source:
-        line.update(f"looking at what {config.bootstrap} holds")
+        line.update(f"looking at what {config.kafka.bootstrap} holds")
         if split is Split.EVAL:
             version = FOLLOW if policy_version is None else policy_version
             asked = evaluate(source, items * epochs, version, stop, line)

@@ -23,8 +23,12 @@ def work(
     agent: Annotated[
         str | None, typer.Option(help="module:function to run instead of what the tasks name.")
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
-    concurrency: Annotated[int, typer.Option(min=1, help="Attempts at once in each.")] = 48,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: [runner] processes.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Attempts at once in each; default: [runner].")
+    ] = None,
     name: Annotated[str, typer.Option(help="Tells several runners of one host apart.")] = "0",
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:

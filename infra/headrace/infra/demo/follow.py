@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.status import Status
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
-from headrace.connectors.kafka import KafkaConfig, Registry, Tailer
+from headrace.connectors.kafka import Registry, Tailer
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.demo import queries
 from headrace.infra.demo.workplace import POLICY
@@ -25,8 +25,10 @@ def follow_versions(
     settings: Settings, versions: int, client: ClickHouse, console: Console
 ) -> None:
     """Print a line for each new version until number `versions`; raises InfraError on a stall."""
-    codec = Codec(Registry(settings.registry_url))
-    tail = Tailer(KafkaConfig(bootstrap=settings.bootstrap), [Topic.POLICIES], name="headrace.demo")
+    codec = Codec(Registry(settings.registry_access))
+    tail = Tailer(
+        settings.kafka_access.client("headrace-demo"), [Topic.POLICIES], name="headrace.demo"
+    )
     console.print(COLUMNS, style="bold", highlight=False, soft_wrap=True)
     speed = _Speed(client)
     started = seen_at = time.monotonic()

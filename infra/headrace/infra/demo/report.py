@@ -11,7 +11,6 @@ from headrace.infra.demo import queries
 from headrace.infra.demo.evaluation import HeldOut
 from headrace.infra.demo.plot import draw
 from headrace.infra.demo.workplace import POLICY
-from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.settings import Settings
 
 
@@ -37,7 +36,7 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
             markup=False,
         )
     console.rule("asked of ClickHouse")
-    client = ClickHouse(clickhouse_config(settings))
+    client = ClickHouse(settings.clickhouse_config)
     try:
         by_version = queries.ask(client, queries.REWARD_BY_VERSION, policy=POLICY)
         ledger = queries.ask(client, queries.LEDGER, policy=POLICY)

@@ -18,7 +18,6 @@ from headrace.infra.demo.follow import follow_versions
 from headrace.infra.demo.workplace import prepare
 from headrace.infra.errors import SetupError
 from headrace.infra.launch import background
-from headrace.infra.launch.parts import clickhouse_config
 from headrace.infra.launch.runners import source_config, work_process
 from headrace.infra.launch.running import check_ports, fetch
 from headrace.infra.settings import Settings
@@ -74,7 +73,7 @@ def _find_example() -> None:
 
 
 def _learn_and_test(settings: Settings, file: Path, config: DemoConfig, console: Console) -> bool:
-    client = ClickHouse(clickhouse_config(settings))
+    client = ClickHouse(settings.clickhouse_config)
     source = TaskSource(source_config(settings, agent=AGENT, deadline_s=ATTEMPT_SECONDS))
     try:
         with work_process(file, settings.directory / "logs" / "work.log"):

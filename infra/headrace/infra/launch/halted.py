@@ -52,7 +52,7 @@ def resume(settings: Settings, halts: Sequence[Halt]) -> list[Halt]:
 
 @contextmanager
 def _log(settings: Settings) -> Iterator[HaltLog]:
-    registry = Registry(settings.registry_url)
+    registry = Registry(settings.registry_access)
     log = HaltLog(_kafka(settings), Codec(registry))
     try:
         yield log
@@ -64,7 +64,7 @@ def _log(settings: Settings) -> Iterator[HaltLog]:
 
 
 def _kafka(settings: Settings) -> KafkaConfig:
-    return KafkaConfig(bootstrap=settings.bootstrap, delivery_timeout_ms=DELIVERY_MS)
+    return settings.kafka_access.client("headrace-resume", delivery_timeout_ms=DELIVERY_MS)
 
 
 def _standing(log: HaltLog) -> list[Halt]:

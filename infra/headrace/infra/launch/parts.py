@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
-from headrace.connectors.engines.arithmetic import Arithmetic, choose, parse_setting
-from headrace.connectors.kafka import Registry, topics
+from headrace.connectors.clickhouse import ClickHouse, migrate
+from headrace.connectors.engines.arithmetic import Arithmetic, choose
+from headrace.connectors.engines.policy import BUNDLED
+from headrace.connectors.kafka import Registry, RegistryAccess, topics
 from headrace.connectors.worker.exits import PLANNED_EXITS
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.embedded import (
@@ -29,19 +30,8 @@ from headrace.infra.settings import Settings
 from headrace.infra.supervise import Part
 
 STAGES = ("assemble", "credit", "sink")
-BUNDLED = "smollm2"
 HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
 STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
-
-
-def clickhouse_config(settings: Settings) -> ClickHouseConfig:
-    """How to reach the settings' ClickHouse."""
-    return ClickHouseConfig(
-        url=settings.clickhouse_url,
-        user=settings.clickhouse.user,
-        password=settings.clickhouse.password,
-        database=settings.clickhouse.database,
-    )
 
 
 def model_directory(settings: Settings) -> Path:
@@ -68,10 +58,7 @@ def arithmetic(settings: Settings) -> Arithmetic:
 
     As for a CPU, even if the engine finds a GPU: the trainer that is started beside it uses none.
     """
-    try:
-        return choose(parse_setting(settings.policy.dtype))
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+    return choose(settings.policy.dtype)
 
 
 def build_parts(
@@ -161,9 +148,9 @@ def with_own_code(environment: Mapping[str, str]) -> dict[str, str]:
 def prepare_external(settings: Settings) -> None:
     """Create topics, register schemas and migrate in the services the settings place elsewhere."""
     if settings.kafka.bootstrap:
-        topics.create_topics(settings.bootstrap, settings.kafka.partitions)
+        topics.create_topics(settings.kafka_access.client("headrace-up"), settings.kafka.partitions)
     if settings.registry.url:
-        _register_schemas(settings.registry_url)
+        _register_schemas(settings.registry_access)
     if settings.clickhouse.url:
         _migrate(settings)
 
@@ -208,11 +195,11 @@ def _embedded(settings: Settings, logs: Path, progress: Progress | None) -> list
 
 def _set_up_registry(url: str) -> None:
     registry.configure(url)
-    _register_schemas(url)
+    _register_schemas(RegistryAccess(url=url))
 
 
-def _register_schemas(url: str) -> None:
-    client = Registry(url)
+def _register_schemas(access: RegistryAccess) -> None:
+    client = Registry(access)
     try:
         client.register_all()
     finally:
@@ -220,7 +207,7 @@ def _register_schemas(url: str) -> None:
 
 
 def _migrate(settings: Settings) -> None:
-    client = ClickHouse(clickhouse_config(settings))
+    client = ClickHouse(settings.clickhouse_config)
     try:
         migrate.apply(client)
     finally:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headrace.connectors.runner import RunnerConfig
+from headrace.connectors.runner import RunnerConfig, RunnerSettings
+from headrace.connectors.settings import keys
 from headrace.connectors.tasks import TaskSourceConfig
 from headrace.infra.settings import Settings
 
@@ -15,21 +16,22 @@ STOP_SECONDS = 20.0
 def runner_config(
     settings: Settings,
     *,
-    processes: int = 2,
-    concurrency: int = 48,
+    processes: int | None = None,
+    concurrency: int | None = None,
     agent: str | None = None,
     name: str = "0",
 ) -> RunnerConfig:
     """The runner's configuration under these settings; `name` tells runners of one host apart."""
-    keys = [key.strip() for key in settings.gateway.keys.split(",") if key.strip()]
+    own = {one.name: getattr(settings.runner, one.name) for one in keys(RunnerSettings)}
+    asked = {"processes": processes, "concurrency": concurrency}
+    own |= {key: value for key, value in asked.items() if value is not None}
     return RunnerConfig(
-        bootstrap=settings.bootstrap,
-        registry_url=settings.registry_url,
+        **own,
+        kafka=settings.kafka_access,
+        registry=settings.registry_access,
         gateway_url=settings.gateway_url,
-        api_key=keys[0] if keys else "headrace",
+        api_key=next(iter(settings.gateway.keys), "headrace"),
         agent=agent,
-        processes=processes,
-        concurrency=concurrency,
         spool_directory=settings.directory / "spool" / f"work-{name}",
     )
 
@@ -38,13 +40,13 @@ def source_config(settings: Settings, *, agent: str = "", deadline_s: float) -> 
     """The source that keeps pace with the trainer of these settings."""
     trainer = settings.trainer
     return TaskSourceConfig(
-        bootstrap=settings.bootstrap,
-        registry_url=settings.registry_url,
+        kafka=settings.kafka_access,
+        registry=settings.registry_access,
         policy=settings.policy.name,
         agent=agent,
         trainer=trainer.name,
         group_size=trainer.group_size,
-        rollouts_per_step=trainer.group_size * trainer.groups_per_step,
+        rollouts_per_step=trainer.rollouts_per_step,
         max_staleness=trainer.max_staleness,
         deadline_s=deadline_s,
     )

@@ -1,19 +1,16 @@
 """The assembler's shell: one take, step by step (rule: rows before the acknowledgement)."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
 
 import pyarrow as pa
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
+from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.kafka import (
+    UNKNOWN_SCHEMA_S,
     DeadLetter,
     DeadLetters,
-    KafkaConfig,
     Outgoing,
     Partition,
     Patience,
@@ -31,7 +28,8 @@ from headrace.streams.assemble.core import Assembler
 from headrace.streams.assemble.intake import BatchReader
 from headrace.streams.assemble.keys import key_of, keys_of, parts_of
 from headrace.streams.assemble.outbox import EPISODES, outgoing
-from headrace.streams.errors import StoreInconsistent, StreamsSettingsError
+from headrace.streams.errors import StoreInconsistent
+from headrace.streams.host.config import HostConfig
 from headrace.streams.ports import Letters, Log, Tables, bury, by_query, insert
 from headrace.streams.stage import LogRecord, Stage
 
@@ -65,6 +63,7 @@ class AssembleStage:
         dead_letters: Letters,
         span_partitions: int,
         episode_partitions: int,
+        unknown_schema_s: float = UNKNOWN_SCHEMA_S,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._config = config
@@ -80,7 +79,7 @@ class AssembleStage:
             codec,
             partitions=span_partitions,
             stage=NAME,
-            unknown_schema_s=config.unknown_schema_seconds,
+            unknown_schema_s=unknown_schema_s,
         )
 
     @property
@@ -214,40 +213,20 @@ class AssembleStage:
         self.counters["memory_bytes"] = self._assembler.held_bytes
 
 
-def config_from_environment() -> AssembleConfig:
-    """`HEADRACE_ASSEMBLE_<FIELD>` for each field; the rest keeps its default."""
-    given: dict[str, Any] = {}
-    for setting in fields(AssembleConfig):
-        variable = f"HEADRACE_ASSEMBLE_{setting.name.upper()}"
-        if text := os.environ.get(variable):
-            kind = float if setting.type is float else int
-            try:
-                given[setting.name] = kind(text)
-            except ValueError as error:
-                raise StreamsSettingsError(f"{variable} is {text!r}: give a number") from error
-    return AssembleConfig(**given)
+def make_stage(config: AssembleConfig, host: HostConfig) -> Stage:
+    """The stage on the servers that the host's configuration names.
 
-
-def make_stage(config: AssembleConfig) -> Stage:
-    """The stage on the servers that `HEADRACE_*` name. Raises KafkaUnavailable, TopicMissing."""
-    env = os.environ
-    for name in ("HEADRACE_KAFKA_BOOTSTRAP", "HEADRACE_REGISTRY_URL", "HEADRACE_CLICKHOUSE_URL"):
-        if name not in env:
-            raise StreamsSettingsError(f"{name} is not set: the assembler needs it")
+    Raises KafkaUnavailable, TopicMissing.
+    """
     # Short, for a send that is not acknowledged is reported and repeated with the same bytes.
-    kafka = KafkaConfig(bootstrap=env["HEADRACE_KAFKA_BOOTSTRAP"], delivery_timeout_ms=30_000)
-    clickhouse = ClickHouseConfig(
-        url=env["HEADRACE_CLICKHOUSE_URL"],
-        user=env.get("HEADRACE_CLICKHOUSE_USER", "default"),
-        password=env.get("HEADRACE_CLICKHOUSE_PASSWORD", ""),
-        database=env.get("HEADRACE_CLICKHOUSE_DATABASE", "headrace"),
-    )
+    kafka = host.kafka.client(f"headrace.{NAME}", delivery_timeout_ms=30_000)
     return AssembleStage(
         config,
-        codec=Codec(Registry(env["HEADRACE_REGISTRY_URL"])),
-        tables=ClickHouse(clickhouse),
+        codec=Codec(Registry(host.registry)),
+        tables=ClickHouse(host.clickhouse),
         log=Writer(kafka),
         dead_letters=DeadLetters(kafka),
         span_partitions=partitions_of(kafka, SPANS),
         episode_partitions=partitions_of(kafka, EPISODES),
+        unknown_schema_s=host.unknown_schema_s,
     )

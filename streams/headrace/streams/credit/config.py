@@ -1,76 +1,76 @@
-"""Settings of the credit stage."""
+"""What the credit stage can be told: the section `[credit]`."""
 
-import os
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 
-from headrace.connectors.clickhouse import ClickHouseConfig
+from headrace.connectors.settings import check, key
+from headrace.streams.credit.errors import UnknownMethod
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.state import GroupPatience
-from headrace.streams.errors import StreamsSettingsError
+from headrace.streams.reward.errors import RewardError
+from headrace.streams.reward.load import SPAN_PREFIXES
+from headrace.streams.reward.span_rule import span_rule
+
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class CreditConfig:
-    """Configuration of the credit stage."""
+class CreditSettings:
+    """Rewards and credit. Times are log time, milliseconds."""
 
-    bootstrap: str
-    """Kafka's address, "host:port"."""
-    registry_url: str
-    """Schema registry (Confluent API)."""
-    clickhouse: ClickHouseConfig
-    """Where the groups are kept."""
     rule: str = "reward-span:reward"
-    """Reward rule: `package.module:function`, `reward-span:NAME` or `span:a=1.0,b=0.5`."""
-    method: CreditMethod = field(default_factory=CreditMethod)
-    """Call, baseline and token methods, and the agents that are trained."""
-    patience: GroupPatience = field(default_factory=GroupPatience)
-    """How long a group waits."""
-    max_held: int = 200_000
+    """Reward rule: `module:function`, `reward-span:NAME`, or `span:a=1.0,b=0.5`."""
+    baseline: str = "grpo"
+    """Group baseline: grpo, dr_grpo, rloo, leave_one_out or none."""
+    call: str = "uniform"
+    """Trajectory to calls: uniform, or discounted(GAMMA)."""
+    token: str = "uniform"
+    """Call to tokens: uniform."""
+    train_agents: tuple[str, ...] = ()
+    """Agents that are trained; empty: all."""
+    grace_ms: int = key(30_000, least=0)
+    """A group is decided this long after its last deadline, complete or not."""
+    max_wait_ms: int = key(600_000, least=1)
+    """A group without deadlines is decided this long after its first episode."""
+    max_held: int = key(200_000, least=1)
     """Episodes and calls kept in memory; more are looked up again when they are touched."""
-    unknown_schema_s: float = 30.0
-    """How long the registry may not know a record's schema before it is a dead letter."""
 
     def __post_init__(self) -> None:
-        for name in ("bootstrap", "registry_url", "rule"):
-            if not getattr(self, name):
-                raise StreamsSettingsError(f"credit.{name} is empty: give it a value")
-        if self.max_held < 1:
-            raise StreamsSettingsError(f"credit.max_held is {self.max_held}: use 1 or more")
+        methods = [(name, self._bad_method(name)) for name in ("call", "baseline", "token")]
+        check(self, "credit", ("rule", _bad_rule(self.rule)), *methods)
 
-
-def config_from_environment() -> CreditConfig:
-    """The stage's settings from `HEADRACE_*`.
-
-    Raises:
-        StreamsSettingsError: one is missing or cannot work.
-    """
-    env = os.environ
-    try:
-        clickhouse = ClickHouseConfig(
-            url=env["HEADRACE_CLICKHOUSE_URL"],
-            user=env.get("HEADRACE_CLICKHOUSE_USER", "default"),
-            password=env.get("HEADRACE_CLICKHOUSE_PASSWORD", ""),
-            database=env.get("HEADRACE_CLICKHOUSE_DATABASE", "headrace"),
+    @property
+    def method(self) -> CreditMethod:
+        """Call, baseline and token methods, and the agents that are trained."""
+        return CreditMethod(
+            call_name=self.call,
+            baseline_name=self.baseline,
+            token_name=self.token,
+            train_agents=tuple(sorted(self.train_agents)),
         )
-        agents = env.get("HEADRACE_CREDIT_TRAIN_AGENTS", "").split(",")
-        return CreditConfig(
-            bootstrap=env["HEADRACE_KAFKA_BOOTSTRAP"],
-            registry_url=env["HEADRACE_REGISTRY_URL"],
-            clickhouse=clickhouse,
-            rule=env.get("HEADRACE_CREDIT_RULE", "reward-span:reward"),
-            method=CreditMethod(
-                call_name=env.get("HEADRACE_CREDIT_CALL", "uniform"),
-                baseline_name=env.get("HEADRACE_CREDIT_BASELINE", "grpo"),
-                token_name=env.get("HEADRACE_CREDIT_TOKEN", "uniform"),
-                train_agents=tuple(sorted(agent.strip() for agent in agents if agent.strip())),
-            ),
-            patience=GroupPatience(
-                grace_ms=int(env.get("HEADRACE_CREDIT_GRACE_MS", "10000")),
-                max_wait_ms=int(env.get("HEADRACE_CREDIT_MAX_WAIT_MS", "600000")),
-            ),
-            max_held=int(env.get("HEADRACE_CREDIT_MAX_HELD", "200000")),
-        )
-    except KeyError as error:
-        raise StreamsSettingsError(f"{error.args[0]} is not set") from error
-    except ValueError as error:
-        raise StreamsSettingsError(f"credit: {error}") from error
+
+    @property
+    def patience(self) -> GroupPatience:
+        """How long a group waits."""
+        return GroupPatience(grace_ms=self.grace_ms, max_wait_ms=self.max_wait_ms)
+
+    def _bad_method(self, name: str) -> str:
+        try:
+            CreditMethod(**{f"{name}_name": getattr(self, name)})
+        except (UnknownMethod, ValueError) as error:
+            return f"is {getattr(self, name)!r}: {error}"
+        return ""
+
+
+def _bad_rule(text: str) -> str:
+    """What is wrong with how a rule is written; `headrace up` asks whether it can be imported."""
+    for prefix in SPAN_PREFIXES:
+        if text.startswith(prefix):
+            try:
+                span_rule(text.removeprefix(prefix))
+            except RewardError as error:
+                return f"is {text!r}: {error}"
+            return ""
+    if not _MODULE.fullmatch(text):
+        return f"is {text!r}: give module:function, reward-span:NAME or span:a=1.0,b=0.5"
+    return ""

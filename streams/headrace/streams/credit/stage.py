@@ -11,7 +11,6 @@ from headrace.connectors.kafka import (
     DeadLetter,
     DeadLetters,
     Decoder,
-    KafkaConfig,
     LogRecord,
     Partition,
     Patience,
@@ -19,10 +18,11 @@ from headrace.connectors.kafka import (
 )
 from headrace.schemas import Codec, EpisodeBatch, from_avro
 from headrace.schemas.topics import Topic
-from headrace.streams.credit.config import CreditConfig, config_from_environment
+from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
 from headrace.streams.credit.store import GroupStore
+from headrace.streams.host.config import HostConfig
 from headrace.streams.ports import Letters, bury
 from headrace.streams.reward import load_rule
 
@@ -112,31 +112,21 @@ class CreditStage:
         ]
 
 
-def credit_stage(config: CreditConfig) -> CreditStage:
-    """The stage on real parts.
+def make_stage(config: CreditSettings, host: HostConfig) -> CreditStage:
+    """The stage on the servers that the host's configuration names.
 
     Raises:
         RewardError: the configured rule cannot be used.
     """
     rule = load_rule(config.rule)
-    kafka = KafkaConfig(bootstrap=config.bootstrap, client_id=f"headrace.{NAME}")
-    codec = Codec(Registry(config.registry_url))
+    kafka = host.kafka.client(f"headrace.{NAME}")
+    codec = Codec(Registry(host.registry))
     groups = Groups(rule, config.method, config.patience, config.max_held)
     return CreditStage(
         groups=groups,
-        store=GroupStore(ClickHouse(config.clickhouse), rule=rule.id, credit=config.method.id),
+        store=GroupStore(ClickHouse(host.clickhouse), rule=rule.id, credit=config.method.id),
         credits=CreditsWriter(kafka, codec),
         dead_letters=DeadLetters(kafka),
         codec=codec,
-        unknown_schema_s=config.unknown_schema_s,
+        unknown_schema_s=host.unknown_schema_s,
     )
-
-
-def make_stage() -> CreditStage:
-    """The stage as `HEADRACE_*` in the environment says.
-
-    Raises:
-        StreamsSettingsError: a setting is missing or cannot work.
-        RewardError: the configured rule cannot be used.
-    """
-    return credit_stage(config_from_environment())

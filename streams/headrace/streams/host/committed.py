@@ -50,10 +50,10 @@ def run_committed(make_stage: Callable[[], Stage], config: HostConfig) -> NoRetu
     Exit codes: 0 stopped, 1 crashed (the supervisor starts it again), 5 a halted partition may go
     on.
     """
-    kafka = KafkaConfig(bootstrap=config.bootstrap, client_id=f"headrace.{config.name}")
+    kafka = config.kafka.client(f"headrace.{config.name}")
     guard = make_guard(
         kafka,
-        Codec(Registry(config.registry_url)),
+        Codec(Registry(config.registry)),
         stage=config.name,
         group=config.group_id,
         limit=config.poison,

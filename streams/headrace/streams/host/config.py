@@ -1,53 +1,71 @@
-"""Settings of one worker of a stage."""
+"""What the workers of all stages can be told: the section `[streams]`, and what a process is given.
+
+`HEADRACE_WORKER` is the static member id, `HEADRACE_GROUP` another consumer group (a rebuild),
+`HEADRACE_RUN_DIRECTORY` where heartbeats go.
+"""
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.kafka import PoisonLimit
-from headrace.streams.errors import StreamsSettingsError
+from headrace.connectors.clickhouse import ClickHouseConfig
+from headrace.connectors.kafka import KafkaAccess, PoisonLimit, RegistryAccess
+from headrace.connectors.settings import (
+    SERVERS,
+    check,
+    inner,
+    key,
+    keys,
+    sections_from_environment,
+)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class HostConfig:
-    """Configuration of one worker of a stage."""
+class StreamsSettings:
+    """What the stream workers have in common."""
 
-    bootstrap: str
-    """Kafka's address, "host:port"."""
-    name: str
-    """The stage's name; the consumer group is `headrace.<name>`."""
-    member: str = ""
-    """Static member id, its own for every worker of the stage; default `<name>-0`."""
-    registry_url: str
-    """The schema registry."""
-    poison: PoisonLimit = field(default_factory=PoisonLimit)
-    """How many records of a partition may be refused before it is halted."""
-    take_records: int = 200
-    """Records of one take at most."""
-    take_ms: int = 100
-    """How long a take waits for more records."""
-    session_timeout_s: float = 10.0
-    """After how long without heartbeats the broker gives the partitions to another worker. Every
-    membership change restarts all workers of a stage: they have to be back within this time, or
-    they push each other out for ever."""
-    group: str = ""
-    """Consumer group, if it is not to be `headrace.<name>` (a rebuild)."""
-    data_directory: Path = Path(".headrace/streams")
-    """Where Faust may leave files."""
-    run_directory: Path | None = None
-    """Where `<member>.json`, the worker's heartbeat, is written each second; None: nowhere."""
+    poison_limit: int = key(100, least=0)
+    """Unreadable records of a partition within the window before it is halted
+    ([operations](operations.md)); 0: any number."""
+    poison_window_ms: int = key(600_000, least=1)
+    """The window, in milliseconds of log time."""
+    take_records: int = key(200, least=1, most=10_000)
+    """Records that a worker takes at once, at most."""
+    take_ms: int = key(100, least=1, most=10_000)
+    """How long a take waits for more records, in milliseconds."""
+    session_timeout_s: float = key(10.0, least=6, most=60)
+    """Seconds without heartbeats after which the broker gives a worker's partitions to another.
+    Every membership change restarts all workers of a stage: they have to be back within this time,
+    or they push each other out for ever."""
+    unknown_schema_s: float = key(30.0, least=0)
+    """Seconds that the registry may not know a record's schema before the record is set aside."""
 
     def __post_init__(self) -> None:
-        if not self.bootstrap or not self.name:
-            raise StreamsSettingsError("host: bootstrap and name must not be empty")
-        if self.take_records <= 0 or self.take_ms <= 0:
-            raise StreamsSettingsError("host: take_records and take_ms must be positive")
-        if not 6.0 <= self.session_timeout_s <= 60.0:
-            raise StreamsSettingsError(
-                f"host: session_timeout_s is {self.session_timeout_s}: use 6 to 60 seconds, "
-                "which brokers accept"
-            )
+        check(self, "streams")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class HostConfig(StreamsSettings):
+    """Configuration of one worker of a stage."""
+
+    name: str = inner()
+    """The stage's name; the consumer group is `headrace.<name>`."""
+    kafka: KafkaAccess = inner()
+    """The cluster."""
+    registry: RegistryAccess = inner()
+    """The schema registry."""
+    clickhouse: ClickHouseConfig = inner(default_factory=ClickHouseConfig)
+    """Where the stage keeps its rows."""
+    member: str = inner("")
+    """Static member id, its own for every worker of the stage; default `<name>-0`."""
+    group: str = inner("")
+    """Consumer group, if it is not to be `headrace.<name>` (a rebuild)."""
+    data_directory: Path = inner(Path(".headrace/streams"))
+    """Where Faust may leave files."""
+    run_directory: Path | None = inner(None)
+    """Where `<member>.json`, the worker's heartbeat, is written each second; None: nowhere."""
 
     @property
     def member_id(self) -> str:
@@ -59,45 +77,44 @@ class HostConfig:
         """The consumer group."""
         return self.group or f"headrace.{self.name}"
 
-
-def host_config_from_environment(name: str, **settings: Any) -> HostConfig:
-    """The host's configuration from `HEADRACE_*`; `settings` come from the stage."""
-    env = os.environ
-    for variable, what in (
-        ("HEADRACE_KAFKA_BOOTSTRAP", "Kafka's host:port"),
-        ("HEADRACE_REGISTRY_URL", "the schema registry's URL"),
-    ):
-        if variable not in env:
-            raise StreamsSettingsError(f"{variable} is not set: give {what}")
-    run = env.get("HEADRACE_RUN_DIRECTORY")
-    if timeout := env.get("HEADRACE_SESSION_TIMEOUT_S"):
-        settings["session_timeout_s"] = float(timeout)
-    data = env.get("HEADRACE_DATA_DIRECTORY", ".headrace")
-    return HostConfig(
-        bootstrap=env["HEADRACE_KAFKA_BOOTSTRAP"],
-        registry_url=env["HEADRACE_REGISTRY_URL"],
-        poison=poison_limit_from_environment(),
-        name=name,
-        member=env.get("HEADRACE_WORKER", ""),
-        group=env.get("HEADRACE_GROUP", ""),
-        data_directory=Path(data) / "streams",
-        run_directory=Path(run) if run else None,
-        **settings,
-    )
+    @property
+    def poison(self) -> PoisonLimit:
+        """How many records of a partition may be refused before it is halted."""
+        return PoisonLimit(records=self.poison_limit, window_ms=self.poison_window_ms)
 
 
-def poison_limit_from_environment() -> PoisonLimit:
-    """The limit that `HEADRACE_STREAMS_POISON_*` set.
+SECTIONS: Mapping[str, type] = {
+    "streams": StreamsSettings,
+    "kafka": KafkaAccess,
+    "registry": RegistryAccess,
+    "clickhouse": ClickHouseConfig,
+}
+"""What of the settings every worker reads."""
+
+
+def host_config_from_environment(
+    name: str,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    wanted: Sequence[str] = SERVERS,
+    **settings: Any,
+) -> HostConfig:
+    """A worker's configuration from `HEADRACE_*`; `settings` of the stage go before `[streams]`.
 
     Raises:
-        StreamsSettingsError: a setting is no number.
+        BadSettings: names each variable that is missing or cannot work.
     """
-    default = PoisonLimit()
-    limit, window = "HEADRACE_STREAMS_POISON_LIMIT", "HEADRACE_STREAMS_POISON_WINDOW_MS"
-    try:
-        return PoisonLimit(
-            records=int(os.environ.get(limit) or default.records),
-            window_ms=int(os.environ.get(window) or default.window_ms),
-        )
-    except ValueError as error:
-        raise StreamsSettingsError(f"{limit} or {window}: {error}") from error
+    made = sections_from_environment(SECTIONS, environment, wanted=wanted)
+    common = {one.name: getattr(made["streams"], one.name) for one in keys(StreamsSettings)}
+    run = environment.get("HEADRACE_RUN_DIRECTORY")
+    return HostConfig(
+        **{**common, **settings},
+        name=name,
+        kafka=made["kafka"],
+        registry=made["registry"],
+        clickhouse=made["clickhouse"],
+        member=environment.get("HEADRACE_WORKER", ""),
+        group=environment.get("HEADRACE_GROUP", ""),
+        data_directory=Path(environment.get("HEADRACE_DATA_DIRECTORY") or ".headrace") / "streams",
+        run_directory=Path(run) if run else None,
+    )

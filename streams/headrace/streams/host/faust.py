@@ -8,6 +8,7 @@ import asyncio
 import gc
 import logging
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 
 from headrace.connectors.kafka import (
     Guard,
-    KafkaConfig,
+    KafkaAccess,
     LogRecord,
     Patience,
     Registry,
@@ -47,8 +48,8 @@ def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
 
     config.data_directory.mkdir(parents=True, exist_ok=True)
     guard = make_guard(
-        KafkaConfig(bootstrap=config.bootstrap, delivery_timeout_ms=30_000),
-        Codec(Registry(config.registry_url)),
+        config.kafka.client(f"headrace.{config.name}", delivery_timeout_ms=30_000),
+        Codec(Registry(config.registry)),
         stage=config.name,
         group=config.group_id,
         limit=config.poison,
@@ -83,7 +84,8 @@ def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
         )
     app = faust.App(
         config.group_id,
-        broker=f"kafka://{config.bootstrap}",
+        broker=f"kafka://{config.kafka.bootstrap}",
+        broker_credentials=credentials(config.kafka),
         consumer_group_instance_id=config.member_id,
         broker_session_timeout=config.session_timeout_s,
         broker_heartbeat_interval=1.0,
@@ -104,6 +106,25 @@ def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
     return app
 
 
+def credentials(kafka: KafkaAccess) -> Any:
+    """How Faust's own client enters the cluster; None where anybody may."""
+    import faust
+
+    context = None
+    if kafka.is_tls:
+        context = ssl.create_default_context(cafile=kafka.ssl_ca_location or None)
+        if kafka.ssl_certificate_location:
+            context.load_cert_chain(kafka.ssl_certificate_location, kafka.ssl_key_location)
+    if kafka.is_sasl:
+        return faust.SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password,
+            mechanism=kafka.sasl_mechanism,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
 class _Host:
     """The hooks between one Faust app and one stage."""
 
@@ -115,7 +136,7 @@ class _Host:
         self.guard = guard
         self.patience = Patience(config.member_id)
         self.takes = Takes(stage, config, guard, self.patience)
-        self.ticker = Ticker(config.bootstrap, self.topic, self._next_deadline)
+        self.ticker = Ticker(config.kafka, self.topic, self._next_deadline)
         self.loading: asyncio.Task[None] | None = None
 
     def install(self, supervisor: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaException, Producer
 
-from headrace.connectors.kafka import TICK_HEADER, KafkaConfig, producer_settings
+from headrace.connectors.kafka import TICK_HEADER, KafkaAccess, producer_settings
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ class Ticker:
     """Appends ticks to quiet partitions whose deadline has passed; at most one a second each."""
 
     def __init__(
-        self, bootstrap: str, topic: str, next_deadline: Callable[[int], int | None]
+        self, kafka: KafkaAccess, topic: str, next_deadline: Callable[[int], int | None]
     ) -> None:
         self.topic = topic
         self.partitions: list[int] = []
-        self._config = KafkaConfig(bootstrap=bootstrap, delivery_timeout_ms=5_000)
+        self._config = kafka.client("headrace-ticks", delivery_timeout_ms=5_000)
         self._next_deadline = next_deadline
         self._seen: dict[int, tuple[float, int]] = {}
         self._producer: Producer | None = None

@@ -1,5 +1,7 @@
 """Rules that take the rewards given by spans: by the agent, a user or a slow scorer."""
 
+import math
+
 from headrace.schemas import Episode, ids
 from headrace.streams.reward.errors import RewardError
 from headrace.streams.reward.rule import Rule
@@ -36,6 +38,8 @@ def _weights(text: str) -> dict[str, float]:
             weights[name] = float(weight) if equals else 1.0
         except ValueError as error:
             raise RewardError(f"weight {weight!r} of reward {name!r} is no number") from error
+        if not math.isfinite(weights[name]):
+            raise RewardError(f"weight {weight!r} of reward {name!r} is not finite")
         if not name:
             raise RewardError(f"reward names in {text!r} must not be empty: write span:a=1.0,b=0.5")
     return weights

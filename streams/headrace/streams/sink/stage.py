@@ -14,15 +14,14 @@ from headrace.connectors.kafka import (
     DeadLetter,
     DeadLetters,
     Decoder,
-    KafkaConfig,
     LogRecord,
     Partition,
     Patience,
     Registry,
 )
 from headrace.schemas import Codec
+from headrace.streams.host.config import HostConfig
 from headrace.streams.ports import Letters, Tables, bury, insert
-from headrace.streams.sink.config import SinkConfig
 from headrace.streams.sink.tables import SCHEMAS, TOPICS, Row, row_of
 
 NAME = "sink"
@@ -77,12 +76,12 @@ class SinkStage:
         """The sink waits for no time."""
 
 
-def make_stage(config: SinkConfig) -> SinkStage:
-    """The stage on real parts; it connects with its first take."""
-    kafka = KafkaConfig(bootstrap=config.bootstrap, client_id=f"headrace.{NAME}")
+def make_stage(host: HostConfig) -> SinkStage:
+    """The stage on the servers that the host's configuration names; connects at its first take."""
+    kafka = host.kafka.client(f"headrace.{NAME}")
     return SinkStage(
-        tables=ClickHouse(config.clickhouse),
+        tables=ClickHouse(host.clickhouse),
         dead_letters=DeadLetters(kafka),
-        codec=Codec(Registry(config.registry_url)),
-        unknown_schema_s=config.unknown_schema_s,
+        codec=Codec(Registry(host.registry)),
+        unknown_schema_s=host.unknown_schema_s,
     )

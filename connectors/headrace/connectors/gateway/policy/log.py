@@ -6,7 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from headrace.connectors.kafka import KafkaClientError, KafkaConfig, LogRecord, Registry, Tailer
+from headrace.connectors.kafka import (
+    KafkaClientError,
+    KafkaConfig,
+    LogRecord,
+    Registry,
+    RegistryAccess,
+    Tailer,
+)
 from headrace.schemas import (
     Codec,
     MalformedRecord,
@@ -37,7 +44,7 @@ class PolicyLog:
     def __init__(
         self,
         kafka: KafkaConfig,
-        registry_url: str,
+        registry: RegistryAccess | str,
         *,
         on_start: OnRecords,
         on_records: OnRecords,
@@ -45,7 +52,7 @@ class PolicyLog:
     ) -> None:
         self.malformed = 0
         self._kafka = kafka
-        self._codec = Codec(Registry(registry_url))
+        self._codec = Codec(Registry(registry))
         self._on_start = on_start
         self._on_records = on_records
         self._loop = loop

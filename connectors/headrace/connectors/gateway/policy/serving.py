@@ -25,14 +25,14 @@ class PolicyServing:
     """
 
     def __init__(
-        self, policy: str, engine: Engine, *, source: str, serve_base: bool, retry_seconds: float
+        self, policy: str, engine: Engine, *, source: str, serve_base: bool, retry_s: float
     ) -> None:
         self.engine = engine
         self.load_failures = 0
         self._book = PolicyBook(policy)
         self._source = source
         self._serve_base = serve_base
-        self._retry_seconds = retry_seconds
+        self._retry_s = retry_s
         self._is_read = False
         self._served: PolicyVersion | None = None
         self._loaded: dict[int, str] = {}
@@ -187,7 +187,7 @@ class PolicyServing:
     async def _pause(self) -> None:
         # The next record may bring another target: then try that one at once.
         try:
-            await asyncio.wait_for(self._changed.wait(), self._retry_seconds)
+            await asyncio.wait_for(self._changed.wait(), self._retry_s)
         except TimeoutError:
             return
         self._changed.clear()
