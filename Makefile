@@ -58,7 +58,7 @@ fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(UV) ## compile requirements.txt anew
+lock: $(UV) ## compile requirements.txt again
 	$(UV) pip compile pyproject.toml --extra all --group dev -p 3.11 --no-header --no-annotate \
 		--no-emit-index-url -o requirements.txt
 

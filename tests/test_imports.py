@@ -34,7 +34,7 @@ WITH_TORCH: list[tuple[str, set[str]]] = [
     ("headrace.trainer.run", {"faust", "pyarrow", "clickhouse_connect", "chdb", *SERVERS}),
 ]
 
-# Our own modules are imported anew each time, so that each stands alone: but for the kernels, whose
+# Our own modules are imported again each time, each on its own: but for the kernels, whose
 # operators torch takes once.
 PROGRAM = """
 import importlib, json, sys

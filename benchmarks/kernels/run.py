@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> int:
     """Runs the checks or the grid; gives the exit code."""
     options = _options(argv)
-    # Providers with very different needs take turns: pages are mapped anew, not hunted for.
+    # Providers with very different needs take turns: pages are mapped again, not hunted for.
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     if options.check:
         return _check_only(options.providers)

@@ -15,7 +15,7 @@ class Stored:
     """What ClickHouse has of a project."""
 
     spans: int
-    """Rows of `spans` as they stand, FINAL not applied: a double would be one more."""
+    """Rows of `spans` as they are, FINAL not applied: a double would be one more."""
     episodes: Mapping[str, Mapping[str, Any]]
     """Rollout -> its row of `episodes` FINAL: attempt, state, n_spans, digest."""
     groups: Mapping[str, str]

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from headrace.infra.supervise import State
-from headrace.infra.terminal.live import PLAIN_SECONDS, LiveLine
+from headrace.infra.terminal.live import PLAIN_S, LiveLine
 from headrace.infra.terminal.report import PartLines
 
 
@@ -18,10 +18,10 @@ def test_without_a_terminal_changes_are_told_every_ten_seconds() -> None:
     with line:
         for at, text in (
             (1.0, "too early"),
-            (PLAIN_SECONDS, "a [long] line that is not broken"),
-            (2 * PLAIN_SECONDS, "a [long] line that is not broken"),
-            (2 * PLAIN_SECONDS + 1, "changed"),
-            (2 * PLAIN_SECONDS + 2, "too early"),
+            (PLAIN_S, "a [long] line that is not broken"),
+            (2 * PLAIN_S, "a [long] line that is not broken"),
+            (2 * PLAIN_S + 1, "changed"),
+            (2 * PLAIN_S + 2, "too early"),
         ):
             now = at
             line.update(text)
@@ -43,7 +43,7 @@ def test_on_a_terminal_what_goes_to_a_pipe_stays_there(
 def test_parts_that_are_waited_for_are_named_with_what_they_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("headrace.infra.terminal.live.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("headrace.infra.terminal.live.PLAIN_S", 0.0)
     out = io.StringIO()
     with PartLines(Console(file=out), {"kafka": "here:1"}) as lines:
         lines("kafka", State.STARTING, "no answer yet (6 s)")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from headrace.infra.terminal.log_lines import EVERY_SECONDS, KAFKA_CLIENT, NowAndThen, show_logs
+from headrace.infra.terminal.log_lines import EVERY_S, KAFKA_CLIENT, NowAndThen, show_logs
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def test_a_kind_of_line_passes_once_a_minute_and_says_how_many_were_held_back() 
     now = 0.0
     now_and_then = NowAndThen(clock=lambda: now)
     passed = []
-    for second in range(int(2 * EVERY_SECONDS) + 1):
+    for second in range(int(2 * EVERY_S) + 1):
         now = float(second)
         line = record("headrace.x", "attempt %d failed", second)
         if now_and_then.filter(line):
             passed.append(line.getMessage())
-    held = int(EVERY_SECONDS) - 1
+    held = int(EVERY_S) - 1
     assert passed == [
         "attempt 0 failed",
         f"attempt {held + 1} failed (and {held} more like it)",

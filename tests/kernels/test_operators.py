@@ -38,7 +38,7 @@ def columns(case: Case) -> Tensor:
 
 def checked(name: str, *arguments: Any) -> None:
     operator = getattr(torch.ops.headrace, name).default
-    # Not "test_aot_dispatch_dynamic" for all: it compiles anew each time (tested once below).
+    # Not "test_aot_dispatch_dynamic" for all: it compiles again each time (tested once below).
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(operator, arguments, test_utils=tests)
 

@@ -1,7 +1,7 @@
 """The ledger: decided outcomes are committed soon, whatever else keeps the trainer busy."""
 
 from headrace.schemas import Outcome
-from headrace.trainer.ledger import FLUSH_OUTCOMES, FLUSH_SECONDS, Ledger
+from headrace.trainer.ledger import FLUSH_OUTCOMES, FLUSH_S, Ledger
 
 
 def dropped(reason: str) -> Outcome:
@@ -12,10 +12,10 @@ def test_outcomes_are_due_soon_after_the_first_even_while_more_keep_coming() -> 
     ledger = Ledger()
     assert not ledger.is_due(0.0)
     ledger.add([dropped("eval")], 10.0)
-    ledger.add([dropped("eval")], 10.0 + 0.9 * FLUSH_SECONDS)
+    ledger.add([dropped("eval")], 10.0 + 0.9 * FLUSH_S)
 
-    assert not ledger.is_due(10.0 + 0.9 * FLUSH_SECONDS)
-    assert ledger.is_due(10.0 + FLUSH_SECONDS)
+    assert not ledger.is_due(10.0 + 0.9 * FLUSH_S)
+    assert ledger.is_due(10.0 + FLUSH_S)
 
 
 def test_many_outcomes_are_due_at_once() -> None:

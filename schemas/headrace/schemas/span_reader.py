@@ -65,7 +65,7 @@ class SpanColumns:
 def read_span_batch(record: Mapping[str, Any]) -> SpanColumns:
     """Columns of a decoded SpanBatch; raises MalformedRecord naming the column at fault.
 
-    A span id that stands twice for one episode in the batch is an error of the producer: the
+    A span id that is in the batch twice for one episode is an error of the producer: the
     batch is refused whole, for which of the two is the span could not be told by its id.
     """
     n = int(record["n"])
@@ -104,7 +104,7 @@ def _refuse_repeated_ids(span_ids: bytes, episode: Array) -> None:
         return
     pairs = np.stack([ids, episode.astype("<u8")])
     if np.unique(pairs, axis=1).shape[1] != len(ids):
-        raise MalformedRecord("SpanBatch.span_id: a span id stands twice for one episode")
+        raise MalformedRecord("SpanBatch.span_id: a span id is there twice for one episode")
 
 
 _INDEX, _ROW = np.dtype(INDEX), np.dtype(ROW)

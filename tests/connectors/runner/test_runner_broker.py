@@ -29,7 +29,7 @@ def test_going_and_coming_are_told_once(caplog: pytest.LogCaptureFixture) -> Non
     watch.ask(lambda: None)
     assert not watch.away
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == [
-        "Kafka at here:9092 does not answer: is headrace up? `headrace status` tells",
+        "Kafka at here:9092 does not answer: is headrace up? check with `headrace status`",
         "Kafka at here:9092 answers",
     ]
 

@@ -1,4 +1,4 @@
-"""A file of tasks: what is taken, and how what is amiss is named."""
+"""A file of tasks: what is taken, and how errors in it are named."""
 
 import json
 

@@ -36,7 +36,7 @@ def cut(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def decoded(decoder: codings.Decoder, pieces: list[bytes]) -> bytes:
+def decoded(decoder: codings.BodyDecoder, pieces: list[bytes]) -> bytes:
     return b"".join(decoder.feed(piece) for piece in pieces) + decoder.finish()
 
 

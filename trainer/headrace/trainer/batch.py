@@ -114,7 +114,7 @@ class Batch:
 
     @property
     def row_tokens(self) -> int:
-        """Tokens read if every row stood alone."""
+        """Tokens read if no row shared a prefix."""
         return sum(row.length for row in self.rows)
 
     @property

@@ -1,6 +1,6 @@
 """Which groups have ended, and how much of that past is in memory. Pure.
 
-A trainer remembers its decisions by log time. What is older than its memory stands on
+A trainer remembers its decisions by log time. What is older than its memory is on
 `headrace.outcomes`: `needs` names the span of log times that a record asks for, the shell reads
 it, `restore` takes it in.
 """
@@ -78,8 +78,8 @@ class Decided(dict[GroupKey, Decision]):
         wanted = max(0, log_time - SKEW_MS)
         if wanted >= self._since:
             return None
-        reach = max(SKEW_MS, self._newest - self._since)
-        return Span(max(0, wanted - reach), self._until)
+        back = max(SKEW_MS, self._newest - self._since)
+        return Span(max(0, wanted - back), self._until)
 
     def restore(self, span: Span, decisions: Mapping[GroupKey, Decision]) -> None:
         """Take in all decisions whose outcomes are in a span that was needed."""

@@ -8,7 +8,7 @@ from headrace.schemas import Codec, MalformedRecord, UnknownSchemaId
 from headrace.trainer.log import Record
 from headrace.trainer.waiting import Patience
 
-UNKNOWN_SCHEMA_SECONDS = 30.0
+UNKNOWN_SCHEMA_S = 30.0
 """A registry that was restored may learn an id in a moment; then it is a poison record."""
 
 
@@ -40,7 +40,7 @@ class Decoder:
         return None
 
     def _known(self, record: Record) -> dict[str, Any]:
-        give_up = time.monotonic() + UNKNOWN_SCHEMA_SECONDS
+        give_up = time.monotonic() + UNKNOWN_SCHEMA_S
         while True:
             try:
                 return self._codec.decode(record.position.topic, record.value)

@@ -1,4 +1,4 @@
-"""What a trainer tells of itself."""
+"""What a trainer reports of itself."""
 
 import time
 from pathlib import Path

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from headrace.schemas import Outcome
 from headrace.schemas.vocabulary import SampleOutcome
 
-FLUSH_SECONDS = 1.0
+FLUSH_S = 1.0
 FLUSH_OUTCOMES = 2_000
 
 
@@ -33,7 +33,7 @@ class Ledger:
 
     def is_due(self, now: float) -> bool:
         """Whether they are to be committed without waiting for a version."""
-        waited = now - self._since >= FLUSH_SECONDS
+        waited = now - self._since >= FLUSH_S
         return bool(self.pending) and (waited or len(self.pending) >= FLUSH_OUTCOMES)
 
     def committed(self, *, with_version: bool) -> None:

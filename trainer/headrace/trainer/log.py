@@ -23,9 +23,9 @@ from headrace.connectors.kafka import (
 from headrace.trainer.errors import LogLost
 from headrace.trainer.intake import Position
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
+POLL_S = 0.2
 MAX_RECORDS = 500
 
 
@@ -86,7 +86,7 @@ class Log:
             ]
         )
 
-    def read(self, timeout: float = POLL_SECONDS) -> list[Record]:
+    def read(self, timeout: float = POLL_S) -> list[Record]:
         """The next records, at most some hundreds; empty when none came within `timeout`.
 
         Raises LogLost where the log no longer holds the offset to read.
@@ -133,10 +133,10 @@ def _on_error(error: KafkaError, where: Partition) -> None:
         raise LogLost(
             f"{where[0]}/{where[1]}: the log does not hold the offset to read next "
             f"({error.str()}): its retention is shorter than the trainer needs, and a restart "
-            "halts until the loss is accepted; or the topic was made anew: restore it, or start "
+            "halts until the loss is accepted; or the topic was made again: restore it, or start "
             "a new policy"
         )
     if error.fatal():
         raise KafkaException(error)
     # a broker away, a leader moving: librdkafka goes on by itself
-    log.warning("reading %s/%d: %s", *where, error.str())
+    logger.warning("reading %s/%d: %s", *where, error.str())

@@ -20,10 +20,10 @@ from headrace.schemas import Codec, Halt, to_avro
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.waiting import Patience
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STAGE = "trainer"
-ASK_SECONDS = 2.0
+ASK_S = 2.0
 
 
 def losses(
@@ -52,7 +52,7 @@ def readable(
     group: str,
     offsets: Mapping[Partition, int],
 ) -> dict[Partition, int]:
-    """The offsets at which to read on; returns when no loss stands in the way.
+    """The offsets at which to read on; returns when no loss is left to accept.
 
     Raises Stopped while it waits.
     """
@@ -71,7 +71,7 @@ def readable(
             for halt in lost:
                 _halt(halt, standing.get((group, (halt.topic, halt.partition))), halts, patience)
             heartbeat.beat("halted", halted=[to_avro(halt) for halt in lost])
-            patience.pause(seconds=ASK_SECONDS)
+            patience.pause(seconds=ASK_S)
     finally:
         halts.close()
 
@@ -80,7 +80,7 @@ def _halt(halt: Halt, standing: Halt | None, halts: HaltLog, patience: Patience)
     if standing is not None and standing.state == HALTED and standing.end == halt.end:
         return
     patience.until_there(lambda: halts.write(halt))
-    log.error(
+    logger.error(
         "%s/%d is halted: %s; `headrace resume --accept-loss` goes on without them",
         halt.topic,
         halt.partition,

@@ -17,14 +17,14 @@ from headrace.schemas.topics import Topic
 from headrace.trainer.errors import CommitRefused, TrainerFenced
 from headrace.trainer.waiting import Patience
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 OUTCOMES, POLICIES = Topic.OUTCOMES, Topic.POLICIES
 TRANSACTION_MS = 60_000
 """After this long the broker aborts a transaction whose trainer is gone; a trainer that starts
 again aborts it at once."""
-CALL_SECONDS = 10.0
-"""How long a call to the broker may take before the wait is told and the call repeated."""
+CALL_S = 10.0
+"""How long a call to the broker may take before the wait is reported and the call repeated."""
 
 _FENCED = (
     KafkaError._FENCED,
@@ -66,7 +66,7 @@ class Publisher:
 
     def start(self) -> None:
         """Fence older incarnations and end their transactions."""
-        self._until_done("start", lambda: self._producer.init_transactions(CALL_SECONDS))
+        self._until_done("start", lambda: self._producer.init_transactions(CALL_S))
 
     def commit(
         self,
@@ -79,7 +79,7 @@ class Publisher:
         """Write all of it, or none. Returns when the broker has committed.
 
         `offsets` go to the consumer group `group` (its metadata object): they tell its lag, and
-        what is not missed if the log loses it. Where to read on stands in `version.offsets`.
+        what is not missed if the log loses it. `version.offsets` say where to read on.
         """
         records = self._patience.until_there(lambda: self._records(version, outcomes))
         positions = [TopicPartition(*where, offset) for where, offset in (offsets or {}).items()]
@@ -89,8 +89,8 @@ class Publisher:
                 return
             except KafkaException as error:
                 self._raise_if_final(error)
-                log.warning("the transaction is aborted and tried again: %s", error)
-                self._until_done("abort", lambda: self._producer.abort_transaction(CALL_SECONDS))
+                logger.warning("the transaction is aborted and tried again: %s", error)
+                self._until_done("abort", lambda: self._producer.abort_transaction(CALL_S))
                 self._patience.pause(f"the broker refused a transaction: {error}")
 
     def _records(self, version: PolicyVersion | None, outcomes: Iterable[Outcome]) -> list[_Out]:
@@ -118,9 +118,9 @@ class Publisher:
         if positions and group is not None:
             self._until_done(
                 "add the offsets to",
-                lambda: producer.send_offsets_to_transaction(positions, group, CALL_SECONDS),
+                lambda: producer.send_offsets_to_transaction(positions, group, CALL_S),
             )
-        self._until_done("commit", lambda: producer.commit_transaction(CALL_SECONDS))
+        self._until_done("commit", lambda: producer.commit_transaction(CALL_S))
         producer.flush()  # nothing is in flight: only what was heard of it is taken in
 
     def _produce(self, record: _Out) -> None:
@@ -142,7 +142,7 @@ class Publisher:
             self.log_time = max(self.log_time, message.timestamp()[1])
 
     def _until_done(self, what: str, call: Callable[[], None]) -> None:
-        """Repeat a call that only ran out of time; librdkafka takes it up where it stood."""
+        """Repeat a call that only ran out of time; librdkafka goes on where it was."""
         while True:
             try:
                 call()

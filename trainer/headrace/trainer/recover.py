@@ -14,7 +14,7 @@ from headrace.trainer.log import Log, Record
 from headrace.trainer.publish import OUTCOMES, POLICIES
 from headrace.trainer.waiting import Patience
 
-TELL_SECONDS = 5.0
+TELL_S = 5.0
 """A wait shorter than this is not worth a line in the log."""
 
 
@@ -113,10 +113,10 @@ class History:
         group = f"headrace.trainer.{self._whose.publishes}.past"
         log_ = self._patience.until_there(lambda: Log(self._kafka, [topic], group, starts))
         try:
-            tell_at = time.monotonic() + TELL_SECONDS
+            tell_at = time.monotonic() + TELL_S
             while not log_.has_read(ends):
                 for record in log_.read():
-                    tell_at = time.monotonic() + TELL_SECONDS
+                    tell_at = time.monotonic() + TELL_S
                     where = (topic, record.position.partition)
                     if record.position.offset >= ends[where]:
                         continue

@@ -8,10 +8,10 @@ from typing import TypeVar
 from headrace.connectors.kafka import KafkaUnavailable
 from headrace.schemas import RegistryUnavailable
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-RETRY_SECONDS = 0.5
+RETRY_S = 0.5
 
 
 class Stopped(Exception):
@@ -36,10 +36,10 @@ class Patience:
             self._told = ""
             return result
 
-    def pause(self, why: str = "", seconds: float = RETRY_SECONDS) -> None:
+    def pause(self, why: str = "", seconds: float = RETRY_S) -> None:
         """Wait a moment; a reason is logged once in a row, none not at all. Raises Stopped."""
         if why and why != self._told:
-            log.warning("the trainer waits: %s", why)
+            logger.warning("the trainer waits: %s", why)
             self._told = why
         if self._stop.wait(seconds):
             raise Stopped(why)

@@ -56,7 +56,7 @@ class Migration:
         for expected, migration in enumerate(loaded, 1):
             if migration.number != expected:
                 raise MigrationError(
-                    f"{directory}: {migration.name} stands where number {expected:04d} should: "
+                    f"{directory}: {migration.name} is where number {expected:04d} should be: "
                     "numbers start at 0001, are used once and leave no gap; rename the files"
                 )
         return loaded

@@ -24,14 +24,14 @@ class UpstreamConfig:
     url: str
     """Base URL with /v1, as in https://api.example.com/v1."""
     api_key: str = field(default="", repr=False)
-    timeout_seconds: float = 600.0
+    timeout_s: float = 600.0
     """For a whole answer, as the OpenAI clients wait."""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"upstream url is {self.url!r}: give http://… or https://…")
-        if self.timeout_seconds <= 0:
-            raise ValueError(f"timeout_seconds is {self.timeout_seconds}: give more than 0")
+        if self.timeout_s <= 0:
+            raise ValueError(f"timeout_s is {self.timeout_s}: give more than 0")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -51,7 +51,7 @@ class Upstream:
         try:
             self._client = httpx2.AsyncClient(
                 headers=key,
-                timeout=config.timeout_seconds,
+                timeout=config.timeout_s,
                 trust_env=not is_loopback_url(config.url),
             )
         except (ImportError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Whether a broker answers, told once each time that changes."""
+"""Whether a broker answers, reported once each time that changes."""
 
 import logging
 import time
@@ -32,7 +32,8 @@ class BrokerWatch:
             return
         self.away, self._asked = True, self._clock()
         logger.error(
-            "Kafka at %s does not answer: is headrace up? `headrace status` tells", self._bootstrap
+            "Kafka at %s does not answer: is headrace up? check with `headrace status`",
+            self._bootstrap,
         )
 
     def ask(self, answers: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""How many rollouts may run: so many that none is born stale. No Kafka, no clock."""
+"""How many rollouts may run: so few that none is too old when it is trained. No Kafka, no clock."""
 
 from collections.abc import Iterable
 

@@ -22,7 +22,7 @@ def read_items(lines: Iterable[str], name: str) -> list[TaskItem]:
         name: of the file, for errors.
 
     Raises:
-        BadDataset: names the first lines that are amiss, each with its fault; or there is no task.
+        BadDataset: names the first lines it cannot use, each with its fault; or there is no task.
     """
     items, faults = [], []
     for number, line in enumerate(lines, start=1):
@@ -52,7 +52,7 @@ def _item(line: str) -> TaskItem:
     if unknown := [key for key in found if key not in FIELDS]:
         raise ValueError(
             f"unknown {', '.join(f'`{key}`' for key in unknown)}: there are `input` and "
-            "`expected`; what the agent or the reward rule needs besides stands in them"
+            "`expected`; put what else the agent or the reward rule needs into them"
         )
     for field in FIELDS:
         _check(field, found.get(field))

@@ -7,7 +7,7 @@ QUIET_SECONDS = 30.0  # without an outcome for so long, it may be that nobody ru
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Pace:
-    """Where a task source stands."""
+    """How far a task source is."""
 
     version: int = -1
     """Newest version of the policy; -1: none."""
@@ -34,7 +34,7 @@ def waited_for(pace: Pace, policy: str, quiet_s: float) -> str:
     """What it waits for; `quiet_s`: seconds since anything of the pace has changed."""
     if pace.version < 0:
         return (
-            f"waiting for version 0 of {policy}: not published yet; `headrace status` tells "
+            f"waiting for version 0 of {policy}: not published yet; `headrace status` shows "
             "what the trainer does"
         )
     if pace.running and quiet_s >= QUIET_SECONDS:

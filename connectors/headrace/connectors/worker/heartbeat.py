@@ -1,4 +1,4 @@
-"""What a worker process tells of itself: a small JSON file, replaced whole by each beat."""
+"""What a worker process reports of itself: a small JSON file, replaced whole by each beat."""
 
 import json
 from collections.abc import Mapping

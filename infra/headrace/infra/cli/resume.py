@@ -34,7 +34,7 @@ def resume(
 ) -> None:
     """Let partitions go on that were halted (`headrace status` shows them).
 
-    After too many unreadable records the next ones are counted anew. Where the log no longer holds
+    After too many unreadable records the count begins again at 0. Where the log no longer holds
     what comes next, nothing is resumed without --accept-loss. The workers go on by themselves
     within seconds. Exit code 1 if a partition stays halted, or a named one is not halted.
     """
@@ -46,12 +46,12 @@ def resume(
     resumed = let_go_on(loaded, ready) if ready else []
     left = [halt for halt in wanted if halt not in ready]
     if as_json:
-        told = {
+        answer = {
             "resumed": [dataclasses.asdict(halt) for halt in resumed],
             "halted": [dataclasses.asdict(halt) for halt in left],
             "not_halted": unknown,
         }
-        typer.echo(json.dumps(told, indent=1))
+        typer.echo(json.dumps(answer, indent=1))
     else:
         _tell(resumed, left, unknown, nothing=not halted)
     if left or unknown:

@@ -112,14 +112,17 @@ def _print(parts: list[dict[str, Any]], directory: Path) -> None:
     for part in parts:
         style = STYLES.get(State(part["state"]), "yellow")
         table.add_row(
-            part["name"], f"[{style}]{part['state']}[/]", str(part["restarts"]), escape(_says(part))
+            part["name"],
+            f"[{style}]{part['state']}[/]",
+            str(part["restarts"]),
+            escape(_detail(part)),
         )
     console.print(table)
     if all(part["state"] == State.STOPPED.value for part in parts):
         console.print(f"\nnothing runs in {directory}: `headrace up`", soft_wrap=True)
 
 
-def _says(part: dict[str, Any]) -> str:
+def _detail(part: dict[str, Any]) -> str:
     """Where a part is and what it does, as far as that is so now."""
     if part["state"] == State.STOPPED.value:
         return ""  # what its worker last said is of another life
@@ -127,10 +130,10 @@ def _says(part: dict[str, Any]) -> str:
         return str(part["message"])
     work = part["work"]
     counted = work.get("counters", {})
-    told = [
+    parts = [
         part["endpoint"] or "",
         f"version {work['version']}" if "version" in work else "",
         work.get("waiting") or work.get("doing", ""),
         ", ".join(f"{name} {count}" for name, count in counted.items() if count),
     ]
-    return "; ".join(filter(None, told))
+    return "; ".join(filter(None, parts))

@@ -16,8 +16,8 @@ from headrace.infra.demo.paired import PairedTest, paired
 from headrace.infra.demo.workplace import POLICY
 from headrace.infra.errors import InfraError
 
-TEST_SECONDS = 420.0
-POLL_SECONDS = 1.0
+TEST_S = 420.0
+POLL_S = 1.0
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def _await_answers(client: ClickHouse, wanted: int, console: Console) -> list[Mapping[str, Any]]:
-    end = time.monotonic() + TEST_SECONDS
+    end = time.monotonic() + TEST_S
     with Progress(
         TextColumn("  held-out questions"),
         BarColumn(),
@@ -89,10 +89,10 @@ def _await_answers(client: ClickHouse, wanted: int, console: Console) -> list[Ma
                 return rows
             if time.monotonic() > end:
                 raise InfraError(
-                    f"{len(rows)} of {wanted} held-out answers came within {TEST_SECONDS:.0f} s: "
-                    "`headrace status` tells which part is behind"
+                    f"{len(rows)} of {wanted} held-out answers came within {TEST_S:.0f} s: "
+                    "`headrace status` shows which part is behind"
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_S)
 
 
 def _right(row: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The demo's data directory and settings: its own, made afresh at each run."""
+"""The demo's data directory and settings: its own, made new at each run."""
 
 import dataclasses
 import json

@@ -14,7 +14,7 @@ from headrace.infra.launch.private import OTHERS, keep_private
 from headrace.infra.supervise import State, read_status
 from headrace.infra.terminal.report import PartLines
 
-POLL_SECONDS = 0.2
+POLL_S = 0.2
 STOP_SECONDS = 60.0
 
 
@@ -64,7 +64,7 @@ def stop(directory: Path) -> bool:
             raise PartFailed(
                 "down", f"process {status.pid} still runs after {STOP_SECONDS:.0f} s; kill it"
             )
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_S)
     return True
 
 
@@ -87,4 +87,4 @@ def _follow(
                     f"ended with code {process.returncode}; its output is in {log}",
                     tuple(log.read_text(errors="replace").splitlines()[-8:]),
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_S)

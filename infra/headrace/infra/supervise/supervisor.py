@@ -120,7 +120,7 @@ class Supervisor:
                 states = list(self._states.values())
             write_status(self._run_dir, states)
             self._on_event(state.name, state.state, state.message)
-            with self._changed:  # last, so that "ready" is told before start() returns
+            with self._changed:  # last, so that "ready" is reported before start() returns
                 self._changed.notify_all()
 
     def unready(self, names: tuple[str, ...]) -> list[str]:

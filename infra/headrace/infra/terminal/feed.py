@@ -41,7 +41,7 @@ def opened(config: TaskSourceConfig) -> Iterator[TaskSource]:
     try:
         yield source
     except (KafkaClientError, RegistryUnavailable) as error:
-        raise LogUnavailable(f"{error}. Is headrace up? `headrace status` tells") from error
+        raise LogUnavailable(f"{error}. Is headrace up? Check with `headrace status`") from error
     finally:
         source.close()
 
@@ -115,7 +115,7 @@ class Training:
         return Asked(rollouts=source.pace.groups * size, of=of)
 
     def follow(self, pace: Pace) -> None:
-        """Take in where the source stands."""
+        """Take in how far the source is."""
         if pace != self._last:
             if pace.version >= 0 and (self._last is None or pace.version > self._last.version):
                 self._on_version(pace)

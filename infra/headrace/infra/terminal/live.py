@@ -1,4 +1,4 @@
-"""One line that tells how far something is, while other lines are printed above it."""
+"""One line that shows how far something is, while other lines are printed above it."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-PLAIN_SECONDS = 10.0  # without a terminal, how often a change is told
+PLAIN_S = 10.0  # without a terminal, how often a change is told
 
 
 class LiveLine:
@@ -46,7 +46,7 @@ class LiveLine:
         """What there is to tell now."""
         if self._live is not None:
             self._spinner.update(text=Text(text))
-        elif text != self._told and self._clock() - self._told_at >= PLAIN_SECONDS:
+        elif text != self._told and self._clock() - self._told_at >= PLAIN_S:
             self._told, self._told_at = text, self._clock()
             self._console.print(
                 f"{self._indent}{text}", markup=False, highlight=False, soft_wrap=True

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-EVERY_SECONDS = 60.0
+EVERY_S = 60.0
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # librdkafka tells of a broker that is away twenty times a second.
 KAFKA_CLIENT = "headrace.connectors.kafka.client"
@@ -38,7 +38,7 @@ class NowAndThen(logging.Filter):
         kind = _kind(record)
         passed_at, held = self._seen.get(kind, (float("-inf"), 0))
         now = self._clock()
-        if now - passed_at < EVERY_SECONDS:
+        if now - passed_at < EVERY_S:
             self._seen[kind] = (passed_at, held + 1)
             return False
         self._seen[kind] = (now, 0)

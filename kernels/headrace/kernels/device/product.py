@@ -35,7 +35,7 @@ class Block(NamedTuple):
     inverse: Tensor
     """1 / temperature."""
     places: Tensor
-    """Where each row stands among all."""
+    """Where each row is among all."""
 
 
 class Sums(NamedTuple):

@@ -160,7 +160,7 @@ def _facts(
 def _unusable(
     versions: list[int], lengths: list[int], base_length: int, sampled: int, finite: bool
 ) -> str:
-    """Why a call that its producer held for trainable is not, as far as it alone tells; or ''."""
+    """Why a call that its producer held for trainable is not, as far as it alone can say; or ''."""
     if sampled == 0:
         return Untrainable.NO_TOKENS
     if not finite:

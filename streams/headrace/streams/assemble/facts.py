@@ -37,7 +37,7 @@ class Facts:
     result: str = ""
 
     def completed(self, snapshot: Snapshot, calls: Sequence[EpisodeCall]) -> "Facts":
-        """With what the episode itself tells where its start says nothing."""
+        """With what the episode itself says where its start says nothing."""
         _, rollout_id, _ = parts_of(snapshot.key)
         policies = (call.policy for call in calls if call.policy)
         return replace(
@@ -48,7 +48,7 @@ class Facts:
 
 
 def read_facts(batch: pa.RecordBatch, slot: Array, count: int) -> list[Facts]:
-    """Facts of `count` episodes; where a marker stands twice, the first in the log counts.
+    """Facts of `count` episodes; where a marker is there twice, the first in the log counts.
 
     `batch`: spans in log order within an episode; `slot` [n]: the episode of each.
     """

@@ -1,4 +1,4 @@
-"""Batches that are known to be missing from an episode, told from its columns alone. Pure."""
+"""Batches that are known to be missing from an episode, by its columns alone. Pure."""
 
 import numpy as np
 import pyarrow as pa

@@ -45,7 +45,7 @@ class GroupStore:
     def open_groups(self, partitions: Sequence[int]) -> list[tuple[int, GroupKey, int]]:
         """Partition, group and `close_by` of the open groups of some partitions."""
         rows = self._clickhouse.query_arrow(
-            # The filter on `state` stands after FINAL: a final row may outvote an open one.
+            # The filter on `state` comes after FINAL: a final row may outvote an open one.
             "SELECT partition, project, group_id, close_by FROM"
             f" (SELECT * FROM {TABLE} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
             f" AND {_OF_METHOD}) WHERE state = '{RowState.OPEN}'",

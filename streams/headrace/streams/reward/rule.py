@@ -41,7 +41,7 @@ class Rule:
 
     @property
     def id(self) -> str:
-        """`name@version`, which stands beside every result."""
+        """`name@version`, which is kept beside every result."""
         return f"{self.name}@{self.version}"
 
     def __call__(self, episode: Episode) -> float | None:

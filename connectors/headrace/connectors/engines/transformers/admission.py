@@ -6,25 +6,25 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from headrace.connectors.engines.transformers.batch import Row
+from headrace.connectors.engines.transformers.batch import DecodeRow
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
 
 # What other threads send: a request, a version to bring in, or a call to look again.
-Message = Row | VersionJob | None
+Message = DecodeRow | VersionJob | None
 
 
 class Admission:
     """The way in. Any thread may `send`; all else belongs to the engine's thread."""
 
-    def __init__(self, versions: Versions, *, max_batch: int, window_seconds: float) -> None:
+    def __init__(self, versions: Versions, *, max_batch: int, window_s: float) -> None:
         self.versions = versions
         self.jobs: deque[VersionJob] = deque()
         """Versions to bring in, oldest first."""
         self.requests_total = 0
         self._max_batch = max_batch
-        self._window_seconds = window_seconds
+        self._window_s = window_s
         self._inbox: SimpleQueue[Message] = SimpleQueue()
-        self._waiting: deque[Row] = deque()
+        self._waiting: deque[DecodeRow] = deque()
 
     def __len__(self) -> int:
         """Requests that wait."""
@@ -39,7 +39,7 @@ class Admission:
         requests of the same round, which come one after another: they are prefilled together."""
         if block:
             self._sort_in(self._inbox.get())
-            deadline = monotonic() + self._window_seconds
+            deadline = monotonic() + self._window_s
             while 0 < len(self._waiting) < self._max_batch and not stop():
                 try:
                     self._sort_in(self._inbox.get(timeout=max(0.0, deadline - monotonic())))
@@ -52,13 +52,13 @@ class Admission:
                 return
 
     def _sort_in(self, message: Message) -> None:
-        if isinstance(message, Row):
+        if isinstance(message, DecodeRow):
             self.requests_total += 1
             self._waiting.append(message)
         elif message is not None:
             self.jobs.append(message)
 
-    def admit(self, room: int, *, is_blocked: bool) -> dict[int, list[Row]]:
+    def admit(self, room: int, *, is_blocked: bool) -> dict[int, list[DecodeRow]]:
         """The waiting requests to start now, oldest first, by the version that serves them.
 
         Those that pin a version which is not in memory stay, and a job for it is added.
@@ -67,8 +67,8 @@ class Admission:
             room: how many more requests the batches can hold.
             is_blocked: whether a version waits for a place.
         """
-        chosen: dict[int, list[Row]] = {}
-        later: deque[Row] = deque()
+        chosen: dict[int, list[DecodeRow]] = {}
+        later: deque[DecodeRow] = deque()
         while self._waiting and room > 0:
             row = self._waiting.popleft()
             if row.is_cancelled:
@@ -82,7 +82,7 @@ class Admission:
         self._waiting.extendleft(reversed(later))
         return chosen
 
-    def _version_for(self, row: Row, *, is_blocked: bool) -> int | None:
+    def _version_for(self, row: DecodeRow, *, is_blocked: bool) -> int | None:
         """The version to prefill a waiting row with; None if it has to wait for one."""
         current, pinned = self.versions.current, row.request.version
         if pinned is None or pinned == current:
@@ -95,13 +95,13 @@ class Admission:
         # A version that waits for a place gets it when the old one's rows are done: no new ones.
         return None if is_blocked else pinned
 
-    def withdraw(self, version: int) -> list[Row]:
+    def withdraw(self, version: int) -> list[DecodeRow]:
         """Take out the waiting requests that pin a version."""
         pinning = [row for row in self._waiting if row.request.version == version]
         self._waiting = deque(row for row in self._waiting if row.request.version != version)
         return pinning
 
-    def clear(self) -> Iterator[Row | VersionJob]:
+    def clear(self) -> Iterator[DecodeRow | VersionJob]:
         """Take out everything."""
         yield from self._waiting
         yield from self.jobs

@@ -15,7 +15,7 @@ SPARE_COLUMNS = 64
 
 
 @dataclass(slots=True, eq=False)
-class Row:
+class DecodeRow:
     """A request on its way: what was sampled for it so far."""
 
     request: GenerationRequest
@@ -35,14 +35,14 @@ class Row:
         self.versions.append(version)
 
 
-class Batch:
+class DecodeBatch:
     """Rows and their memory, aligned at the right: the next token of every row has one column.
 
     Columns in which a row has no token (it is shorter, or was prefilled beside longer ones) are
     False in `seen`.
     """
 
-    def __init__(self, rows: list[Row], memory: KeyValues, seen: Tensor) -> None:
+    def __init__(self, rows: list[DecodeRow], memory: KeyValues, seen: Tensor) -> None:
         """seen: bool [rows, memory.length]."""
         self.rows = rows
         self.memory = memory
@@ -71,7 +71,7 @@ class Batch:
         one = torch.ones(len(self.rows), 1, dtype=torch.bool, device=self.seen.device)
         self.seen = torch.cat([self.seen, one], dim=1)
 
-    def select(self, indices: Sequence[int]) -> "Batch":
+    def select(self, indices: Sequence[int]) -> "DecodeBatch":
         """A batch of some of the rows, copied, without the columns that none of them uses."""
         index = torch.tensor(indices, dtype=torch.int64, device=self.seen.device)
         seen = self.seen.index_select(0, index)
@@ -79,10 +79,10 @@ class Batch:
         first = int(used[0]) if len(used) else 0
         data = self.memory.data[..., first:, :].index_select(2, index)
         memory = KeyValues(data, self.memory.length - first)
-        return Batch([self.rows[i] for i in indices], memory, seen[:, first:])
+        return DecodeBatch([self.rows[i] for i in indices], memory, seen[:, first:])
 
 
-def merge(one: Batch, other: Batch) -> Batch:
+def merge(one: DecodeBatch, other: DecodeBatch) -> DecodeBatch:
     """One batch of the rows of two; the shorter memory is padded at the left."""
     length = max(one.memory.length, other.memory.length)
     layers, pair, _, heads, _, dim = one.memory.data.shape
@@ -95,7 +95,7 @@ def merge(one: Batch, other: Batch) -> Batch:
         data[:, :, start:stop, :, pad:length] = batch.memory.data[..., : batch.memory.length, :]
         seen[start:stop, pad:] = batch.seen
         start = stop
-    return Batch(one.rows + other.rows, KeyValues(data, length), seen)
+    return DecodeBatch(one.rows + other.rows, KeyValues(data, length), seen)
 
 
 def _with_columns(data: Tensor, columns: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from headrace.connectors.engines.arithmetic import DtypeSetting, choose
 from headrace.connectors.engines.base import EngineStats, Generation, GenerationRequest
 from headrace.connectors.engines.errors import InvalidRequest, PromptTooLong, UnknownVersion
-from headrace.connectors.engines.transformers.batch import Row
+from headrace.connectors.engines.transformers.batch import DecodeRow
 from headrace.connectors.engines.transformers.scheduler import Scheduler
 from headrace.connectors.engines.transformers.text import Text
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
@@ -92,7 +92,7 @@ class TransformersEngine:
             self._text,
             max_batch=config.max_batch,
             shared_tokens=config.shared_prompt_tokens,
-            window_seconds=config.batch_window_ms / 1000,
+            window_s=config.batch_window_ms / 1000,
             threads=config.threads,
         )
 
@@ -114,7 +114,7 @@ class TransformersEngine:
         self._check(request)
         seed = request.sampling.seed
         future: Future[Generation] = Future()
-        row = Row(request, secrets.randbits(64) if seed is None else seed, future)
+        row = DecodeRow(request, secrets.randbits(64) if seed is None else seed, future)
         self._scheduler.submit(row)
         return await asyncio.wrap_future(future)
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.connectors.engines.transformers.batch import SPARE_COLUMNS, Batch, Row
+from headrace.connectors.engines.transformers.batch import SPARE_COLUMNS, DecodeBatch, DecodeRow
 from headrace.connectors.engines.transformers.memory import KeyValues, causal_mask
 from headrace.connectors.engines.transformers.prefixes import (
     MIN_SHARED_TOKENS,
@@ -25,7 +25,7 @@ MAX_FORWARD_TOKENS = 8192
 @dataclass(slots=True, frozen=True)
 class _Prompt:
     ids: TokenIds
-    rows: list[Row]
+    rows: list[DecodeRow]
     prefix: Prefix | None
 
     @property
@@ -46,8 +46,8 @@ class Prefill:
         self.computed_tokens = 0
 
     def run(
-        self, model: LanguageModel, version: int, rows: list[Row]
-    ) -> Iterator[tuple[Batch, Tensor]]:
+        self, model: LanguageModel, version: int, rows: list[DecodeRow]
+    ) -> Iterator[tuple[DecodeBatch, Tensor]]:
         """Batches of the rows, each with its logits of the first token, [rows, vocabulary]."""
         prompts = self._prompts(model, version, rows)
         for chunk in _chunks(prompts):
@@ -57,7 +57,7 @@ class Prefill:
             chunk_rows = [row for prompt in chunk for row in prompt.rows]
             index = torch.tensor(owners, device=logits.device)
             yield (
-                Batch(
+                DecodeBatch(
                     chunk_rows,
                     KeyValues(memory.data.index_select(2, index), memory.length),
                     seen.index_select(0, index),
@@ -65,10 +65,10 @@ class Prefill:
                 logits.index_select(0, index),
             )
 
-    def _prompts(self, model: LanguageModel, version: int, rows: list[Row]) -> list[_Prompt]:
+    def _prompts(self, model: LanguageModel, version: int, rows: list[DecodeRow]) -> list[_Prompt]:
         if not self.prefixes.limit:
             return [_Prompt(_ids(row.request.prompt_ids), [row], None) for row in rows]
-        equal: dict[tuple[int, ...], list[Row]] = {}
+        equal: dict[tuple[int, ...], list[DecodeRow]] = {}
         for row in rows:
             equal.setdefault(row.request.prompt_ids, []).append(row)
         prompts = [(_ids(prompt), rows) for prompt, rows in equal.items()]

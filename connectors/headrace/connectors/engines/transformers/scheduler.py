@@ -12,7 +12,7 @@ from torch import Tensor
 from headrace.connectors.engines.base import EngineStats, Generation
 from headrace.connectors.engines.errors import EngineClosed, EngineError, GenerationFailed
 from headrace.connectors.engines.transformers.admission import Admission
-from headrace.connectors.engines.transformers.batch import Batch, Row, merge
+from headrace.connectors.engines.transformers.batch import DecodeBatch, DecodeRow, merge
 from headrace.connectors.engines.transformers.futures import fail, resolve
 from headrace.connectors.engines.transformers.memory import causal_mask
 from headrace.connectors.engines.transformers.prefill import Prefill
@@ -39,16 +39,16 @@ class Scheduler:
         *,
         max_batch: int,
         shared_tokens: int,
-        window_seconds: float,
+        window_s: float,
         threads: int | None,
     ) -> None:
         self.versions = versions
         self._text = text
         self._max_batch = max_batch
         self._prefill = Prefill(shared_tokens)
-        self._admission = Admission(versions, max_batch=max_batch, window_seconds=window_seconds)
-        self._batches: dict[int, Batch] = {}
-        self._answers: list[tuple[Row, Generation]] = []
+        self._admission = Admission(versions, max_batch=max_batch, window_s=window_s)
+        self._batches: dict[int, DecodeBatch] = {}
+        self._answers: list[tuple[DecodeRow, Generation]] = []
         self._is_blocked = False
         self._is_closing = False
         self._lock = Lock()
@@ -63,7 +63,7 @@ class Scheduler:
 
     # Called by any thread.
 
-    def submit(self, message: Row | VersionJob) -> None:
+    def submit(self, message: DecodeRow | VersionJob) -> None:
         """Hand in a request or a version to bring in; its future is resolved in any case."""
         with self._lock:
             if not self._has_ended:
@@ -192,7 +192,7 @@ class Scheduler:
             self._start(version, rows)
         return bool(chosen) or len(self._admission.jobs) > wanted
 
-    def _start(self, version: int, rows: list[Row]) -> None:
+    def _start(self, version: int, rows: list[DecodeRow]) -> None:
         try:
             for batch, logits in self._prefill.run(self.versions.model(version), version, rows):
                 self._prompt_tokens += sum(len(row.request.prompt_ids) for row in batch.rows)
@@ -205,11 +205,11 @@ class Scheduler:
             running = {id(row) for batch in self._batches.values() for row in batch.rows}
             self._fail_rows([row for row in rows if id(row) not in running], error)
 
-    def _join(self, version: int, batch: Batch) -> None:
+    def _join(self, version: int, batch: DecodeBatch) -> None:
         running = self._batches.get(version)
         self._batches[version] = batch if running is None else merge(running, batch)
 
-    def _decode(self, version: int, batch: Batch) -> None:
+    def _decode(self, version: int, batch: DecodeBatch) -> None:
         try:
             batch.reserve()
             new = torch.ones(len(batch), 1, dtype=torch.bool, device=batch.seen.device)
@@ -229,7 +229,7 @@ class Scheduler:
         self._keep(version, rest)
         self._send_answers()
 
-    def _accept(self, version: int, batch: Batch, logits: Tensor) -> Batch:
+    def _accept(self, version: int, batch: DecodeBatch, logits: Tensor) -> DecodeBatch:
         """Sample a token for each row and answer the rows that end; the others."""
         sampling = [row.request.sampling for row in batch.rows]
         uniforms = [uniform(row.seed, len(row.token_ids)) for row in batch.rows]
@@ -245,7 +245,7 @@ class Scheduler:
                 going.append(i)
         return batch if len(going) == len(batch) else batch.select(going)
 
-    def _finish(self, row: Row) -> bool:
+    def _finish(self, row: DecodeRow) -> bool:
         ending = self._text.ending(row.token_ids, row.request.sampling)
         if ending is None:
             return False
@@ -273,7 +273,7 @@ class Scheduler:
             if len(going) < len(batch):
                 self._keep(version, batch.select(going))
 
-    def _keep(self, version: int, batch: Batch) -> None:
+    def _keep(self, version: int, batch: DecodeBatch) -> None:
         if len(batch):
             self._batches[version] = batch
         else:
@@ -281,7 +281,7 @@ class Scheduler:
 
     # Failures
 
-    def _fail_rows(self, rows: list[Row], cause: BaseException) -> None:
+    def _fail_rows(self, rows: list[DecodeRow], cause: BaseException) -> None:
         for row in rows:
             if isinstance(cause, EngineError):
                 error: EngineError = cause
@@ -297,7 +297,7 @@ class Scheduler:
         self._admission.take(block=False, stop=lambda: True)
         closed = self._closed_error()
         for message in self._admission.clear():
-            if isinstance(message, Row):
+            if isinstance(message, DecodeRow):
                 self._fail_rows([message], closed)
             else:
                 fail(message.future, closed)

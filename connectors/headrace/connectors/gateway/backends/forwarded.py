@@ -34,18 +34,18 @@ class ForwardedChat:
 def read_answer(asked: Asked, body: Mapping[str, Any], answer: UpstreamAnswer) -> Completion:
     """The telemetry of a forwarded call. What is missing or odd in the answer stays empty."""
     try:
-        told = json.loads(answer.body)
+        fields = json.loads(answer.body)
     except ValueError:
-        told = {}
-    told = told if isinstance(told, dict) else {}
-    choices = told.get("choices")
+        fields = {}
+    fields = fields if isinstance(fields, dict) else {}
+    choices = fields.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else {}
     choice = choice if isinstance(choice, dict) else {}
-    usage = told.get("usage")
+    usage = fields.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     call = Call(
-        model=_text(told.get("model")) or asked.model,
-        response_id=_text(told.get("id")),
+        model=_text(fields.get("model")) or asked.model,
+        response_id=_text(fields.get("id")),
         **no_tokens(),
         temperature=_float(body.get("temperature"), 1.0),
         top_p=_float(body.get("top_p"), 1.0),

@@ -1,4 +1,4 @@
-"""Which versions of a policy are known, and which of them its name stands for. Pure."""
+"""Which versions of a policy are known, and which of them its name means. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ class PolicyBook:
     policy: str
     versions: dict[int, PolicyVersion] = field(default_factory=dict)
     traffic: int = NEWEST
-    """The version that the name stands for; NEWEST follows the log."""
+    """The version that the name means; NEWEST follows the log."""
 
     def take(self, records: Iterable[PolicyRecord]) -> None:
         """Fold records in the order of the log; those of other policies change nothing."""
@@ -29,7 +29,7 @@ class PolicyBook:
 
     @property
     def target(self) -> PolicyVersion | None:
-        """The version that the policy's name stands for; None where it is not published yet."""
+        """The version that the policy's name means; None where it is not published yet."""
         if self.traffic >= 0:
             return self.versions.get(self.traffic)
         return self.versions[max(self.versions)] if self.versions else None

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class App:
     """Serves an open engine, and closes it at the lifespan's shutdown.
 
-    uvicorn raises SIGTERM anew once it has served, so no code after it can close the engine.
+    uvicorn raises SIGTERM again once it has served, so no code after it can close the engine.
     """
 
     def __init__(self, engine: Engine, config: ServerConfig) -> None:
@@ -99,7 +99,7 @@ class App:
         except CutShort:
             logger.info("answer cut short, and its connection with it: %s", error)
         except Disconnected:
-            logger.info("nobody is left to be told: %s", error)
+            logger.info("the client is gone: %s", error)
 
 
 def _not_from_here(reason: str) -> QueryError:

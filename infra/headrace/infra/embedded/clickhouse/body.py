@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from headrace.infra.embedded.clickhouse.codings import Decoder, Plain
+from headrace.infra.embedded.clickhouse.codings import BodyDecoder, Plain
 from headrace.infra.embedded.clickhouse.errors import (
     TOO_MANY_BYTES,
     Disconnected,
@@ -27,12 +27,12 @@ class Body:
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
-        self._decoder: Decoder = Plain()
+        self._decoder: BodyDecoder = Plain()
         self._held = b""
         self._seen = 0
         self._ended = False
 
-    def decode_with(self, decoder: Decoder) -> None:
+    def decode_with(self, decoder: BodyDecoder) -> None:
         """Sets the decoder, before the first read."""
         self._decoder = decoder
 

@@ -20,7 +20,7 @@ from headrace.infra.embedded.clickhouse.errors import (
 _DAMAGED = (zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, RuntimeError)
 
 
-class Decoder(Protocol):
+class BodyDecoder(Protocol):
     """Decodes a body fed in pieces; `finish` raises QueryError 271 if it is cut short."""
 
     def feed(self, data: bytes) -> bytes: ...
@@ -150,7 +150,7 @@ class NativeEncoder:
         return b""
 
 
-_DECODERS: dict[str, Callable[[], Decoder]] = {
+_DECODERS: dict[str, Callable[[], BodyDecoder]] = {
     "": Plain,
     "identity": Plain,
     "gzip": lambda: FrameDecoder(lambda: zlib.decompressobj(31)),
@@ -172,7 +172,7 @@ _ENCODERS: dict[str, Callable[[], Encoder]] = {
 }
 
 
-def decoder(content_encoding: str) -> Decoder:
+def decoder(content_encoding: str) -> BodyDecoder:
     """The decoder of a Content-Encoding header.
 
     Raises:

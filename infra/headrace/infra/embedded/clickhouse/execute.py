@@ -22,7 +22,7 @@ from headrace.infra.embedded.clickhouse.errors import (
 from headrace.infra.embedded.clickhouse.native import NativeDecoder
 from headrace.infra.embedded.clickhouse.reply import Reply
 from headrace.infra.embedded.clickhouse.request import Request
-from headrace.infra.embedded.clickhouse.sessions import Session, Sessions
+from headrace.infra.embedded.clickhouse.sessions import HttpSession, Sessions
 from headrace.infra.embedded.clickhouse.statement import (
     InsertHead,
     Statement,
@@ -76,7 +76,7 @@ class Executor:
 
     async def _run(self, request: Request, body: Body, reply: Reply) -> None:
         self._decode(request, body)
-        externals: list[multipart.Part] = []
+        externals: list[multipart.FormPart] = []
         if request.is_form:
             request, externals = await self._read_form(request, body)
         insert = None if externals else await self._find_insert(request, body)
@@ -99,7 +99,7 @@ class Executor:
 
     async def _read_form(
         self, request: Request, body: Body
-    ) -> tuple[Request, list[multipart.Part]]:
+    ) -> tuple[Request, list[multipart.FormPart]]:
         data = await body.whole(self._config.max_statement_bytes)
         parts = multipart.parts(data, request.headers["content-type"])
         fields = {
@@ -243,7 +243,9 @@ class Executor:
             if not ended:
                 connection.cancel(stream)
 
-    def _add_external(self, connection: Connection, request: Request, part: multipart.Part) -> None:
+    def _add_external(
+        self, connection: Connection, request: Request, part: multipart.FormPart
+    ) -> None:
         structure = request.values.get(f"{part.name}_structure")
         types = request.values.get(f"{part.name}_types")
         if not _IDENTIFIER.fullmatch(part.name) or not (structure or types):
@@ -291,7 +293,7 @@ class Executor:
 
     @asynccontextmanager
     async def _of_session(
-        self, session: Session, request: Request, statement: Statement | None
+        self, session: HttpSession, request: Request, statement: Statement | None
     ) -> AsyncIterator[Connection]:
         if request.method == "GET" and not (statement and (statement.reads or statement.stateful)):
             raise QueryError(READONLY, "Method GET implies readonly: use POST. (READONLY)")

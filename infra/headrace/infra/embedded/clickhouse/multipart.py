@@ -11,7 +11,7 @@ _FILE = re.compile(r"[; ]filename\*?=", re.IGNORECASE)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class Part:
+class FormPart:
     """One part of a form; with a file name it is the data of an external table."""
 
     name: str
@@ -19,7 +19,7 @@ class Part:
     is_file: bool
 
 
-def parts(body: bytes, content_type: str) -> list[Part]:
+def parts(body: bytes, content_type: str) -> list[FormPart]:
     """Splits a form.
 
     Raises:
@@ -35,14 +35,14 @@ def parts(body: bytes, content_type: str) -> list[Part]:
     return [_part(piece) for piece in pieces[1:-1]]
 
 
-def _part(piece: bytes) -> Part:
+def _part(piece: bytes) -> FormPart:
     head, gap, data = piece.partition(b"\r\n\r\n")
     lines = head.decode("utf-8", "replace").split("\r\n")
     disposition = next((x for x in lines if x.lower().startswith("content-disposition:")), "")
     name = _NAME.search(disposition)
     if not gap or name is None:
         raise _malformed("a part has no name")
-    return Part(name=name[1], data=data, is_file=bool(_FILE.search(disposition)))
+    return FormPart(name=name[1], data=data, is_file=bool(_FILE.search(disposition)))
 
 
 def _malformed(reason: str) -> QueryError:

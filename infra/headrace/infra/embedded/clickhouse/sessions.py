@@ -18,12 +18,12 @@ from headrace.infra.embedded.clickhouse.errors import (
 )
 from headrace.infra.embedded.clickhouse.request import Request
 
-DEFAULT_SECONDS = 60
-_LONGEST_SECONDS = 3600
+DEFAULT_S = 60
+_LONGEST_S = 3600
 
 
 @dataclass(slots=True)
-class Session:
+class HttpSession:
     """One session; it is locked while one of its statements runs."""
 
     locked: bool = False
@@ -36,10 +36,10 @@ class Sessions:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, HttpSession] = {}
 
     @contextmanager
-    def held(self, request: Request) -> Iterator[Session | None]:
+    def held(self, request: Request) -> Iterator[HttpSession | None]:
         """The session that the request names, locked; None where it names none.
 
         Raises:
@@ -62,7 +62,7 @@ class Sessions:
             session.locked = False
             session.expires = self._clock() + _seconds(request)
 
-    def of(self, request: Request) -> Session | None:
+    def of(self, request: Request) -> HttpSession | None:
         """The session that the request names, made if it is new; None where it names none.
 
         Raises:
@@ -76,7 +76,7 @@ class Sessions:
         if session is None:
             if request.flag("session_check"):
                 raise QueryError(SESSION_NOT_FOUND, "Session not found. (SESSION_NOT_FOUND)")
-            session = self._sessions[name] = Session()
+            session = self._sessions[name] = HttpSession()
         session.expires = self._clock() + _seconds(request)
         return session
 
@@ -97,11 +97,10 @@ class Sessions:
 
 
 def _seconds(request: Request) -> int:
-    text = request.values.get("session_timeout") or str(DEFAULT_SECONDS)
-    if not text.isdecimal() or int(text) > _LONGEST_SECONDS:
+    text = request.values.get("session_timeout") or str(DEFAULT_S)
+    if not text.isdecimal() or int(text) > _LONGEST_S:
         raise QueryError(
             BAD_ARGUMENTS,
-            f"session_timeout={text!r}: use whole seconds up to {_LONGEST_SECONDS}. "
-            "(BAD_ARGUMENTS)",
+            f"session_timeout={text!r}: use whole seconds up to {_LONGEST_S}. (BAD_ARGUMENTS)",
         )
     return int(text)
