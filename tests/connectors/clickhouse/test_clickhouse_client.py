@@ -2,6 +2,7 @@
 
 import threading
 
+import certifi
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -117,3 +118,13 @@ def test_time_zones_are_named_utc_and_instants_kept() -> None:
     read = plain(table, dict)
     assert read.schema.field("t").type == pa.timestamp("ns", "UTC")
     assert read.column("t").cast(pa.int64()).to_pylist() == [123]
+
+
+def test_an_https_server_on_this_machine_is_checked_against_the_authorities_that_are_named() -> (
+    None
+):
+    named = ClickHouseConfig(url="https://localhost:8443", ssl_ca_location=certifi.where())
+    direct = ClickHouse(named)._direct
+    assert direct is not None
+    assert direct.connection_pool_kw["ca_certs"] == certifi.where()
+    assert direct.connection_pool_kw["cert_reqs"] == "CERT_REQUIRED"

@@ -1,5 +1,6 @@
 """The runner's parts without Kafka: offsets, calling agents, worker processes."""
 
+import json
 import os
 import signal
 import threading
@@ -45,6 +46,9 @@ def hang(task_input, *, base_url, api_key):
 
 def pid(task_input, *, base_url, api_key):
     return os.getpid()
+
+def proxies(task_input, *, base_url, api_key):
+    return [os.environ["NO_PROXY"], os.environ["HTTP_PROXY"]]
 
 def nothing(task_input, *, base_url, api_key):
     return None
@@ -160,6 +164,23 @@ def test_workers_live_through_results_exceptions_and_exits(pool: Pool, agents: s
         assert left is not None
         assert left.name == "SystemExit"
     assert {int(pid) for pid in seen} <= before == set(pool.pids())
+
+
+@pytest.mark.integration
+def test_agents_reach_the_gateway_without_a_proxy(
+    agents: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "corp.example")
+    monkeypatch.delenv("no_proxy", raising=False)
+    running = Pool(SdkConfig(bootstrap="127.0.0.1:1", registry_url="http://127.0.0.1:1"), 1)
+    try:
+        asked = job(f"{agents}:proxies", base_url="http://127.0.0.5:8000/v1")
+        excepted, proxy = json.loads(running.run(asked, WAIT_S).output)
+    finally:
+        running.close()
+    assert proxy == "http://127.0.0.1:9"
+    assert excepted == "corp.example,localhost,127.0.0.1,::1,127.0.0.0/8,127.0.0.5"
 
 
 @pytest.mark.integration

@@ -57,7 +57,10 @@ class ClickHouse:
         self._driver: Client | None = None
         self._described: dict[str, dict[str, str]] = {}
         # A pool of the driver's own making would go through the environment's proxy.
-        self._direct = PoolManager(**get_pool_manager_options()) if self._is_local() else None
+        self._direct: PoolManager | None = None
+        if self._is_local():
+            ca_cert = config.ssl_ca_location or None
+            self._direct = PoolManager(**get_pool_manager_options(ca_cert=ca_cert))
 
     def __repr__(self) -> str:
         return f"ClickHouse({self.config!r})"

@@ -50,6 +50,7 @@ def _run(job: Job, telemetry: Telemetry) -> Done:
         root=job.root,
     )
     try:
+        exempt(os.environ, job.base_url)
         with attempt:
             output = call_agent(job)
         done = Done(key=job.key, output=output)

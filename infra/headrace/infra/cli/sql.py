@@ -30,13 +30,16 @@ def sql(
     config = load(settings).clickhouse_config
     # The driver logs a line beside the exception that tells all.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    client = ClickHouse(config)
     try:
-        rows = ClickHouse(config).query(text)
+        rows = client.query(text)
     except ClickHouseRejected as error:
         fail(_without(text, str(error)), NO)
     except ClickHouseUnavailable as error:
         trouble = _without(text, str(error))
         fail(f"{config.url}: {trouble}. Is headrace up? `headrace status` tells", NOT_RUNNING)
+    finally:
+        client.close()
     if as_json:
         for row in rows:
             typer.echo(json.dumps(plain(row), default=str, allow_nan=False))

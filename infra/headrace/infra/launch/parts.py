@@ -30,7 +30,7 @@ from headrace.infra.settings import Settings
 from headrace.infra.supervise import Part
 
 STAGES = ("assemble", "credit", "sink")
-HEARTBEAT_SECONDS = 10.0  # a worker writes its heartbeat each second
+HEARTBEAT_SECONDS = 3.0  # a worker writes its heartbeat each second
 STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
 
 

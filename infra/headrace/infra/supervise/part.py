@@ -45,7 +45,7 @@ class Part:
     """Runs when the probe first answers (topics, migrations), before dependent parts start."""
     planned_exits: frozenset[int] = frozenset()
     """Exit codes by which it asks for a restart; not crashes, and restarted without a pause."""
-    silent_after_s: float = 6.0
+    silent_after_s: float = 10.0
     """How long a part that was ready may leave its probe without an answer before that is told."""
     ready_timeout_s: float = 90.0
     """How long the first start may take."""
