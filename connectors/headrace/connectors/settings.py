@@ -88,9 +88,9 @@ def key(
     return dataclasses.field(default=default, repr=not secret, metadata=metadata)
 
 
-def tcp_port(default: int) -> Any:
+def tcp_port(default: int, *, least: int = _PORTS[0]) -> Any:
     """A key for a TCP port."""
-    return key(default, least=_PORTS[0], most=_PORTS[1])
+    return key(default, least=least, most=_PORTS[1])
 
 
 def inner(default: Any = dataclasses.MISSING, **arguments: Any) -> Any:

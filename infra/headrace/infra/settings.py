@@ -7,6 +7,7 @@ file and the environment are told at once, before anything starts.
 
 import dataclasses
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,8 @@ REGISTRY_PATH = "/apis/ccompat/v7"
 """Where the embedded registry speaks the API of Confluent's."""
 
 FILE_NAME = "headrace.toml"
+_EMBEDDED = 1024  # ports below it are the system's
+_BROKER = re.compile(r"([^\s:,/@\[\]]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 T = TypeVar("T")
 
 
@@ -62,9 +65,9 @@ class KafkaSettings(KafkaAccess):
 
     bootstrap: str = ""
     """`host:port` of a broker of yours; empty: the embedded one is started."""
-    port: int = tcp_port(9092)
+    port: int = tcp_port(9092, least=_EMBEDDED)
     """Port of the embedded broker."""
-    controller_port: int = tcp_port(9093)
+    controller_port: int = tcp_port(9093, least=_EMBEDDED)
     """Port of its controller."""
     partitions: int = key(8, least=1, most=1_000)
     """Partitions of each topic; recorded at creation, refused if the broker has others."""
@@ -78,7 +81,7 @@ class KafkaSettings(KafkaAccess):
                 "name your broker in bootstrap"
             )
         )
-        self.check(("security_protocol", lacks))
+        self.check(("security_protocol", lacks), ("bootstrap", _bad_bootstrap(self.bootstrap)))
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -87,7 +90,7 @@ class RegistrySettings(RegistryAccess):
 
     url: str = ""
     """Confluent-compatible URL; empty: the embedded one is started."""
-    port: int = tcp_port(8081)
+    port: int = tcp_port(8081, least=_EMBEDDED)
     """Port of the embedded registry."""
 
 
@@ -97,7 +100,7 @@ class ClickHouseSettings(ClickHouseConfig):
 
     url: str = ""
     """`http://host:8123` of a server of yours; empty: the embedded engine is started."""
-    port: int = tcp_port(8123)
+    port: int = tcp_port(8123, least=_EMBEDDED)
     """Port of the embedded engine's HTTP interface."""
 
     def __post_init__(self) -> None:
@@ -291,11 +294,21 @@ def _conflicts(settings: Settings) -> Iterator[Fault]:
         taken.setdefault(number, f"[{section}] {one}")
 
 
+def _bad_bootstrap(text: str) -> str:
+    """Why brokers cannot be found by it; empty: they can."""
+    brokers = text.split(",") if text else []
+    if all(_BROKER.fullmatch(broker.strip()) for broker in brokers):
+        return ""
+    return f"is {text!r}: give host:port, several separated by commas"
+
+
 def _bad_directory(text: str) -> str:
     """Why the data cannot be there; empty: they can."""
     if not text.strip():
         return "is empty: name a folder"
     path = Path(text).expanduser()
+    if any(ord(char) < 32 or 0xD800 <= ord(char) < 0xE000 for char in str(path.absolute())):
+        return f"is {str(path.absolute())!r}: give a path in UTF-8, without control characters"
     existing = next((p for p in (path, *path.parents) if p.exists()), None)
     if existing is not None and not existing.is_dir():
         return f"is {text!r}, and {existing} is a file: name a folder, or move the file away"

@@ -11,7 +11,7 @@ from rich.console import Console
 from headrace.infra.cli.app import SETTINGS, app
 from headrace.infra.errors import AlreadyRunning
 from headrace.infra.launch import background
-from headrace.infra.launch.running import check_ports, fetch, running
+from headrace.infra.launch.running import check_ports, check_rule, fetch, running
 from headrace.infra.settings import load
 from headrace.infra.supervise import State, Status, read_status
 
@@ -41,6 +41,7 @@ def up(
         _leave_it(console, known, loaded.directory, detach=detach)
         return
     if detach:
+        check_rule(loaded)
         check_ports(loaded)
         fetch(loaded, console)
         background.start(console, loaded.directory, settings=settings, trainer=trainer)

@@ -1,8 +1,10 @@
 """A running headrace: checks, starts the parts, and stops them when the block ends."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
@@ -13,6 +15,7 @@ from headrace.infra.embedded.artifacts import (
     missing,
 )
 from headrace.infra.embedded.ports import ensure_free
+from headrace.infra.errors import SettingsError
 from headrace.infra.launch.parts import build_parts, model_directory, prepare_external
 from headrace.infra.launch.private import OTHERS, keep_private
 from headrace.infra.settings import Settings
@@ -27,6 +30,7 @@ def running(settings: Settings, *, console: Console, trainer: bool = True) -> It
     Raises PortInUse naming the setting to change, SetupError, or PartFailed with the part's last
     log lines.
     """
+    check_rule(settings)
     check_ports(settings)
     fetch(settings, console)  # before the umask: a cache may be shared
     before = os.umask(OTHERS)
@@ -44,6 +48,25 @@ def running(settings: Settings, *, console: Console, trainer: bool = True) -> It
             supervisor.stop()
     finally:
         os.umask(before)
+
+
+def check_rule(settings: Settings) -> None:
+    """Raise SettingsError if the reward rule cannot be used, before anything is started."""
+    from headrace.streams.reward import RewardError, load_rule
+
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # as the credit stage finds it
+    try:
+        load_rule(settings.credit.rule)
+    except RewardError as error:
+        raise SettingsError(f"[credit] rule (HEADRACE_CREDIT_RULE): {error}") from error
+    except Exception as error:  # the user's module, as it is imported
+        raise SettingsError(
+            f"[credit] rule (HEADRACE_CREDIT_RULE) {settings.credit.rule!r}: importing it raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.remove(here)
 
 
 def check_ports(settings: Settings) -> None:
