@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 POLICY, RULE = "tiny", "variety@3"
 GROUP, GROUPS_PER_STEP, STALENESS, VERSIONS = 4, 2, 1, 3
 HELD_OUT = 3
-DEADLINE_SECONDS = 30.0
+DEADLINE_S = 30.0
 """A group whose agents crashed has no rewards, and is decided when they can come no more."""
 ULID = r"[0-9A-HJKMNP-TV-Z]{26}"
 SPAN = r"[0-9a-f]{16}"
@@ -128,7 +128,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
             gateway_url=settings.gateway_url,
             processes=1,
             concurrency=8,
-            attempt_timeout_s=DEADLINE_SECONDS,
+            attempt_timeout_s=DEADLINE_S,
             spool_directory=directory / "spool",
         )
     )
@@ -141,7 +141,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
             group_size=GROUP,
             rollouts_per_step=GROUP * GROUPS_PER_STEP,
             max_staleness=STALENESS,
-            deadline_s=DEADLINE_SECONDS,
+            deadline_s=DEADLINE_S,
         )
     )
     clickhouse = ClickHouse(settings.clickhouse_config)

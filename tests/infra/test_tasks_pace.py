@@ -5,8 +5,8 @@ import itertools
 from rich.console import Console
 
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
-from headrace.connectors.tasks import Pace, TaskItem, TaskSourceConfig, told, waited_for
-from headrace.connectors.tasks.pace import QUIET_SECONDS
+from headrace.connectors.tasks import Pace, TaskItem, TaskSourceConfig, progress_text, waited_for
+from headrace.connectors.tasks.pace import QUIET_S
 from headrace.infra.terminal.feed import Training, planned
 from headrace.infra.terminal.live import LiveLine
 
@@ -46,13 +46,13 @@ def test_no_more_groups_are_drawn_than_the_file_has() -> None:
 def test_it_says_what_it_waits_for() -> None:
     assert "version 0 of p: not published" in waited_for(Pace(), "p", 0)
     full = Pace(version=1, running=8)
-    assert "free slot" in waited_for(full, "p", QUIET_SECONDS - 1)
-    assert "is `headrace work` running?" in waited_for(full, "p", QUIET_SECONDS)
+    assert "free slot" in waited_for(full, "p", QUIET_S - 1)
+    assert "is `headrace work` running?" in waited_for(full, "p", QUIET_S)
 
 
 def test_the_total_is_told_if_there_is_one() -> None:
-    assert "3 of 7 groups" in told(Pace(groups=3), 7)
-    assert "3 groups" in told(Pace(groups=3), None)
+    assert "3 of 7 groups" in progress_text(Pace(groups=3), 7)
+    assert "3 groups" in progress_text(Pace(groups=3), None)
 
 
 def test_each_version_is_told_once_and_quiet_counts_from_the_last_change() -> None:

@@ -1,7 +1,7 @@
 """The ledger: decided outcomes are committed soon, whatever else keeps the trainer busy."""
 
 from headrace.schemas import Outcome
-from headrace.trainer.ledger import FLUSH_OUTCOMES, FLUSH_S, Ledger
+from headrace.trainer.ledger import FLUSH_OUTCOMES, FLUSH_S, PendingOutcomes
 
 
 def dropped(reason: str) -> Outcome:
@@ -9,7 +9,7 @@ def dropped(reason: str) -> Outcome:
 
 
 def test_outcomes_are_due_soon_after_the_first_even_while_more_keep_coming() -> None:
-    ledger = Ledger()
+    ledger = PendingOutcomes()
     assert not ledger.is_due(0.0)
     ledger.add([dropped("eval")], 10.0)
     ledger.add([dropped("eval")], 10.0 + 0.9 * FLUSH_S)
@@ -19,13 +19,13 @@ def test_outcomes_are_due_soon_after_the_first_even_while_more_keep_coming() -> 
 
 
 def test_many_outcomes_are_due_at_once() -> None:
-    ledger = Ledger()
+    ledger = PendingOutcomes()
     ledger.add([dropped("eval")] * FLUSH_OUTCOMES, 10.0)
     assert ledger.is_due(10.0)
 
 
 def test_after_a_commit_the_time_counts_from_the_next_outcome() -> None:
-    ledger = Ledger()
+    ledger = PendingOutcomes()
     ledger.add([dropped("eval")], 10.0)
     ledger.committed(with_version=False)
     ledger.add([], 50.0)
@@ -35,7 +35,7 @@ def test_after_a_commit_the_time_counts_from_the_next_outcome() -> None:
 
 
 def test_drops_are_counted_by_reason_until_the_next_version() -> None:
-    ledger = Ledger()
+    ledger = PendingOutcomes()
     ledger.add([dropped("eval"), dropped("stale"), Outcome(outcome="trained")], 0.0)
     ledger.committed(with_version=False)
     ledger.add([dropped("stale")], 0.0)

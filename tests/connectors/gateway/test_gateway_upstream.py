@@ -9,7 +9,7 @@ import pytest
 from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamConfig
 from headrace.connectors.gateway.backends.forwarded import ForwardedChat, read_answer
-from headrace.connectors.gateway.calls import Asked
+from headrace.connectors.gateway.calls import IncomingCall
 from headrace.connectors.gateway.correlation import Correlation
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_an_upstream_that_is_away_is_a_502_and_leaves_a_span(
     ],
 )
 def test_an_odd_answer_leaves_fields_empty(told: bytes) -> None:
-    asked = Asked(
+    asked = IncomingCall(
         span_id="0" * 15 + "1",
         correlation=Correlation(project="default", rollout_id="r", attempt="a", agent=""),
         model="gpt",
@@ -111,7 +111,7 @@ def test_an_odd_answer_leaves_fields_empty(told: bytes) -> None:
 def test_tool_calls_of_the_upstream_are_kept_as_its_output() -> None:
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}
     told = json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
-    asked = Asked(
+    asked = IncomingCall(
         span_id="0" * 15 + "1",
         correlation=Correlation(project="default", rollout_id="r", attempt="a", agent=""),
         model="gpt",

@@ -44,7 +44,7 @@ class TrainerConfig:
     max_versions: int = 0
     """Stop training (but keep accounting) after this version; 0: never."""
     heartbeat: Path | None = None
-    """File that tells what the trainer is doing; None: none."""
+    """File that says what the trainer is doing; None: none."""
 
     @property
     def publishes(self) -> str:

@@ -12,7 +12,7 @@ FLUSH_OUTCOMES = 2_000
 
 
 @dataclass(slots=True)
-class Ledger:
+class PendingOutcomes:
     """Collects outcomes; `now` is seconds of any steady clock.
 
     They are due soon after the first of them, however busy the trainer is: the task source waits

@@ -19,7 +19,7 @@ from headrace.trainer.decided import Decided
 from headrace.trainer.decode import Decoder
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake, TrainableGroup
-from headrace.trainer.ledger import Ledger
+from headrace.trainer.ledger import PendingOutcomes
 from headrace.trainer.log import Log
 from headrace.trainer.lost import readable
 from headrace.trainer.optimizer import MasterOptimizer
@@ -28,7 +28,7 @@ from headrace.trainer.publish import Publisher
 from headrace.trainer.recover import History, Whose
 from headrace.trainer.waiting import Patience
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CREDITS, SAMPLES = Topic.CREDITS, Topic.SAMPLES
 
@@ -46,7 +46,7 @@ class Session:
     history: History
     policy: Policy
     optimizer: MasterOptimizer
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: PendingOutcomes = field(default_factory=PendingOutcomes)
 
     def commit_version(
         self, groups: Sequence[TrainableGroup], metrics: Mapping[str, float]
@@ -157,7 +157,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         )
         if past.last is None:
             session.commit_version([], {})
-            log.info("published version 0 of %s, the base weights", config.publishes)
+            logger.info("published version 0 of %s, the base weights", config.publishes)
         yield session
 
 
@@ -168,7 +168,7 @@ def now_ms() -> int:
 
 def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy, MasterOptimizer]:
     arithmetic = config.arithmetic
-    log.info("the trainer calculates in %s: %s", arithmetic.dtype, arithmetic.reason)
+    logger.info("the trainer calculates in %s: %s", arithmetic.dtype, arithmetic.reason)
     dtype = getattr(torch, arithmetic.dtype)
     if last is None:
         policy = Policy.load(config.base_model, compute_dtype=dtype, device=config.device)
@@ -181,7 +181,7 @@ def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy,
         compute_dtype=dtype,
         device=config.device,
     )
-    log.info("went on from version %d of %s (%s)", last.version, config.publishes, path.name)
+    logger.info("went on from version %d of %s (%s)", last.version, config.publishes, path.name)
     return loaded.policy, loaded.optimizer
 
 

@@ -32,7 +32,7 @@ class Completion:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class Asked:
+class IncomingCall:
     """A call before its backend is asked."""
 
     span_id: str
@@ -44,7 +44,7 @@ class Asked:
     """Nanoseconds since the epoch."""
 
 
-def completed_span(asked: Asked, completion: Completion, ended_at: int) -> Span:
+def completed_span(asked: IncomingCall, completion: Completion, ended_at: int) -> Span:
     """The span of a call that was answered."""
     usage = {
         "gen_ai.usage.input_tokens": completion.prompt_tokens,
@@ -60,7 +60,7 @@ def completed_span(asked: Asked, completion: Completion, ended_at: int) -> Span:
     )
 
 
-def failed_span(asked: Asked, error: CallFailed, ended_at: int) -> Span:
+def failed_span(asked: IncomingCall, error: CallFailed, ended_at: int) -> Span:
     """The span of a call whose backend brought nothing."""
     call = Call(model=asked.model, **no_tokens(), untrainable_reason=Untrainable.CALL_FAILED)
     facts = {"error.type": error.code, "error.message": error.message}
@@ -82,7 +82,7 @@ def to_json(value: Any) -> str:
 
 
 def _span(
-    asked: Asked,
+    asked: IncomingCall,
     ended_at: int,
     *,
     call: Call,

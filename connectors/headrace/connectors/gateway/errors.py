@@ -118,7 +118,7 @@ class NotReady(ApiError):
     retry_after = 2
 
 
-class NotDurable(ApiError):
+class CallNotDurable(ApiError):
     """Neither Kafka nor the spool took the call, so its answer may not go out."""
 
     status = 503

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
-from headrace.connectors.gateway.calls import Asked, Completion
+from headrace.connectors.gateway.calls import Completion, IncomingCall
 from headrace.connectors.gateway.config import GatewayConfig
-from headrace.connectors.gateway.errors import ModelNotFound, NotDurable
+from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.policy.versions import split_model
@@ -26,7 +26,7 @@ class DurableTelemetry(Protocol):
 class Backend(Protocol):
     """Who answers a chat completion."""
 
-    async def complete(self, asked: Asked, body: dict[str, Any]) -> Completion:
+    async def complete(self, asked: IncomingCall, body: dict[str, Any]) -> Completion:
         """Answer; raises ApiError."""
 
 
@@ -74,7 +74,7 @@ class GatewayState:
         except Exception as error:  # whatever went wrong, the call is not on record
             self.metrics.undurable()
             logger.exception("call %s of %s is not durable", span.span_id, span.rollout_id)
-            raise NotDurable(
+            raise CallNotDurable(
                 "the call could not be recorded by Kafka nor by the gateway's spool, so its answer "
                 f"is held back: {error}"
             ) from error

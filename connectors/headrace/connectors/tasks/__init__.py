@@ -4,7 +4,7 @@ from headrace.connectors.tasks.admission import Admission
 from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig
 from headrace.connectors.tasks.dataset import read_items
 from headrace.connectors.tasks.errors import BadDataset, TasksError, TasksMisconfigured
-from headrace.connectors.tasks.pace import Pace, told, waited_for
+from headrace.connectors.tasks.pace import Pace, progress_text, waited_for
 from headrace.connectors.tasks.source import TaskSource
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "TaskSourceConfig",
     "TasksError",
     "TasksMisconfigured",
+    "progress_text",
     "read_items",
-    "told",
     "waited_for",
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-QUIET_SECONDS = 30.0  # without an outcome for so long, it may be that nobody runs the tasks
+QUIET_S = 30.0  # without an outcome for so long, it may be that nobody runs the tasks
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -21,7 +21,7 @@ class Pace:
     """… and that were not."""
 
 
-def told(pace: Pace, total: int | None) -> str:
+def progress_text(pace: Pace, total: int | None) -> str:
     """How far it is; `total`: groups to ask for in all, None: without end."""
     of = "" if total is None else f" of {total}"
     return (
@@ -37,6 +37,6 @@ def waited_for(pace: Pace, policy: str, quiet_s: float) -> str:
             f"waiting for version 0 of {policy}: not published yet; `headrace status` shows "
             "what the trainer does"
         )
-    if pace.running and quiet_s >= QUIET_SECONDS:
+    if pace.running and quiet_s >= QUIET_S:
         return f"no outcome for {quiet_s:.0f} s: is `headrace work` running?"
     return "waiting for a free slot: the trainer has enough for now"

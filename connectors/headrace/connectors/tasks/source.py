@@ -62,7 +62,7 @@ class TaskSource:
 
     @property
     def pace(self) -> Pace:
-        """Where it stands."""
+        """How far it is."""
         return Pace(
             version=self.admission.version,
             groups=self._groups,

@@ -48,7 +48,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Check system, memory, disk, ports, downloads, arithmetic; exit code 1 if one is amiss."""
+    """Check system, memory, disk, ports, downloads, arithmetic; exit code 1 if one fails."""
     loaded, finding = _settings(settings)
     findings = [finding, *(check(loaded) for check in CHECKS)]
     if as_json:

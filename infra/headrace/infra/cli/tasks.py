@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.connectors.tasks import Pace, TaskItem, read_items, told
+from headrace.connectors.tasks import Pace, TaskItem, progress_text, read_items
 from headrace.infra.cli.app import INTERRUPTED, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.runners import source_config
 from headrace.infra.settings import load
-from headrace.infra.terminal.feed import FOLLOW, Asked, Training, evaluate, opened, planned
+from headrace.infra.terminal.feed import FOLLOW, Requested, Training, evaluate, opened, planned
 from headrace.infra.terminal.live import LiveLine
 from headrace.infra.terminal.log_lines import show_logs
 from headrace.schemas.vocabulary import Split
@@ -59,7 +59,7 @@ def tasks(
     """Ask for rollouts of the tasks in a file, no faster than the trainer takes them.
 
     `headrace work` runs them. This ends when the last is asked for; training goes on. Exit code 2
-    if a line of the file is amiss, 3 if Kafka or the registry does not answer, 130 after Ctrl-C.
+    if a line of the file is wrong, 3 if Kafka or the registry does not answer, 130 after Ctrl-C.
     """
     loaded = load(settings)
     _check_options(split, epochs, groups, policy_version)
@@ -91,16 +91,16 @@ def _json_line(pace: Pace) -> None:
 
 
 def _words(pace: Pace, *, total: int | None) -> None:
-    typer.echo(told(pace, total))
+    typer.echo(progress_text(pace, total))
 
 
-def _tell_end(asked: Asked, *, interrupted: bool, as_json: bool) -> None:
+def _tell_end(asked: Requested, *, interrupted: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({**asdict(asked), "interrupted": interrupted}))
         return
     typer.echo(
         f"{'interrupted: ' if interrupted else ''}{asked.rollouts} rollouts asked for; "
-        "`headrace work` runs them, `headrace status` tells how far they are"
+        "`headrace work` runs them, `headrace status` shows how far they are"
     )
 
 

@@ -16,8 +16,8 @@ from headrace.infra.settings import Settings
 from headrace.schemas import Codec, PolicyRecord, PolicyVersion, from_avro
 from headrace.schemas.topics import Topic
 
-READ_SECONDS = 0.5
-STALL_SECONDS = 600.0
+READ_S = 0.5
+STALL_S = 600.0
 COLUMNS = "version  reward  trained  dropped  staleness  |Δlogp|    ESS  spans/s  step s  total s"
 
 
@@ -35,7 +35,7 @@ def follow_versions(
     try:
         with console.status("") as status:
             while True:
-                for message in tail.read(READ_SECONDS):
+                for message in tail.read(READ_S):
                     record = from_avro(PolicyRecord, codec.decode(message.topic, message.value))
                     version = record.version
                     if version is None or version.policy != POLICY:
@@ -46,9 +46,9 @@ def follow_versions(
                     if version.version >= versions:
                         return
                 _say_what_happens(status, settings)
-                if time.monotonic() - seen_at > STALL_SECONDS:
+                if time.monotonic() - seen_at > STALL_S:
                     raise InfraError(
-                        f"no new version for {STALL_SECONDS:.0f} s: `headrace status` tells which "
+                        f"no new version for {STALL_S:.0f} s: `headrace status` shows which "
                         "part is behind, and its log why"
                     )
     finally:

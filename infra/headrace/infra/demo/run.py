@@ -24,7 +24,7 @@ from headrace.infra.settings import Settings
 
 AGENT = "examples.calculator.agent:run"
 SIGNIFICANCE = 0.01
-ATTEMPT_SECONDS = 300.0
+ATTEMPT_S = 300.0
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -74,7 +74,7 @@ def _find_example() -> None:
 
 def _learn_and_test(settings: Settings, file: Path, config: DemoConfig, console: Console) -> bool:
     client = ClickHouse(settings.clickhouse_config)
-    source = TaskSource(source_config(settings, agent=AGENT, deadline_s=ATTEMPT_SECONDS))
+    source = TaskSource(source_config(settings, agent=AGENT, deadline_s=ATTEMPT_S))
     try:
         with work_process(file, settings.directory / "logs" / "work.log"):
             console.rule("learning")

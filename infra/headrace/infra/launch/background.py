@@ -15,7 +15,7 @@ from headrace.infra.supervise import State, read_status
 from headrace.infra.terminal.report import PartLines
 
 POLL_S = 0.2
-STOP_SECONDS = 60.0
+STOP_S = 60.0
 
 
 def start(
@@ -58,11 +58,11 @@ def stop(directory: Path) -> bool:
     if status is None or not status.running:
         return False
     os.kill(status.pid, signal.SIGTERM)
-    end = time.monotonic() + STOP_SECONDS
+    end = time.monotonic() + STOP_S
     while (now := read_status(directory)) is not None and now.running:
         if time.monotonic() > end:
             raise PartFailed(
-                "down", f"process {status.pid} still runs after {STOP_SECONDS:.0f} s; kill it"
+                "down", f"process {status.pid} still runs after {STOP_S:.0f} s; kill it"
             )
         time.sleep(POLL_S)
     return True

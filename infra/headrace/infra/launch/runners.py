@@ -10,7 +10,7 @@ from headrace.connectors.settings import keys
 from headrace.connectors.tasks import TaskSourceConfig
 from headrace.infra.settings import Settings
 
-STOP_SECONDS = 20.0
+STOP_S = 20.0
 
 
 def runner_config(
@@ -65,4 +65,4 @@ def work_process(settings_file: Path, log: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        process.stop(STOP_SECONDS)
+        process.stop(STOP_S)

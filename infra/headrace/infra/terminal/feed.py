@@ -13,7 +13,7 @@ from headrace.connectors.tasks import (
     TaskItem,
     TaskSource,
     TaskSourceConfig,
-    told,
+    progress_text,
     waited_for,
 )
 from headrace.infra.errors import LogUnavailable
@@ -25,7 +25,7 @@ FOLLOW = -1  # the version of a task that pins none
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class Asked:
+class Requested:
     """What came of it."""
 
     rollouts: int
@@ -72,7 +72,7 @@ def evaluate(
     version: int,
     stop: threading.Event,
     line: LiveLine,
-) -> Asked:
+) -> Requested:
     """Ask for one rollout of each item, until `stop` is set.
 
     Raises KafkaUnavailable or RegistryUnavailable.
@@ -81,7 +81,7 @@ def evaluate(
     while asked < len(items) and not stop.is_set():
         line.update(f"{asked} of {len(items)} rollouts asked for")
         asked += len(source.send_eval(items[asked : asked + AT_A_TIME], version))
-    return Asked(rollouts=asked, of=len(items))
+    return Requested(rollouts=asked, of=len(items))
 
 
 class Training:
@@ -104,7 +104,7 @@ class Training:
         self._last: Pace | None = None
         self._changed_at = clock()
 
-    def run(self, source: TaskSource, draw: Iterator[TaskItem], stop: threading.Event) -> Asked:
+    def run(self, source: TaskSource, draw: Iterator[TaskItem], stop: threading.Event) -> Requested:
         """Ask for a group of each task as the trainer makes room, until `stop` is set.
 
         Raises KafkaClientError.
@@ -112,7 +112,7 @@ class Training:
         source.run(draw, stop, self.follow)
         size = self._config.group_size
         of = None if self._total is None else self._total * size
-        return Asked(rollouts=source.pace.groups * size, of=of)
+        return Requested(rollouts=source.pace.groups * size, of=of)
 
     def follow(self, pace: Pace) -> None:
         """Take in how far the source is."""
@@ -121,4 +121,4 @@ class Training:
                 self._on_version(pace)
             self._last, self._changed_at = pace, self._clock()
         waits = waited_for(pace, self._config.policy, self._clock() - self._changed_at)
-        self._line.update(f"{told(pace, self._total)}; {waits}")
+        self._line.update(f"{progress_text(pace, self._total)}; {waits}")

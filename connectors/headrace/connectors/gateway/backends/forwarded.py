@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamUnavailable
-from headrace.connectors.gateway.calls import Asked, Completion, no_tokens
+from headrace.connectors.gateway.calls import Completion, IncomingCall, no_tokens
 from headrace.connectors.gateway.errors import BackendFailed
 from headrace.schemas import Call
 from headrace.schemas.vocabulary import Untrainable
@@ -18,7 +18,7 @@ class ForwardedChat:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    async def complete(self, asked: Asked, body: Mapping[str, Any]) -> Completion:
+    async def complete(self, asked: IncomingCall, body: Mapping[str, Any]) -> Completion:
         """Forward a request and give back what came, an error of the upstream included.
 
         Raises:
@@ -31,7 +31,7 @@ class ForwardedChat:
         return read_answer(asked, body, answer)
 
 
-def read_answer(asked: Asked, body: Mapping[str, Any], answer: UpstreamAnswer) -> Completion:
+def read_answer(asked: IncomingCall, body: Mapping[str, Any], answer: UpstreamAnswer) -> Completion:
     """The telemetry of a forwarded call. What is missing or odd in the answer stays empty."""
     try:
         fields = json.loads(answer.body)

@@ -14,7 +14,7 @@ from headrace.connectors.engines import (
     PromptTooLong,
     UnknownVersion,
 )
-from headrace.connectors.gateway.calls import Asked, Completion, to_json
+from headrace.connectors.gateway.calls import Completion, IncomingCall, to_json
 from headrace.connectors.gateway.config import GatewayConfig
 from headrace.connectors.gateway.dialects.chat_request import ChatRequest, parse_chat_request
 from headrace.connectors.gateway.errors import BackendFailed, BadRequest, PromptRefused
@@ -31,7 +31,7 @@ class SampledChat:
         self._serving = serving
         self._config = config
 
-    async def complete(self, asked: Asked, body: Mapping[str, Any]) -> Completion:
+    async def complete(self, asked: IncomingCall, body: Mapping[str, Any]) -> Completion:
         """Sample the completion of a request.
 
         Raises:
@@ -132,7 +132,9 @@ def runs_of(versions: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple((version, len(list(run))) for version, run in itertools.groupby(versions))
 
 
-def answer(asked: Asked, call: Call, generation: Generation, logprobs: bool) -> dict[str, Any]:
+def answer(
+    asked: IncomingCall, call: Call, generation: Generation, logprobs: bool
+) -> dict[str, Any]:
     """The chat completion as OpenAI's clients read it, with ours under `headrace`."""
     prompt, sampled = len(call.prompt_ids), len(generation.token_ids)
     message = {"role": "assistant", "content": generation.text, "refusal": None}

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.connectors.gateway.bodies import read_json
-from headrace.connectors.gateway.calls import Asked, Completion, completed_span, failed_span
+from headrace.connectors.gateway.calls import Completion, IncomingCall, completed_span, failed_span
 from headrace.connectors.gateway.correlation import correlate
 from headrace.connectors.gateway.dialects.chat_request import (
     check_messages,
@@ -45,7 +45,7 @@ async def _answer(request: Request, state: GatewayState) -> Completion:
     correlation = correlate(request)
     body = await read_json(request, state.config.max_body_bytes)
     refuse_streaming(body)
-    asked = Asked(
+    asked = IncomingCall(
         span_id=new_span_id(),
         correlation=correlation,
         model=model_of(body),

@@ -27,9 +27,9 @@ from headrace.schemas.topics import Topic
 logger = logging.getLogger(__name__)
 
 TOPIC = Topic.POLICIES
-UNKNOWN_ID_SECONDS = 30.0
-_POLL_SECONDS = 0.2
-_RETRY_SECONDS = 1.0
+UNKNOWN_ID_S = 30.0
+_POLL_S = 0.2
+_RETRY_S = 1.0
 
 OnRecords = Callable[[Sequence[PolicyRecord]], None]
 
@@ -37,7 +37,7 @@ OnRecords = Callable[[Sequence[PolicyRecord]], None]
 class PolicyLog:
     """Hands the policy records to an event loop: first all that is there, then each that comes.
 
-    Kafka or the registry away means wait; when the log is lost it is read anew, and `on_start`
+    Kafka or the registry away means wait; when the log is lost it is read again, and `on_start`
     gets all of it again. A record that cannot be read is logged, counted and left out.
     """
 
@@ -72,7 +72,7 @@ class PolicyLog:
                 if str(error) != last:
                     logger.warning("waiting for %s: %s", TOPIC, error)
                     last = str(error)
-                self._stopping.wait(_RETRY_SECONDS)
+                self._stopping.wait(_RETRY_S)
 
     def _follow(self) -> None:
         tailer = Tailer(self._kafka, [TOPIC], name="headrace.gateway.policies")
@@ -88,7 +88,7 @@ class PolicyLog:
             tailer.close()
 
     def _read(self, tailer: Tailer) -> list[PolicyRecord]:
-        records = [self._decode(message) for message in tailer.read(_POLL_SECONDS)]
+        records = [self._decode(message) for message in tailer.read(_POLL_S)]
         return [record for record in records if record is not None]
 
     def _hand_over(self, receive: OnRecords, records: Sequence[PolicyRecord]) -> None:
@@ -98,7 +98,7 @@ class PolicyLog:
     def _decode(self, message: LogRecord) -> PolicyRecord | None:
         if message.value is None:  # compaction's mark that a key is gone
             return None
-        give_up = time.monotonic() + UNKNOWN_ID_SECONDS
+        give_up = time.monotonic() + UNKNOWN_ID_S
         while not self._stopping.is_set():
             try:
                 return from_avro(PolicyRecord, self._codec.decode(TOPIC, message.value))
@@ -111,9 +111,9 @@ class PolicyLog:
                     return None
                 logger.warning("waiting for the schema of %s: %s", TOPIC, error)
             except RegistryUnavailable as error:
-                give_up = time.monotonic() + UNKNOWN_ID_SECONDS
+                give_up = time.monotonic() + UNKNOWN_ID_S
                 logger.warning("waiting for the registry: %s", error)
-            self._stopping.wait(_RETRY_SECONDS)
+            self._stopping.wait(_RETRY_S)
         return None
 
     def _leave_out(self, message: LogRecord, error: Exception) -> None:

@@ -14,7 +14,7 @@ from headrace.schemas import PolicyRecord, PolicyVersion
 logger = logging.getLogger(__name__)
 
 # Loading a version takes a second or two; whoever waited this long is better served by the old.
-NEWEST_SECONDS = 15.0
+NEWEST_S = 15.0
 
 
 class PolicyServing:
@@ -70,7 +70,7 @@ class PolicyServing:
         return ""
 
     def start(self, records: Iterable[PolicyRecord]) -> None:
-        """Begin with everything that was on the log; again after the log was read anew."""
+        """Begin with everything that was on the log; also after the log was read again."""
         book = PolicyBook(self.policy)
         book.take(records)
         self._book, self._is_read = book, True
@@ -136,7 +136,7 @@ class PolicyServing:
         if self._served is None:  # base weights: there is nothing to be behind of
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), NEWEST_SECONDS)
+            await asyncio.wait_for(self._settled.wait(), NEWEST_S)
 
     async def run(self) -> None:
         """Follow the book until cancelled."""
