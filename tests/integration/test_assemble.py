@@ -439,7 +439,7 @@ def test_the_heartbeat_says_where_the_worker_is(setup: Setup, tmp_path: Path) ->
     written = json.loads(
         (setup.stack.directory / "run-assemble-test" / "assemble-0.json").read_text()
     )
-    assert written["partitions"] == list(range(setup.load.partitions))
+    assert written["partitions"] == [f"{TOPIC}/{n}" for n in range(setup.load.partitions)]
     assert written["group"] == "assemble-test"
     assert written["counters"]["spans"] > 0
     assert written["waiting"] == ""

@@ -22,6 +22,7 @@ from headrace.connectors.kafka.errors import (
     TopicMismatch,
     TopicMissing,
 )
+from headrace.connectors.kafka.group_reader import GroupReader
 from headrace.connectors.kafka.guard import Guard, make_guard
 from headrace.connectors.kafka.halts import (
     HALTED,
@@ -35,15 +36,9 @@ from headrace.connectors.kafka.halts import (
 )
 from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit
-from headrace.connectors.kafka.reader import (
-    FORWARDED_HEADER,
-    TICK_HEADER,
-    GroupReader,
-    LogRecord,
-    Tailer,
-    ends_of,
-)
+from headrace.connectors.kafka.reader import FORWARDED_HEADER, TICK_HEADER, LogRecord, ends_of
 from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, RegistryAccess, subject_of
+from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.waiting import Patience, Stopped
 from headrace.connectors.kafka.writer import Outgoing, Writer
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.offsets import Partition
-from headrace.connectors.kafka.reader import LogRecord, Tailer
+from headrace.connectors.kafka.reader import LogRecord
+from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.writer import Outgoing, Writer
 from headrace.schemas import (
     Codec,

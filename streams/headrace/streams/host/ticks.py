@@ -9,13 +9,18 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import KafkaException, Producer
-
-from headrace.connectors.kafka import TICK_HEADER, KafkaAccess, producer_settings
+from headrace.connectors.kafka import (
+    TICK_HEADER,
+    KafkaAccess,
+    KafkaUnavailable,
+    Outgoing,
+    Writer,
+)
 
 logger = logging.getLogger(__name__)
 
 QUIET_S = 1.0
+_APPEND_S = 2.0
 
 
 class Ticker:
@@ -26,10 +31,9 @@ class Ticker:
     ) -> None:
         self.topic = topic
         self.partitions: list[int] = []
-        self._config = kafka.client("headrace-ticks", delivery_timeout_ms=5_000)
+        self._writer = Writer(kafka.client("headrace-ticks", delivery_timeout_ms=5_000))
         self._next_deadline = next_deadline
         self._seen: dict[int, tuple[float, int]] = {}
-        self._producer: Producer | None = None
 
     def assign(self, partitions: Sequence[int]) -> None:
         """Watch these partitions from now on."""
@@ -58,13 +62,13 @@ class Ticker:
 
         Blocks for up to two seconds.
         """
-        if self._producer is None:
-            self._producer = Producer(producer_settings(self._config))
-        for partition in partitions:
-            try:
-                self._producer.produce(
-                    self.topic, value=None, partition=partition, headers=[(TICK_HEADER, b"")]
-                )
-            except (BufferError, KafkaException) as error:
-                logger.warning("no tick for %s/%d: %s", self.topic, partition, error)
-        self._producer.flush(2.0)
+        ticks = [
+            Outgoing(
+                topic=self.topic, value=None, partition=partition, headers=((TICK_HEADER, b""),)
+            )
+            for partition in partitions
+        ]
+        try:
+            self._writer.send(ticks, _APPEND_S)
+        except KafkaUnavailable as error:
+            logger.warning("no tick for %s: %s", self.topic, error)

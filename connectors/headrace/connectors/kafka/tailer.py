@@ -1,0 +1,94 @@
+"""Whole topics read from given offsets and then followed, outside any consumer group."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from headrace.connectors.kafka.config import (
+    KafkaConfig,
+    consumer_settings,
+    partitions_of,
+)
+from headrace.connectors.kafka.errors import LogLost
+from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.reader import MAX_RECORDS, POLL_S, LogRecord, Reader
+
+
+class Tailer(Reader):
+    """Every partition of some topics from given offsets on; commits nothing.
+
+    A partition without an offset in `starts` is read from its start. Raises KafkaUnavailable or
+    TopicMissing when it is made.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        topics: Sequence[str],
+        *,
+        name: str,
+        starts: Mapping[Partition, int] | None = None,
+    ) -> None:
+        starts = starts or {}
+        self.partitions: list[Partition] = [
+            (topic, partition)
+            for topic in topics
+            for partition in range(partitions_of(config, topic))
+        ]
+        self._behind = set(self.partitions)
+        self._offsets = Offsets(config)
+        super().__init__(
+            Consumer(
+                consumer_settings(
+                    config, group=name, auto_offset_reset="error", enable_partition_eof=True
+                )
+            )
+        )
+        self.positions = dict(starts)
+        self._consumer.assign(
+            [
+                TopicPartition(*where, starts.get(where, OFFSET_BEGINNING))
+                for where in self.partitions
+            ]
+        )
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the end of each partition has been seen once."""
+        return not self._behind
+
+    def read(self, timeout: float = POLL_S, limit: int = MAX_RECORDS) -> list[LogRecord]:
+        """The next records; empty when none came within `timeout` seconds.
+
+        Raises:
+            KafkaUnavailable: the client gave up on the cluster.
+            LogLost: the log no longer holds the offset to read next.
+        """
+        records = self._read(timeout, limit)
+        for (topic, partition), told in self.lost.items():
+            raise LogLost(
+                f"{topic}/{partition}: the log does not hold the offset to read next ({told}): "
+                "its retention is shorter than this reader needs, or the topic was made again"
+            )
+        return records
+
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Offsets behind the last record of partitions now, open transactions included.
+
+        Raises KafkaUnavailable while no broker answers.
+        """
+        return self._offsets.ends(partitions)
+
+    def has_read(self, ends: Mapping[Partition, int]) -> bool:
+        """Whether everything before `ends` has been read."""
+        return all(self.positions.get(where, 0) >= end for where, end in ends.items())
+
+    def group_metadata(self) -> Any:
+        """Metadata object under which offsets can join a transaction."""
+        return self._consumer.consumer_group_metadata()
+
+    def _failed(self, error: KafkaError, where: Partition, offset: int) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._behind.discard(where)
+        super()._failed(error, where, offset)
