@@ -41,6 +41,7 @@ class NotingStage:
                 reason="malformed",
                 message="it is poison",
                 log_time=record.log_time,
+                stage=self.name,
             )
             for record in records
             if record.value == POISON

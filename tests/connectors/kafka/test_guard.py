@@ -48,7 +48,8 @@ class Kafka:
     def write(self, halt: Halt) -> None:
         self.written[halt.group, (halt.topic, halt.partition)] = halt
 
-    def refused(self, where: tuple[str, int], since: int) -> dict[int, int]:
+    def refused(self, where: tuple[str, int], stage: str, since: int) -> dict[int, int]:
+        assert stage == "test"
         return {
             one.offset: one.log_time
             for one in self.letters

@@ -143,9 +143,10 @@ def test_dead_letters_carry_the_untouched_bytes_and_their_origin(stack: Stack) -
         "headrace.error.log_time": b"1",
     }
     refused = DeadLetterLog(config).refused
-    assert refused((topic, 3), found.log_time)[offset] == 1
-    assert offset not in refused((topic, 2), found.log_time)
-    assert refused((topic, 3), found.log_time + 3_600_000) == {}
+    assert refused((topic, 3), "assemble", found.log_time)[offset] == 1
+    assert offset not in refused((topic, 2), "assemble", found.log_time)
+    assert offset not in refused((topic, 3), "sink", found.log_time)
+    assert refused((topic, 3), "assemble", found.log_time + 3_600_000) == {}
 
 
 @integration

@@ -102,6 +102,8 @@ class Bench:
         )
         self._stack = stack
         self._directory = directory
+        self.partition = 0
+        """Where the poison goes."""
         self._settings: dict[str, object] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self.replay()
@@ -159,14 +161,16 @@ class Bench:
         self.writer.send([make(self.codec, self.project, number) for number in numbers])
 
     def poison(self, *values: bytes) -> None:
-        """Records that nobody can read, in partition 0."""
-        topic = self.subject.topic
-        self.writer.send([Outgoing(topic=topic, value=value, partition=0) for value in values])
+        """Records that nobody can read, in one partition."""
+        topic, partition = self.where
+        self.writer.send(
+            [Outgoing(topic=topic, value=value, partition=partition) for value in values]
+        )
 
     @property
     def where(self) -> Partition:
         """Where the poison goes."""
-        return self.subject.topic, 0
+        return self.subject.topic, self.partition
 
     def count(self) -> int:
         return int(self.subject.content(self.clickhouse, self.project).num_rows)
@@ -208,7 +212,7 @@ class Bench:
 
     def resume(self) -> None:
         result = CliRunner().invoke(
-            app, ["resume", f"{self.subject.topic}/0"], env=self.environment()
+            app, ["resume", f"{self.subject.topic}/{self.partition}"], env=self.environment()
         )
         assert result.exit_code == 0, result.output
 

@@ -83,9 +83,9 @@ class DeadLetterLog:
         self._config = config
         self._offsets = Offsets(config)
 
-    def refused(self, where: Partition, since: int) -> dict[int, int]:
-        """Records of a partition that became dead letters at a log time (ms) or later: offset ->
-        the record's own log time. A record that was refused twice is there once.
+    def refused(self, where: Partition, stage: str, since: int) -> dict[int, int]:
+        """Records of a partition that a stage refused at a log time (ms) or later: offset -> the
+        record's own log time. A record that was refused twice is there once.
 
         Raises:
             KafkaUnavailable: it cannot be told now.
@@ -100,12 +100,12 @@ class DeadLetterLog:
         found = self._offsets.since(partitions, since)
         starts = {each: at if at >= 0 else ends[each] for each, at in found.items()}
         records = self._read(topic, starts, ends) if starts != ends else []
-        source = (where[0], str(where[1]))
+        asked = (where[0], str(where[1]), stage)
         facts = [(_facts(record), record.log_time) for record in records]
         return {
             int(fact["offset"]): int(fact.get("log_time", "0")) or log_time
             for fact, log_time in facts
-            if (fact.get("topic"), fact.get("partition")) == source
+            if (fact.get("topic"), fact.get("partition"), fact.get("stage")) == asked
         }
 
     def _read(

@@ -52,8 +52,8 @@ class Halts(Protocol):
 class Letters(Protocol):
     """What was refused before; see `headrace.connectors.kafka.DeadLetterLog`."""
 
-    def refused(self, where: Partition, since: int) -> dict[int, int]:
-        """Offset -> log time of a partition's records refused at a log time or later."""
+    def refused(self, where: Partition, stage: str, since: int) -> dict[int, int]:
+        """Offset -> log time of a partition's records that a stage refused since a log time."""
 
 
 class Guard:
@@ -186,7 +186,7 @@ class Guard:
         if not self._limit.records:
             return {}
         since = max(0, letter.log_time - self._limit.window_ms)
-        found = self._letters.refused(where, since)
+        found = self._letters.refused(where, self._stage, since)
         first = self._forgiven.get(where, 0)
         return {at: log_time for at, log_time in found.items() if first <= at < letter.offset}
 
