@@ -384,38 +384,6 @@ def test_an_attempt_that_falls_silent_closes_by_the_log_alone(setup: Setup, work
     check_everything(setup)
 
 
-def test_poison_records_end_in_the_dead_letters_and_the_worker_goes_on(
-    setup: Setup, worker: Worker
-) -> None:
-    load = setup.load
-    rollout = new_ulid()
-    records = load.episode(rollout, 2)
-    bytes_ = records[0].value
-    assert bytes_ is not None
-    poison = [b"no avro at all", bytes_[:-4], b"\x00\x7f\xff\xff\xff" + bytes_[5:]]
-    partition = records[0].partition
-    load.writer.send(
-        [
-            *records[:2],
-            *(Outgoing(topic=TOPIC, value=value, partition=partition) for value in poison),
-            *records[2:],
-        ]
-    )
-    wait_until(lambda: is_whole(setup), "the episode around the poison")
-    tailer = Tailer(setup.kafka, [f"{TOPIC}.dlq"], name="dlq")
-    try:
-        letters = []
-        while not tailer.caught_up:
-            letters += list(tailer.read(1.0))
-    finally:
-        tailer.close()
-    ours = [letter for letter in letters if letter.value in poison]
-    assert [letter.value for letter in ours] == poison
-    reasons = [dict(letter.headers)["headrace.error.reason"] for letter in ours]
-    assert reasons == [b"malformed", b"malformed", b"unknown_schema"]
-    assert worker.heartbeat()["counters"]["dead_letters"] >= len(poison)
-
-
 def test_a_full_rebuild_gives_equal_rows(setup: Setup, worker: Worker) -> None:
     wait_until(lambda: is_whole(setup), "nothing is open")
     before = closed_rows(setup)

@@ -1,4 +1,4 @@
-"""Partitions that are halted on the real broker: durable, told, and resumed by a person."""
+"""Partitions whose log lost records, on the real broker: halted until the loss is accepted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
 
 HERE = Path(__file__).parent
-GOOD, POISON = b"good", b"poison"
+GOOD = b"good"
 SECONDS = 60.0
 
 for verb in VERBS:  # as the command does
@@ -51,8 +51,7 @@ class Bench:
         self.notes = directory / "notes"
         self.admin = AdminClient({"bootstrap.servers": stack.bootstrap})
         self.writer = Writer(KafkaConfig(bootstrap=stack.bootstrap))
-        topics = [NewTopic(self.topic, num_partitions=2), NewTopic(f"{self.topic}.dlq", 1)]
-        for made in self.admin.create_topics(topics).values():
+        for made in self.admin.create_topics([NewTopic(self.topic, num_partitions=2)]).values():
             made.result(SECONDS)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -63,7 +62,6 @@ class Bench:
             HEADRACE_RUN_DIRECTORY=self.directory / "run",
             HEADRACE_DATA_DIRECTORY=self.directory / "data",
             HEADRACE_SESSION_TIMEOUT_S=6,
-            HEADRACE_STREAMS_POISON_LIMIT=2,
         )
 
     def start(self) -> None:
@@ -140,56 +138,6 @@ def bench(stack: Stack, tmp_path: Path) -> Iterator[Bench]:
     made.writer.close()
 
 
-def test_too_much_poison_halts_its_partition_through_a_kill_until_it_is_resumed(
-    bench: Bench,
-) -> None:
-    bench.write(0, GOOD, POISON, GOOD, POISON, POISON)  # one more than is put up with
-    bench.start()
-    halt = bench.await_halt()
-    assert (halt["topic"], halt["partition"], halt["reason"]) == (bench.topic, 0, "poison")
-    assert "it is poison" in halt["message"]
-    assert bench.taken(0) == [0, 1, 2, 3, 4]
-    bench.write(0, GOOD, GOOD)
-    bench.write(1, GOOD, GOOD)
-    wait_until(lambda: bench.taken(1) == [0, 1], "the other partition's records")
-    bench.await_committed(0, 5)
-    bench.stop()
-    bench.start()
-    bench.await_halt()
-    bench.write(1, GOOD)
-    wait_until(lambda: bench.taken(1) == [0, 1, 2], "the other partition's records")
-    assert bench.taken(0) == [0, 1, 2, 3, 4], "halted by another life, and still so"
-    resumed = bench.resume()
-    assert resumed.exit_code == 0, resumed.output
-    assert bench.await_exit() == EXIT_RESUMED
-    bench.start()
-    wait_until(lambda: bench.taken(0) == [0, 1, 2, 3, 4, 5, 6], "the records behind the halt")
-    bench.await_committed(0, 7)
-    assert bench.halted() == []
-
-
-def test_the_count_of_poison_survives_a_kill(bench: Bench) -> None:
-    bench.write(0, GOOD, POISON, POISON)  # as many as are put up with
-    bench.write(1, GOOD, POISON)
-    bench.start()
-    bench.await_committed(0, 3)
-    bench.await_committed(1, 2)
-    assert bench.halted() == []
-    bench.stop()
-    bench.write(1, POISON)
-    bench.write(0, GOOD, POISON)
-    bench.start()
-    halt = bench.await_halt()
-    assert (halt["partition"], halt["offset"], halt["reason"]) == (0, 5, "poison")
-    bench.await_committed(1, 3)
-    assert bench.resume().exit_code == 0
-    assert bench.await_exit() == EXIT_RESUMED
-    bench.write(0, POISON, POISON)
-    bench.start()
-    bench.await_committed(0, 7)
-    assert bench.halted() == [], "what was resumed is forgiven"
-
-
 def test_what_was_lost_while_the_worker_was_away_is_never_jumped_over_in_silence(
     bench: Bench,
 ) -> None:
@@ -255,7 +203,6 @@ def test_the_sink_halts_too_and_an_accepted_loss_has_a_row(stack: Stack, tmp_pat
         HEADRACE_CLICKHOUSE_DATABASE=database,
         HEADRACE_GROUP=f"test.{new_ulid()}",
         HEADRACE_RUN_DIRECTORY=tmp_path,
-        HEADRACE_STREAMS_POISON_LIMIT=2,
     )
     writer = Writer(KafkaConfig(bootstrap=stack.bootstrap))
 
@@ -307,13 +254,6 @@ def test_the_sink_halts_too_and_an_accepted_loss_has_a_row(stack: Stack, tmp_pat
         assert clickhouse.query(f"{drops}'{dlq}'") == [
             {"topic": dlq, "first_offset": 2, "last_offset": 3, "reason": "log_lost"}
         ]
-        poison = [Outgoing(topic="headrace.tasks", value=b"\x02", partition=0)]
-        writer.send(poison * 3)
-        wait_until(said_halted, "the poisoned partition in the heartbeat")
-        (halt,) = halted()
-        assert (halt["topic"], halt["partition"], halt["reason"]) == ("headrace.tasks", 0, "poison")
-        assert resume("headrace.tasks/0").exit_code == 0
-        assert process.wait(SECONDS) == EXIT_RESUMED
     finally:
         process.kill()
         process.wait()

@@ -100,6 +100,7 @@ def test_poison_is_counted_through_a_kill_and_halts_until_a_person_resumes(bench
     wait_until(lambda: bench.count() > 16, "rows of the other partitions")
     bench.resume()
     assert bench.exit_code() == EXIT_RESUMED
+    bench.poison(b"\x01d" + mark, b"\x01e" + mark)  # what was refused before is forgiven
     bench.start()
     bench.await_rows(48)
     bench.await_committed()
