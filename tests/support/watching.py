@@ -109,7 +109,7 @@ class Watch:
         if message.topic == f"{TASKS}.dlq":
             self.dead.append(message.value)
         elif message.topic == TASKS:
-            with suppress(MalformedRecord):
+            with suppress(MalformedRecord, UnknownSchemaId):
                 self.tasks.append(self.codec.decode(TASKS, message.value))
         else:
             with suppress(MalformedRecord, UnknownSchemaId):  # other tests write bad records
