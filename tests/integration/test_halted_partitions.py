@@ -61,7 +61,7 @@ class Bench:
             HEADRACE_GROUP=self.group,
             HEADRACE_RUN_DIRECTORY=self.directory / "run",
             HEADRACE_DATA_DIRECTORY=self.directory / "data",
-            HEADRACE_SESSION_TIMEOUT_S=6,
+            HEADRACE_STREAMS_SESSION_TIMEOUT_S=6,
         )
 
     def start(self) -> None:

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
     from tests.integration.stages.subjects import Subject
 
-HERE = Path(__file__).parent
-
 for verb in VERBS:  # as the command does
     import_module(f"headrace.infra.cli.{verb}")
 
@@ -92,7 +90,8 @@ class Bench:
         self.subject = subject
         self.project = f"conform-{new_ulid()}"
         self.kafka = KafkaConfig(bootstrap=stack.bootstrap)
-        self.codec = Codec(Registry(stack.registry_url))
+        self._registry = Registry(stack.registry_url)
+        self.codec = Codec(self._registry)
         self.writer = Writer(self.kafka)
         self.offsets = Offsets(self.kafka)
         self.begin = self.offsets.ends(
@@ -106,22 +105,27 @@ class Bench:
         """Where the poison goes."""
         self._settings: dict[str, object] = {}
         self._process: subprocess.Popen[bytes] | None = None
-        self.replay()
+        self.clickhouse = self._begin()
 
     def replay(self) -> None:
         """Begin again where the log was at first: a new group, with empty tables."""
         self.kill()
+        self.clickhouse.close()
+        self.clickhouse = self._begin()
+
+    def _begin(self) -> ClickHouse:
         name = new_ulid()
         self.group = f"test.{name}"
         database = f"conform_{name.lower()}"
         url = self._stack.clickhouse_url
-        self.clickhouse = ClickHouse(ClickHouseConfig(url=url, database=database))
-        migrate.apply(self.clickhouse)
+        clickhouse = ClickHouse(ClickHouseConfig(url=url, database=database))
+        migrate.apply(clickhouse)
         self._settings |= {"HEADRACE_CLICKHOUSE_DATABASE": database, "HEADRACE_GROUP": self.group}
         consumer = Consumer(consumer_settings(self.kafka, group=self.group))
         places = [TopicPartition(*where, offset) for where, offset in self.begin.items()]
         consumer.commit(offsets=places, asynchronous=False)
         consumer.close()
+        return clickhouse
 
     def environment(self) -> dict[str, str]:
         return environment_of(
@@ -129,7 +133,11 @@ class Bench:
             HEADRACE_WORKER="worker",
             HEADRACE_RUN_DIRECTORY=self._directory / "run",
             HEADRACE_DATA_DIRECTORY=self._directory / "data",
-            HEADRACE_SESSION_TIMEOUT_S=6,
+            HEADRACE_STREAMS_SESSION_TIMEOUT_S=6,
+            HEADRACE_STREAMS_UNKNOWN_SCHEMA_S=1,
+            # Small takes: a kill falls between some, and a halt is no later than need be.
+            HEADRACE_STREAMS_TAKE_RECORDS=20,
+            HEADRACE_SINK_TAKE_RECORDS=20,
             HEADRACE_CREDIT_RULE="reward-span:reward",
             **self._settings,
         )
@@ -140,7 +148,7 @@ class Bench:
         (self._directory / "run" / "worker.json").unlink(missing_ok=True)
         with (self._directory / "worker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(HERE / "worker.py"), self.subject.name],
+                [sys.executable, "-m", "headrace.streams", self.subject.name],
                 env=self.environment(),
                 stdout=log,
                 stderr=log,
@@ -219,4 +227,5 @@ class Bench:
     def close(self) -> None:
         self.kill()
         self.writer.close()
+        self._registry.close()
         self.clickhouse.close()
