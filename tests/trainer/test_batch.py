@@ -156,7 +156,7 @@ def test_a_row_that_cannot_be_trained_is_refused(
 
 
 def test_a_row_beyond_the_budget_is_named(make_row: MakeRow) -> None:
-    with pytest.raises(RowError, match="sample long has 11 tokens, token_budget is 10"):
+    with pytest.raises(RowError, match="sample long has 11 tokens and a pack holds 10"):
         pack_rows([make_row([1] * 8, [2] * 4, name="long")], PackingConfig(token_budget=10))
 
 

@@ -138,8 +138,8 @@ def pack_rows(rows: Sequence[TrainingRow], config: PackingConfig) -> Batch:
     for row in rows:
         if row.length > config.token_budget:
             raise RowError(
-                f"sample {row.sample_id} has {row.length} tokens, token_budget is "
-                f"{config.token_budget}: drop it or raise token_budget"
+                f"sample {row.sample_id} has {row.length} tokens and a pack holds "
+                f"{config.token_budget}: drop it"
             )
     return Batch(rows=tuple(rows), packs=tuple(_pack(rows, config)))
 

@@ -71,7 +71,7 @@ class Upstream:
         except httpx2.HTTPError as error:
             raise UpstreamUnavailable(
                 f"no answer from the upstream at {self._url}: {error or type(error).__name__}; "
-                "check gateway.upstream_url and that the server runs"
+                "check [gateway] upstream_url and that the server runs"
             ) from error
         return UpstreamAnswer(status=response.status_code, body=response.content)
 

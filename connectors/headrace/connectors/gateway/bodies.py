@@ -53,7 +53,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(
         f"the body is larger than {max_bytes} bytes: shorten the conversation, or raise "
-        "gateway.max_body_bytes"
+        "[gateway] max_body_bytes"
     )
 
 

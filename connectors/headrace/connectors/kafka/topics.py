@@ -131,7 +131,7 @@ def _check_count(spec: TopicSpec, found: int, partitions: int, bootstrap: str) -
     if found != spec.count(partitions):
         raise TopicMismatch(
             f"topic {spec.name} on {bootstrap} has {found} partitions, the setting asks for "
-            f"{spec.count(partitions)}: set kafka.partitions to the count the topics were made "
+            f"{spec.count(partitions)}: set [kafka] partitions to the count the topics were made "
             "with (the partition of a rollout may not change), or use another cluster"
         )
 

@@ -48,7 +48,7 @@ class TaskSourceConfig:
             raise TasksMisconfigured("TaskSourceConfig.policy is empty: name it")
         if self.agent and ":" not in self.agent:
             raise TasksMisconfigured(
-                f"TaskSourceConfig.agent is {self.agent!r}: name it as module:function"
+                f"the agent is {self.agent!r}: name it as module:function"
             )
         for name in ("group_size", "rollouts_per_step"):
             if getattr(self, name) < 1:

@@ -35,13 +35,13 @@ class KafkaConfig:
     """Heap of the JVM. 64 worked for a minute's load, 256 leaves room for hundreds of topics."""
 
     def __post_init__(self) -> None:
-        ports.check_port(self.port, "kafka.port")
-        ports.check_port(self.controller_port, "kafka.controller_port")
+        ports.check_port(self.port, "[kafka] port")
+        ports.check_port(self.controller_port, "[kafka] controller_port")
         if self.port == self.controller_port:
             raise SettingsError(
-                f"kafka.port and kafka.controller_port are both {self.port}: change one of them"
+                f"[kafka] port and [kafka] controller_port are both {self.port}: change one of them"
             )
-        jvm.check_heap(self.heap_mb, "kafka.heap_mb", 96)
+        jvm.check_heap(self.heap_mb, "heap_mb of the embedded broker", 96)
 
     @property
     def bootstrap(self) -> str:
@@ -97,8 +97,8 @@ def prepare(config: KafkaConfig, progress: Progress | None = None) -> None:
         PortInUse: one of its ports is taken.
     """
     ensure_kafka(progress)
-    ports.ensure_free(config.port, "Kafka", "kafka.port")
-    ports.ensure_free(config.controller_port, "Kafka's controller", "kafka.controller_port")
+    ports.ensure_free(config.port, "Kafka", "[kafka] port")
+    ports.ensure_free(config.controller_port, "Kafka's controller", "[kafka] controller_port")
     _log_dir(config).mkdir(parents=True, exist_ok=True)
     lines = [f"{key}={value}\n" for key, value in properties(config).items()]
     _properties_file(config).write_text("".join(lines))

@@ -22,8 +22,8 @@ class RegistryConfig:
     """Heap of the JVM."""
 
     def __post_init__(self) -> None:
-        ports.check_port(self.port, "registry.port")
-        jvm.check_heap(self.heap_mb, "registry.heap_mb", 128)
+        ports.check_port(self.port, "[registry] port")
+        jvm.check_heap(self.heap_mb, "heap_mb of the embedded registry", 128)
 
     @property
     def url(self) -> str:
@@ -39,7 +39,7 @@ def prepare(config: RegistryConfig, progress: Progress | None = None) -> None:
         PortInUse: its port is taken.
     """
     ensure_registry(progress)
-    ports.ensure_free(config.port, "the schema registry", "registry.port")
+    ports.ensure_free(config.port, "the schema registry", "[registry] port")
 
 
 def command(config: RegistryConfig) -> list[str]:

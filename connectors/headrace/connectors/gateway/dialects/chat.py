@@ -29,7 +29,7 @@ async def chat_completions(request: Request) -> Response:
     state = state_of(request)
     if state.in_flight >= state.config.max_in_flight:
         raise Overloaded(
-            f"{state.in_flight} requests are in flight (gateway.max_in_flight): try again"
+            f"{state.in_flight} requests are in flight ([gateway] max_in_flight): try again"
         )
     state.in_flight += 1
     try:

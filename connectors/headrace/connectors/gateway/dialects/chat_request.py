@@ -98,7 +98,7 @@ def check_messages(body: Mapping[str, Any], max_messages: int) -> list[Any]:
     if len(messages) > max_messages:
         raise BadRequest(
             f"messages has {len(messages)} entries: give up to {max_messages} "
-            "(gateway.max_messages)",
+            "([gateway] max_messages)",
             param="messages",
         )
     return messages

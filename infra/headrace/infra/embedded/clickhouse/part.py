@@ -19,7 +19,7 @@ class ClickHouseServerConfig:
     """Port of the HTTP interface."""
 
     def __post_init__(self) -> None:
-        ports.check_port(self.port, "clickhouse.port")
+        ports.check_port(self.port, "[clickhouse] port")
 
     @property
     def url(self) -> str:
@@ -34,7 +34,7 @@ def prepare(config: ClickHouseServerConfig) -> None:
         PortInUse: its port is taken.
     """
     config.data_dir.mkdir(parents=True, exist_ok=True)
-    ports.ensure_free(config.port, "ClickHouse", "clickhouse.port")
+    ports.ensure_free(config.port, "ClickHouse", "[clickhouse] port")
 
 
 def command(config: ClickHouseServerConfig) -> list[str]:
