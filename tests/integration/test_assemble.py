@@ -49,7 +49,7 @@ DATABASE = "headrace_assemble_test"
 SETTINGS = {
     "HEADRACE_ASSEMBLE_IDLE_MS": "2000",
     "HEADRACE_ASSEMBLE_MEMORY_BYTES": "300000",  # so that most episodes are evicted and rebuilt
-    "HEADRACE_ASSEMBLE_UNKNOWN_SCHEMA_SECONDS": "1",
+    "HEADRACE_STREAMS_UNKNOWN_SCHEMA_S": "1",
 }
 
 

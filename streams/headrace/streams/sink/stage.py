@@ -68,7 +68,7 @@ class SinkStage:
         for table, some in rows.items():
             block = pa.Table.from_pylist(some, SCHEMAS[table])
             await insert(self._patience, self._tables, table, block)
-        self.counters["dead_letters"] += len(decoded.refused)
+        self.counters["refused"] += len(decoded.refused)  # `dead_letters` is a table
         self.counters.update({table: len(some) for table, some in rows.items()})
         return decoded.refused
 
