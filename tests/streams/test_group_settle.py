@@ -198,6 +198,7 @@ def test_an_invalid_reward_is_left_out_and_keeps_nobody_waiting(result: str, sta
     assert credits.outcome == "train"
     assert credits.baseline == "rloo"
     assert credits.members[3].status == status
+    assert credits.members[3].detail
     assert credits.members[3].reward is None
     assert credits.samples[3].reason == status
     assert all(math.isfinite(s.advantage) for s in credits.samples)

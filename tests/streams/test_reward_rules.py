@@ -123,7 +123,8 @@ def test_what_is_no_reward_is_explained_and_never_zero(value: float) -> None:
     result = evaluate(Rule(name="r", version="1", function=lambda _: value), Episode())
     assert result.value is None
     assert not result.pending
-    assert result.reason.startswith("reward_invalid: ")
+    assert result.reason == "reward_invalid"
+    assert result.detail
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), RecursionError(), SystemExit(3)])
@@ -133,7 +134,8 @@ def test_a_rule_that_raises_is_explained_and_stops_nothing(error: BaseException)
 
     result = evaluate(Rule(name="r", version="1", function=broken), Episode())
     assert result.value is None
-    assert result.reason.startswith(f"rule_error: {type(error).__name__}")
+    assert result.reason == "rule_error"
+    assert result.detail.startswith(type(error).__name__)
 
 
 def test_a_long_message_of_a_rule_is_cut() -> None:
@@ -141,5 +143,5 @@ def test_a_long_message_of_a_rule_is_cut() -> None:
         raise ValueError("line\n" * 1000)
 
     result = evaluate(Rule(name="r", version="1", function=broken), Episode())
-    assert len(result.reason) <= 201
-    assert "\n" not in result.reason
+    assert len(result.detail) <= 201
+    assert "\n" not in result.detail

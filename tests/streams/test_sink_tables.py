@@ -69,6 +69,7 @@ def test_a_loss_that_was_accepted_has_a_row_and_a_halt_has_none() -> None:
         offset=10,
         end=15,
         reason=LOG_LOST,
+        message="five are gone",
     )
     assert log_row(message(HALTS), to_avro(halt)) is None
     assert log_row(message(HALTS), to_avro(replace(halt, state=RESUMED, reason=POISON))) is None
@@ -82,6 +83,7 @@ def test_a_loss_that_was_accepted_has_a_row_and_a_halt_has_none() -> None:
             "first_offset": 10,
             "last_offset": 14,
             "reason": "log_lost",
+            "detail": "five are gone",
             "log_time": 1_000,
         },
     )

@@ -181,3 +181,16 @@ def test_untrainable_calls_are_dropped_with_their_reason_beside_trained_ones() -
 
     outcomes = core.trained(core.next_batch(), NOW)
     assert [(o.outcome, o.reason) for o in outcomes] == [("trained", ""), ("dropped", "greedy")]
+
+
+def test_an_outcome_says_in_two_fields_why_and_what_exactly() -> None:
+    state = intake()
+    feed(state, "g")
+    dropped = state.drop(("default", "g"), "bad_row", NOW, detail="no tokens")
+    assert {(one.reason, one.detail) for one in dropped} == {("bad_row", "no tokens")}
+
+    asked = credits("h", outcome="reward_absent")
+    members = [replace(one, status="rule_error", detail="KeyError: 'x'") for one in asked.members]
+    samples = [replace(one, trainable=False, reason="rule_error") for one in asked.samples]
+    told = state.add_credits(replace(asked, members=members, samples=samples), at("c", 1), NOW)
+    assert {(one.reason, one.detail) for one in told} == {("rule_error", "KeyError: 'x'")}

@@ -240,6 +240,7 @@ class Member:
     reward: float | None = None
     advantage: float = 0.0
     calls: int = 0
+    detail: str = ""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -358,6 +359,7 @@ class Outcome:
     policy: str = ""
     outcome: str = "dropped"
     reason: str = ""
+    detail: str = ""
     trainer: str = ""
     step: int = 0
     version_min: int = -1

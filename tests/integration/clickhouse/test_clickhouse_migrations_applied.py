@@ -87,3 +87,41 @@ def test_the_shipped_migrations_declare_what_is_live(empty: ClickHouse) -> None:
     assert {"spans", "episodes", "groups"} <= set(migrate.live_schema(empty))
     for name in migrate.live_schema(empty):
         assert empty.query_arrow(f"SELECT * FROM {name} LIMIT 1").num_rows == 0
+
+
+def test_reasons_that_held_a_detail_are_taken_apart(empty: ClickHouse, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    for path in sorted(migrate.MIGRATIONS.glob("000[1-6]_*.sql")):
+        (old / path.name).write_bytes(path.read_bytes())
+    migrate.apply(empty, old)
+    reasons = ["rule_error: KeyError: 'x'", "infrastructure", "", "reward_invalid: nan"]
+    members = ", ".join(
+        f"('r{i}', 'a', 3, '', {'NULL' if reason else '0.5'}, '{reason.replace(chr(39), chr(34))}',"
+        f" 0.25, 1, {i}, true, 'ok', 0, 2)"
+        for i, reason in enumerate(reasons)
+    )
+    empty.command(
+        "INSERT INTO groups (project, group_id, row_version, state, members) "
+        f"VALUES ('p', 'g', 7, 'final', [{members}])"
+    )
+    assert "0007_add_details" in migrate.apply(empty)
+    found = empty.query(
+        "SELECT m.rollout_id AS rollout, m.reward_reason AS reason, m.reward_detail AS detail, "
+        "m.reward AS reward, m.advantage AS advantage, m.log_time AS log_time, "
+        "m.version_max AS version "
+        "FROM (SELECT arrayJoin(members) AS m FROM groups FINAL) ORDER BY rollout"
+    )
+    assert [(row["reason"], row["detail"]) for row in found] == [
+        ("rule_error", 'KeyError: "x"'),
+        ("infrastructure", ""),
+        ("", ""),
+        ("reward_invalid", "nan"),
+    ]
+    assert [row["reward"] for row in found] == [None, None, 0.5, None]
+    assert [(row["advantage"], row["log_time"], row["version"]) for row in found] == [
+        (0.25, i, 2) for i in range(4)
+    ]
+    assert empty.query("SELECT rollout_id, detail FROM credits ORDER BY rollout_id LIMIT 1") == [
+        {"rollout_id": "r0", "detail": 'KeyError: "x"'}
+    ]

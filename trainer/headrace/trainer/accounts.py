@@ -17,7 +17,7 @@ class Verdict:
     """How a group ended, and when.
 
     `trained` are the samples that were trained, by id; `reason` is why the trainable ones were not
-    (empty: they were).
+    (empty: they were), `detail` what exactly.
     """
 
     trainer: str
@@ -25,6 +25,7 @@ class Verdict:
     """Version the trainer was at: a trained sample belongs to the step to the next one."""
     now_ms: int
     reason: str = ""
+    detail: str = ""
     trained: Mapping[str, Sample]
 
 
@@ -72,10 +73,14 @@ def _outcome(
 ) -> Outcome:
     tokens = verdict.trained.get(sample.sample_id) if sample else None
     versions = tokens.run_versions if tokens else [-1]
-    reward = next(
-        (m.reward for m in credits.members if (m.rollout_id, m.attempt) == (rollout_id, attempt)),
-        None,
+    member = next(
+        (m for m in credits.members if (m.rollout_id, m.attempt) == (rollout_id, attempt)), None
     )
+    detail = ""
+    if why and why == verdict.reason:
+        detail = verdict.detail
+    elif member is not None and why == member.status:
+        detail = member.detail
     return Outcome(
         project=credits.project,
         rollout_id=rollout_id,
@@ -86,13 +91,14 @@ def _outcome(
         policy=credits.policy,
         outcome=SampleOutcome.DROPPED if why else SampleOutcome.TRAINED,
         reason=why,
+        detail=detail,
         trainer=verdict.trainer,
         step=verdict.version if why else verdict.version + 1,
         version_min=min(versions),
         version_max=max(versions),
         staleness=verdict.version - min(versions) if tokens else 0,
         advantage=sample.advantage if sample else None,
-        reward=reward,
+        reward=member.reward if member is not None else None,
         tokens=sum(tokens.run_lengths) if tokens else 0,
         rule=credits.rule,
         credit=credits.credit,

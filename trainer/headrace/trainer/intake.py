@@ -246,9 +246,10 @@ class Intake:
         self.version += 1
         return outcomes
 
-    def drop(self, key: GroupKey, reason: str, now_ms: int) -> list[Outcome]:
+    def drop(self, key: GroupKey, reason: str, now_ms: int, *, detail: str = "") -> list[Outcome]:
         """Close a group without training it; returns its outcomes."""
-        outcomes = outcomes_of(self._groups[key].credits, self._verdict(now_ms, reason, {}))
+        verdict = replace(self._verdict(now_ms, reason, {}), detail=detail)
+        outcomes = outcomes_of(self._groups[key].credits, verdict)
         self._decide(key, trained=False)
         return outcomes
 

@@ -144,15 +144,15 @@ class Loop:
                 pack_rows(made, self._session.config.packing)
             except RowError as error:
                 log.warning("group %s is dropped: %s", group.credits.group_id, error)
-                self._drop([group], DropReason.BAD_ROW)
+                self._drop([group], DropReason.BAD_ROW, str(error))
                 continue
             groups.append(group)
             rows += made
         return groups, rows
 
-    def _drop(self, groups: Sequence[TrainableGroup], reason: str) -> None:
+    def _drop(self, groups: Sequence[TrainableGroup], reason: str, detail: str = "") -> None:
         for group in groups:
-            self._account(self._intake.drop(group.key, reason, now_ms()))
+            self._account(self._intake.drop(group.key, reason, now_ms(), detail=detail))
 
     def _account(self, outcomes: Sequence[Outcome]) -> None:
         self._session.ledger.add(outcomes, time.monotonic())

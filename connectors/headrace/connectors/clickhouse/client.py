@@ -211,20 +211,19 @@ def _translated(sql: str) -> Iterator[None]:
         yield
     except DriverError as error:
         code = getattr(error, "code", None) or _code_in(str(error))
-        message = _message(error, sql)
+        said, statement = _said(error), sql[:_SHOWN]
         lost = isinstance(error, OperationalError) and code is None
         if lost or code in _TRANSIENT or _GATEWAY_STATUS.search(str(error)):
-            raise ClickHouseUnavailable(message, code) from error
-        raise ClickHouseRejected(message, code) from error
+            raise ClickHouseUnavailable(said, code, statement=statement) from error
+        raise ClickHouseRejected(said, code, statement=statement) from error
     except (HTTPError, OSError) as error:
-        raise ClickHouseUnavailable(_message(error, sql)) from error
+        raise ClickHouseUnavailable(_said(error), statement=sql[:_SHOWN]) from error
 
 
-def _message(error: BaseException, sql: str) -> str:
-    """What the server said, or why it could not, and of which statement if that is not in it."""
+def _said(error: BaseException) -> str:
+    """What the server said, or why it could not."""
     found = _SAID.search(str(error))
-    text = found[1] if found else _root(error)
-    return text if sql[:_SHOWN] in text else f"{text} in: {sql[:_SHOWN]}"
+    return found[1] if found else _root(error)
 
 
 def _root(error: BaseException) -> str:

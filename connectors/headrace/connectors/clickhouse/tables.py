@@ -98,8 +98,8 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "members": (
                 "Array(Tuple(rollout_id String, attempt String, episode_version UInt64, "
                 "status String, reward Nullable(Float64), reward_reason String, "
-                "advantage Float64, calls UInt32, log_time Int64, complete Bool, "
-                "closed_status String, version_min Int32, version_max Int32))"
+                "reward_detail String, advantage Float64, calls UInt32, log_time Int64, "
+                "complete Bool, closed_status String, version_min Int32, version_max Int32))"
             ),
             "samples": (
                 "Array(Tuple(sample_id String, rollout_id String, attempt String, agent String, "
@@ -119,6 +119,7 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "agent": "LowCardinality(String)",
             "policy": "LowCardinality(String)",
             "reason": "LowCardinality(String)",
+            "detail": "String",
             "step": "Int32",
             "version_min": "Int32",
             "version_max": "Int32",
@@ -183,6 +184,7 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "first_offset": "UInt64",
             "last_offset": "UInt64",
             "reason": "LowCardinality(String)",
+            "detail": "String",
             "log_time": "Int64",
         },
     }

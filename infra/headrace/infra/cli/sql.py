@@ -34,10 +34,9 @@ def sql(
     try:
         rows = client.query(text)
     except ClickHouseRejected as error:
-        fail(_without(text, str(error)), NO)
+        fail(error.said, NO)
     except ClickHouseUnavailable as error:
-        trouble = _without(text, str(error))
-        fail(f"{config.url}: {trouble}. Is headrace up? `headrace status` tells", NOT_RUNNING)
+        fail(f"{config.url}: {error.said}. Is headrace up? `headrace status` tells", NOT_RUNNING)
     finally:
         client.close()
     if as_json:
@@ -71,11 +70,6 @@ def plain(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
     return value
-
-
-def _without(query: str, message: str) -> str:
-    """The message of an error without the query, which whoever asked it has before them."""
-    return message.partition(f" in: {query[:40]}")[0]
 
 
 def _cell(value: object) -> str:

@@ -111,7 +111,7 @@ class Groups:
             result = reward_of(self.rule, episode)
             self.counters["episodes"] += 1
             if result.reason:
-                self.counters[result.reason.partition(":")[0]] += 1
+                self.counters[result.reason] += 1
             before = _weight(held.state)
             agents = self.method.train_agents
             held.state.add(episode, member_of(episode, result, arrival.log_time, agents))

@@ -69,6 +69,7 @@ def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
                 reward=member.reward.value,
                 advantage=advantage[member.key],
                 calls=len(member.calls),
+                detail=member.reward.detail,
             )
             for member in members
         ],
@@ -122,7 +123,7 @@ def _status(member: MemberFacts, chosen: dict[str, MemberFacts]) -> str:
         return MemberStatus.SUPERSEDED
     if member.reward.value is not None:
         return MemberStatus.USED
-    return member.reward.reason.partition(":")[0] or MemberStatus.REWARD_ABSENT
+    return member.reward.reason or MemberStatus.REWARD_ABSENT
 
 
 def _samples(

@@ -59,7 +59,11 @@ def held_of(row: Mapping[str, Any]) -> Held:
             version=member["episode_version"],
             complete=member["complete"],
             closed_status=member["closed_status"],
-            reward=RewardResult(value=member["reward"], reason=member["reward_reason"]),
+            reward=RewardResult(
+                value=member["reward"],
+                reason=member["reward_reason"],
+                detail=member["reward_detail"],
+            ),
             log_time=member["log_time"],
             calls=tuple(calls.get(key, ())),
         )
@@ -112,6 +116,7 @@ def _members(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
                 "status": status,
                 "reward": member.reward.value,
                 "reward_reason": member.reward.reason,
+                "reward_detail": member.reward.detail,
                 "advantage": advantage,
                 "calls": len(member.calls),
                 "log_time": member.log_time,

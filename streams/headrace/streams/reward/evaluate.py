@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 
 from headrace.schemas import Episode
+from headrace.schemas.vocabulary import MemberStatus
 from headrace.streams.reward.rule import Rule
 
 logger = logging.getLogger(__name__)
@@ -20,13 +21,14 @@ _SHOWN = 200
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class RewardResult:
-    """What a rule said. `value` is None where there is none; `reason` then says why.
+    """What a rule said. `value` is None where there is none; `reason` then says why, in a word.
 
-    An empty reason with no value means: not known yet.
+    An empty reason with no value means: not known yet. `detail` is for a person.
     """
 
     value: float | None = None
     reason: str = ""
+    detail: str = ""
 
     @property
     def pending(self) -> bool:
@@ -37,8 +39,8 @@ class RewardResult:
 def evaluate(rule: Rule, episode: Episode) -> RewardResult:
     """Ask the rule; never raises.
 
-    Reasons: `rule_error: …` where it raised, `reward_invalid: …` where it gave what is no finite
-    number below 1e30. Neither is ever a reward of 0.
+    Reasons: `rule_error` where it raised, `reward_invalid` where it gave what is no finite number
+    below 1e30. Neither is ever a reward of 0.
     """
     try:
         value = rule(episode)
@@ -48,14 +50,18 @@ def evaluate(rule: Rule, episode: Episode) -> RewardResult:
             "rule %s failed on episode %s/%s", rule.id, episode.rollout_id, episode.attempt,
             exc_info=True,
         )  # fmt: skip
-        return RewardResult(reason=_short(f"rule_error: {type(error).__name__}: {error}"))
+        return RewardResult(
+            reason=MemberStatus.RULE_ERROR, detail=_short(f"{type(error).__name__}: {error}")
+        )
     if value is None:
         return RewardResult()
     if not isinstance(value, Real | np.bool_):
-        return RewardResult(reason=f"reward_invalid: a {type(value).__name__} is no number")
+        return RewardResult(
+            reason=MemberStatus.REWARD_INVALID, detail=f"a {type(value).__name__} is no number"
+        )
     number = _number(value)
     if not math.isfinite(number) or abs(number) >= LIMIT:
-        return RewardResult(reason=f"reward_invalid: {number}")
+        return RewardResult(reason=MemberStatus.REWARD_INVALID, detail=str(number))
     return RewardResult(value=number)
 
 

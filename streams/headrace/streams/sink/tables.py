@@ -58,6 +58,7 @@ def _drop_row(data: dict[str, Any]) -> Row | None:
         "first_offset": halt.offset,
         "last_offset": halt.end - 1,
         "reason": halt.reason,
+        "detail": halt.message,
     }
 
 
