@@ -7,21 +7,30 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from headrace.streams.credit.baseline import BASELINES, baseline, grpo
+from headrace.streams.credit.baseline import BASELINES, grpo
 from headrace.streams.credit.call import (
+    CALL_METHODS,
     Array,
+    CreditedEpisode,
     at_last,
-    call_method,
     evenly,
     returns_to_go,
     weighted,
 )
 from headrace.streams.credit.errors import UnknownMethod
+from headrace.streams.credit.members import CallFacts
 from headrace.streams.credit.method import CreditMethod
-from headrace.streams.credit.token import token_method
+from headrace.streams.credit.token import TOKEN_METHODS
 
 REWARDS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=16).map(np.array)
-RELATIVE = sorted(set(BASELINES) - {"none"})
+RELATIVE = sorted(set(BASELINES.plain) - {"none"})
+CALL = CallFacts(sample_id="s", agent="a", reason="", version_min=0, version_max=0, tokens=7)
+
+
+def spread(text: str, advantage: float, calls: int) -> Array:
+    episode = CreditedEpisode(reward=1.0, advantage=advantage, calls=(CALL,) * calls)
+    (advantages,) = CALL_METHODS.named(text).advantages([episode])
+    return advantages
 
 
 @pytest.mark.parametrize(
@@ -41,13 +50,15 @@ RELATIVE = sorted(set(BASELINES) - {"none"})
 def test_baselines_give_their_known_answers(
     name: str, rewards: list[float], advantages: list[float]
 ) -> None:
-    np.testing.assert_allclose(baseline(name)(np.array(rewards, float)), advantages, atol=5e-8)
+    np.testing.assert_allclose(
+        BASELINES.named(name)(np.array(rewards, float)), advantages, atol=5e-8
+    )
 
 
 @pytest.mark.parametrize("name", RELATIVE)
 @pytest.mark.parametrize("rewards", [[0.7], [0.1, 0.1, 0.1], [-3.3] * 7])
 def test_equal_rewards_and_singletons_tell_nothing(name: str, rewards: list[float]) -> None:
-    assert not baseline(name)(np.array(rewards)).any()
+    assert not BASELINES.named(name)(np.array(rewards)).any()
 
 
 def test_statistics_are_over_episodes_not_rows() -> None:
@@ -61,7 +72,7 @@ def test_statistics_are_over_episodes_not_rows() -> None:
 @pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo"])
 @given(rewards=REWARDS)
 def test_relative_advantages_sum_to_zero(name: str, rewards: Array) -> None:
-    advantages = baseline(name)(rewards)
+    advantages = BASELINES.named(name)(rewards)
     assert abs(advantages.sum()) <= 1e-6 * (1 + np.abs(advantages).sum())
 
 
@@ -72,7 +83,7 @@ def test_a_better_reward_never_has_a_smaller_advantage_than_a_worse_one(
     name: str, rewards: Array
 ) -> None:
     order = np.argsort(rewards, kind="stable")
-    assert (np.diff(baseline(name)(rewards)[order]) >= 0).all()
+    assert (np.diff(BASELINES.named(name)(rewards)[order]) >= 0).all()
 
 
 @given(rewards=REWARDS, shift=st.floats(-1e3, 1e3))
@@ -82,7 +93,7 @@ def test_a_constant_added_to_every_reward_changes_no_relative_advantage(
     rewards = rewards.round(1)
     for name in ("dr_grpo", "rloo"):
         np.testing.assert_allclose(
-            baseline(name)(rewards + shift), baseline(name)(rewards), atol=1e-6
+            BASELINES.named(name)(rewards + shift), BASELINES.named(name)(rewards), atol=1e-6
         )
 
 
@@ -107,13 +118,13 @@ def test_returns_to_go_are_discounted_turn_by_turn() -> None:
 def test_discounted_is_the_return_to_go_of_an_outcome_at_the_end(
     advantage: float, calls: int, gamma: float
 ) -> None:
-    given_ = call_method(f"discounted({gamma})").advantages(advantage, calls)
+    given_ = spread(f"discounted({gamma})", advantage, calls)
     np.testing.assert_allclose(given_, returns_to_go(at_last(advantage, calls), gamma), atol=1e-9)
 
 
 def test_uniform_gives_every_call_the_whole_advantage() -> None:
-    assert call_method("uniform").advantages(0.5, 3).tolist() == [0.5, 0.5, 0.5]
-    assert token_method("uniform")(7) is None
+    assert spread("uniform", 0.5, 3).tolist() == [0.5, 0.5, 0.5]
+    assert TOKEN_METHODS.named("uniform")(CALL) is None
 
 
 @pytest.mark.parametrize(
@@ -121,7 +132,7 @@ def test_uniform_gives_every_call_the_whole_advantage() -> None:
 )
 def test_an_unknown_call_method_is_refused(text: str) -> None:
     with pytest.raises(UnknownMethod):
-        call_method(text)
+        CALL_METHODS.named(text)
 
 
 def test_a_credit_method_is_refused_at_start_up_and_named_by_its_stages() -> None:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from headrace.streams.credit.baseline import grpo
-from headrace.streams.credit.call import Array, call_method, evenly
+from headrace.streams.credit.call import CALL_METHODS, Array, CreditedEpisode, evenly
+from headrace.streams.credit.members import CallFacts
 
+CALL = CallFacts(sample_id="s", agent="a", reason="", version_min=0, version_max=0, tokens=7)
 GROUP, STEPS, SEEDS, RATE = 8, 400, 20, 0.1
 
 Credit = Callable[[Array, Array], Array]
@@ -19,9 +21,12 @@ Credit = Callable[[Array, Array], Array]
 
 
 def full_return(returns: Array, calls: Array) -> Array:
-    advantages = grpo(returns)
-    spread = call_method("uniform").advantages
-    return np.array([spread(a, int(k))[0] for a, k in zip(advantages, calls, strict=True)])
+    episodes = [
+        CreditedEpisode(reward=r, advantage=a, calls=(CALL,) * int(k))
+        for r, a, k in zip(returns, grpo(returns), calls, strict=True)
+    ]
+    spread = CALL_METHODS.named("uniform").advantages(episodes)
+    return np.array([each[0] for each in spread])
 
 
 def baseline_then_share(returns: Array, calls: Array) -> Array:

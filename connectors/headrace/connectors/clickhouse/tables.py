@@ -104,7 +104,7 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "samples": (
                 "Array(Tuple(sample_id String, rollout_id String, attempt String, agent String, "
                 "advantage Float64, trainable Bool, reason String, call_reason String, "
-                "version_min Int32, version_max Int32, tokens UInt32))"
+                "version_min Int32, version_max Int32, tokens UInt32, observed String))"
             ),
             "missing_rollouts": "Array(String)",
         },

@@ -10,18 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.connectors.clickhouse.tables import schema_of
-from headrace.schemas import Episode, EpisodeCall, EpisodeTool, Sample
+from headrace.schemas import Episode, EpisodeCall, EpisodeReward, EpisodeTool, Sample
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import (
-    FinishReason,
-    InfrastructureEnd,
     RowState,
     SpanKind,
-    SpanStatus,
-    Untrainable,
 )
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
 from headrace.streams.assemble.cells import records
@@ -29,7 +24,8 @@ from headrace.streams.assemble.core import Folded, Snapshot
 from headrace.streams.assemble.facts import Facts, read_facts
 from headrace.streams.assemble.holes import missing_batches
 from headrace.streams.assemble.keys import flags, parts_of
-from headrace.streams.assemble.rewards import read_rewards, reward_signals
+from headrace.streams.assemble.rewards import read_rewards
+from headrace.streams.signals import Seen, Take, read_signals
 
 _TOOL_COLUMNS = [field.name for field in fields(EpisodeTool)]
 EPISODES_SCHEMA = schema_of("episodes")
@@ -57,20 +53,17 @@ def build(folded: Folded, *, most_text: int) -> Built:
     calls = read_calls(batch, slot, count, tokens)
     tools = _read_tools(batch, slot, count)
     rewards = read_rewards(batch, slot, count)
-    exceptions = np.bincount(slot[flags(batch, SpanKind.EXCEPTION)], minlength=count).tolist()
-    ends = _infrastructure_ends(batch, slot, count)
+    facts = [
+        fact.completed(snapshot, [call.record for call in made])
+        for fact, snapshot, made in zip(facts, snapshots, calls, strict=True)
+    ]
+    seen = [_seen(snapshots[i], facts[i], calls[i], tools[i], rewards[i]) for i in range(count)]
+    signals = read_signals(Take(spans=batch, slot=slot, episodes=seen))
     episodes, samples, rows = [], [], []
     for i, snapshot in enumerate(snapshots):
-        fact = facts[i].completed(snapshot, [call.record for call in calls[i]])
-        signals = {
-            "no_start": int(not fact.has_start),
-            "exceptions": exceptions[i],
-            "tool_errors": sum(tool.status == SpanStatus.ERROR for tool in tools[i]),
-            **{name: numbers[i] for name, numbers in ends.items()},
-            **_call_signals(calls[i]),
-            **reward_signals(snapshot, rewards[i], [call.record for call in calls[i]]),
-        }
-        episode = _episode(snapshot, fact, missing[i], signals, tools[i], calls[i], rewards[i])
+        episode = _episode(
+            snapshot, facts[i], missing[i], signals[i], tools[i], calls[i], rewards[i]
+        )
         episode = _without_texts(episode) if text_bytes(episode) > most_text else episode
         rows.append(_row(snapshot, episode))
         if snapshot.closed:
@@ -93,30 +86,22 @@ def _read_tools(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[Epi
     return tools
 
 
-def _infrastructure_ends(batch: pa.RecordBatch, slot: Array, count: int) -> dict[str, list[int]]:
-    """How often each of these events stands in each of `count` episodes."""
-    events, names = flags(batch, SpanKind.EVENT), batch.column("name")
-    return {
-        name: np.bincount(
-            slot[events & pc.equal(names, name).to_numpy(zero_copy_only=False)], minlength=count
-        ).tolist()
-        for name in (end.value for end in InfrastructureEnd)
-    }
-
-
-def _call_signals(calls: Sequence[CallFacts]) -> dict[str, int]:
-    records = [call.record for call in calls]
-    return {
-        "call_errors": sum(call.status == SpanStatus.ERROR for call in records),
-        "truncations": sum(call.finish_reason == FinishReason.LENGTH for call in records),
-        "empty_completions": sum(
-            call.status != SpanStatus.ERROR and call.completion_tokens == 0 and call.output == ""
-            for call in records
-        ),
-        "missing_base": sum(
-            call.untrainable_reason == Untrainable.MISSING_BASE for call in records
-        ),
-    }
+def _seen(
+    snapshot: Snapshot,
+    fact: Facts,
+    calls: Sequence[CallFacts],
+    tools: list[EpisodeTool],
+    rewards: list[EpisodeReward],
+) -> Seen:
+    _, rollout_id, attempt = parts_of(snapshot.key)
+    return Seen(
+        rollout_id=rollout_id,
+        attempt=attempt,
+        has_start=fact.has_start,
+        calls=[call.record for call in calls],
+        tools=tools,
+        rewards=rewards,
+    )
 
 
 def _episode(
@@ -126,7 +111,7 @@ def _episode(
     signals: dict[str, int],
     tools: list[EpisodeTool],
     calls: Sequence[CallFacts],
-    rewards: list[Any],
+    rewards: list[EpisodeReward],
 ) -> Episode:
     project, rollout_id, attempt = parts_of(snapshot.key)
     return Episode(
@@ -155,7 +140,7 @@ def _episode(
         calls=[call.record for call in calls],
         tools=tools,
         rewards=rewards,
-        signals={name: number for name, number in signals.items() if number},
+        signals=signals,
     )
 
 

@@ -1,18 +1,16 @@
 """The rewards that an episode's spans give. Pure."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.schemas import EpisodeCall, EpisodeReward, call_id, episode_id
+from headrace.schemas import EpisodeReward
 from headrace.schemas.columns import Block, columns_of
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind
 from headrace.streams.assemble.cells import cells
-from headrace.streams.assemble.core import Snapshot
-from headrace.streams.assemble.keys import flags, parts_of
+from headrace.streams.assemble.keys import flags
 
 _FIELDS = {"span_id": "span_id"} | {
     column.name: column.field for column in columns_of(Block.REWARDS)
@@ -33,17 +31,3 @@ def read_rewards(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[Ep
             facts["value"] = math.nan
         rewards[i].append(EpisodeReward(**facts))
     return rewards
-
-
-def reward_signals(
-    snapshot: Snapshot, rewards: Sequence[EpisodeReward], calls: Sequence[EpisodeCall]
-) -> dict[str, int]:
-    """Counts of rewards that no rule can use: not finite, or for a call that is not there."""
-    _, rollout_id, attempt = parts_of(snapshot.key)
-    targets = {"", episode_id(rollout_id, attempt)}
-    for call in calls:
-        targets |= {call.span_id, call.response_id, call_id(rollout_id, attempt, call.span_id)}
-    return {
-        "invalid_rewards": sum(not math.isfinite(reward.value) for reward in rewards),
-        "unmatched_rewards": sum(reward.target not in targets for reward in rewards),
-    }

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from headrace.streams.credit.errors import UnknownMethod
+from headrace.streams.credit.methods import Methods
 
 Array = npt.NDArray[np.float64]
 Baseline = Callable[[Array], Array]
@@ -67,17 +67,13 @@ def none(rewards: Array) -> Array:
     return rewards.copy()
 
 
-BASELINES: dict[str, Baseline] = {
-    "grpo": grpo,
-    "dr_grpo": dr_grpo,
-    "rloo": rloo,
-    "leave_one_out": leave_one_out,
-    "none": none,
-}
-
-
-def baseline(name: str) -> Baseline:
-    """The baseline of a setting; raises UnknownMethod."""
-    if name not in BASELINES:
-        raise UnknownMethod(f"no baseline {name!r}: choose one of {', '.join(BASELINES)}")
-    return BASELINES[name]
+BASELINES: Methods[Baseline] = Methods(
+    stage="baseline",
+    plain={
+        "grpo": grpo,
+        "dr_grpo": dr_grpo,
+        "rloo": rloo,
+        "leave_one_out": leave_one_out,
+        "none": none,
+    },
+)

@@ -1,36 +1,68 @@
-"""Stage 1, trajectory → call: an episode's advantage weighted over its calls.
+"""Stage 1, trajectory → call: what of an episode's advantage falls on each of its calls.
 
 Sharing a return over calls and normalising afterwards turns the better action into the worse one
 (rule: baseline before weights); `test_credit_stop_or_go_on.py` shows it.
 Decompositions are of *rewards* and keep their sum; advantages need not sum to anything.
+
+To add a method: write a CallMethod in a file of its own and name it in CALL_METHODS. It sees all
+episodes of the group that take part, with the facts of their calls; what it needs beyond these it
+takes from the Episode by `observe`, as a text per call that is kept with the group.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from headrace.schemas import Episode
 from headrace.streams.credit.errors import UnknownMethod
+from headrace.streams.credit.members import CallFacts
+from headrace.streams.credit.methods import Methods
 
 Array = npt.NDArray[np.float64]
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class CreditedEpisode:
+    """An episode that takes part in its group: its reward, its advantage, its calls in order."""
+
+    reward: float
+    advantage: float
+    calls: tuple[CallFacts, ...]
+
+
+Advantages = Callable[[Sequence[CreditedEpisode]], Sequence[Array]]
+"""The episodes of a group to the advantages of the calls of each, float64 [calls]."""
+
+
+def observe_nothing(episode: Episode) -> Sequence[str]:
+    """For a method to which the calls' common facts are enough."""
+    return [""] * len(episode.calls)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class CallMethod:
-    """How an episode's advantage falls on its calls; `weights(k)` is float64 [k], in order."""
+    """How the advantages of a group's episodes fall on their calls. Pure."""
 
     name: str
-    weights: Callable[[int], Array]
+    """Part of the credit's id: it changes whenever the method's results do."""
+    advantages: Advantages
+    observe: Callable[[Episode], Sequence[str]] = observe_nothing
+    """For each call of an Episode what else `advantages` needs of it: its `CallFacts.observed`."""
 
-    def advantages(self, advantage: float, calls: int) -> Array:
-        """Advantage of each of the episode's calls, float64 [calls]."""
-        return advantage * self.weights(calls)
+
+def weighted_by(
+    weights: Callable[[int], Array],
+) -> Callable[[Sequence[CreditedEpisode]], list[Array]]:
+    """Advantages of an episode in proportion to `weights(k)`, float64 [k], of its k calls."""
+    return lambda episodes: [
+        episode.advantage * weights(len(episode.calls)) for episode in episodes
+    ]
 
 
-def uniform() -> CallMethod:
-    """A_k = A for every call: what LightningRL published and ran (arXiv 2508.03680)."""
-    return CallMethod(name="uniform", weights=np.ones)
+UNIFORM = CallMethod(name="uniform", advantages=weighted_by(np.ones))
+"""A_k = A for every call: what LightningRL published and ran (arXiv 2508.03680)."""
 
 
 def discounted(gamma: float) -> CallMethod:
@@ -42,21 +74,15 @@ def discounted(gamma: float) -> CallMethod:
         raise UnknownMethod(f"discounted({gamma}): gamma must be in (0, 1]")
     return CallMethod(
         name=f"discounted({gamma:g})",
-        weights=lambda calls: gamma ** np.arange(calls - 1, -1, -1, dtype=np.float64),
+        advantages=weighted_by(
+            lambda calls: gamma ** np.arange(calls - 1, -1, -1, dtype=np.float64)
+        ),
     )
 
 
-def call_method(text: str) -> CallMethod:
-    """The method of a setting: `uniform` or `discounted(0.9)`; raises UnknownMethod."""
-    name, _, rest = text.partition("(")
-    if text == "uniform":
-        return uniform()
-    if name == "discounted" and rest.endswith(")"):
-        try:
-            return discounted(float(rest[:-1]))
-        except ValueError as error:
-            raise UnknownMethod(f"{text!r}: {error}; write discounted(0.9)") from error
-    raise UnknownMethod(f"no call method {text!r}: choose uniform or discounted(GAMMA)")
+CALL_METHODS: Methods[CallMethod] = Methods(
+    stage="call method", plain={"uniform": UNIFORM}, of_number={"discounted": discounted}
+)
 
 
 def at_last(reward: float, calls: int) -> Array:

@@ -113,8 +113,14 @@ class Groups:
             if result.reason:
                 self.counters[result.reason] += 1
             before = _weight(held.state)
-            agents = self.method.train_agents
-            held.state.add(episode, member_of(episode, result, arrival.log_time, agents))
+            member = member_of(
+                episode,
+                result,
+                arrival.log_time,
+                self.method.train_agents,
+                self.method.call.observe(episode),
+            )
+            held.state.add(episode, member)
             self._weight += _weight(held.state) - before
 
     def settle(self) -> list[Change]:

@@ -1,5 +1,6 @@
 """What a group keeps of an Episode: all that credit needs, and nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.schemas import Episode, EpisodeCall, ids
@@ -9,7 +10,8 @@ from headrace.streams.reward import RewardResult, Rule, evaluate
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class CallFacts:
-    """One call of a member. `reason` says why it may not be trained; empty: it may."""
+    """One call of a member. `reason` says why it may not be trained; empty: it may. `observed`:
+    what the call method noted of it."""
 
     sample_id: str
     agent: str
@@ -17,6 +19,7 @@ class CallFacts:
     version_min: int
     version_max: int
     tokens: int
+    observed: str = ""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -68,9 +71,13 @@ def _is_cut_off(episode: Episode) -> bool:
 
 
 def member_of(
-    episode: Episode, reward: RewardResult, log_time: int, train_agents: tuple[str, ...]
+    episode: Episode,
+    reward: RewardResult,
+    log_time: int,
+    train_agents: tuple[str, ...],
+    observed: Sequence[str],
 ) -> MemberFacts:
-    """The facts of an Episode whose reward has been asked for."""
+    """The facts of an Episode whose reward has been asked for; `observed`: of each of its calls."""
     return MemberFacts(
         rollout_id=episode.rollout_id,
         attempt=episode.attempt,
@@ -87,8 +94,9 @@ def member_of(
                 version_min=call.version_min,
                 version_max=call.version_max,
                 tokens=call.completion_tokens,
+                observed=noted,
             )
-            for call in episode.calls
+            for call, noted in zip(episode.calls, observed, strict=True)
         ),
     )
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from headrace.streams.credit.baseline import Baseline, baseline
-from headrace.streams.credit.call import CallMethod, call_method
-from headrace.streams.credit.token import TokenMethod, token_method
+from headrace.streams.credit.baseline import BASELINES, Baseline
+from headrace.streams.credit.call import CALL_METHODS, CallMethod
+from headrace.streams.credit.token import TOKEN_METHODS, TokenMethod
 
 VERSION = 1
 """Raised whenever a method's result changes."""
@@ -27,9 +27,9 @@ class CreditMethod:
     """Empty: all."""
 
     def __post_init__(self) -> None:
-        call_method(self.call_name)
-        baseline(self.baseline_name)
-        token_method(self.token_name)
+        CALL_METHODS.named(self.call_name)
+        BASELINES.named(self.baseline_name)
+        TOKEN_METHODS.named(self.token_name)
 
     @property
     def id(self) -> str:
@@ -40,14 +40,14 @@ class CreditMethod:
     @property
     def call(self) -> CallMethod:
         """Stage 1."""
-        return call_method(self.call_name)
+        return CALL_METHODS.named(self.call_name)
 
     @property
     def token(self) -> TokenMethod:
         """Stage 3."""
-        return token_method(self.token_name)
+        return TOKEN_METHODS.named(self.token_name)
 
     def baseline_of(self, *, complete: bool) -> tuple[str, Baseline]:
         """Stage 2 with its name: for an incomplete group RLOO, unless there is to be none."""
         name = self.baseline_name if complete or self.baseline_name == "none" else FALLBACK
-        return name, baseline(name)
+        return name, BASELINES.named(name)

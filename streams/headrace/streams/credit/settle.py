@@ -6,6 +6,7 @@ import numpy as np
 
 from headrace.schemas import Credits, Member, SampleCredit
 from headrace.schemas.vocabulary import GroupOutcome, MemberStatus, Split
+from headrace.streams.credit.call import CreditedEpisode
 from headrace.streams.credit.members import MemberFacts
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.state import GroupState
@@ -20,6 +21,8 @@ class _Statistics:
     mean: float
     std: float
     advantages: dict[str, float] = field(default_factory=dict)
+    of_calls: dict[str, list[float]] = field(default_factory=dict)
+    """Advantages of the calls of each rollout that takes part."""
 
 
 def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
@@ -77,9 +80,7 @@ def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
         samples=[
             sample
             for member in members
-            for sample in _samples(
-                member, status[member.key], advantage[member.key], statistics.outcome, method
-            )
+            for sample in _samples(member, status[member.key], statistics, method)
         ],
     )
 
@@ -95,12 +96,20 @@ def _statistics(
     values = np.array(list(rewards.values()), dtype=np.float64)
     name, baseline = method.baseline_of(complete=len(rewards) >= state.group_size)
     advantages = baseline(values)
+    taking_part = [
+        CreditedEpisode(reward=reward, advantage=advantage, calls=chosen[rollout].calls)
+        for (rollout, reward), advantage in zip(rewards.items(), advantages.tolist(), strict=True)
+    ]
+    of_calls = method.call.advantages(taking_part)
+    # Calls may tell apart what episodes do not: a method may compare the calls of a group.
+    telling = bool(advantages.any()) or any(bool(each.any()) for each in of_calls)
     return _Statistics(
-        outcome=_outcome(state, len(chosen), len(rewards), bool(advantages.any())),
+        outcome=_outcome(state, len(chosen), len(rewards), telling),
         baseline=name,
         mean=float(values.mean()) if len(values) else 0.0,
         std=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
         advantages=dict(zip(rewards, advantages.tolist(), strict=True)),
+        of_calls={rollout: each.tolist() for rollout, each in zip(rewards, of_calls, strict=True)},
     )
 
 
@@ -127,13 +136,14 @@ def _status(member: MemberFacts, chosen: dict[str, MemberFacts]) -> str:
 
 
 def _samples(
-    member: MemberFacts, status: str, advantage: float, outcome: str, method: CreditMethod
+    member: MemberFacts, status: str, statistics: _Statistics, method: CreditMethod
 ) -> list[SampleCredit]:
     # Why a whole group or member is out says more than why one of its calls would be.
-    out = (
-        outcome if outcome != GroupOutcome.TRAIN else "" if status == MemberStatus.USED else status
-    )
-    advantages = method.call.advantages(advantage, len(member.calls)).tolist()
+    used = status == MemberStatus.USED
+    out = "" if used else status
+    if statistics.outcome != GroupOutcome.TRAIN:
+        out = statistics.outcome
+    advantages = statistics.of_calls[member.rollout_id] if used else [0.0] * len(member.calls)
     samples = []
     for call, value in zip(member.calls, advantages, strict=True):
         reason = out or call.reason
@@ -146,7 +156,7 @@ def _samples(
                 advantage=0.0 if reason else value,
                 trainable=not reason,
                 reason=reason,
-                token_weights=None if reason else method.token(call.tokens),
+                token_weights=None if reason else method.token(call),
             )
         )
     return samples

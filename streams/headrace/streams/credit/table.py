@@ -49,6 +49,7 @@ def held_of(row: Mapping[str, Any]) -> Held:
                 version_min=sample["version_min"],
                 version_max=sample["version_max"],
                 tokens=sample["tokens"],
+                observed=sample["observed"],
             )
         )
     for member in row["members"]:
@@ -153,6 +154,7 @@ def _samples(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
                     "version_min": call.version_min,
                     "version_max": call.version_max,
                     "tokens": call.tokens,
+                    "observed": call.observed,
                 }
             )
     return rows

@@ -2,21 +2,15 @@
 
 from collections.abc import Callable
 
-from headrace.streams.credit.errors import UnknownMethod
+from headrace.streams.credit.members import CallFacts
+from headrace.streams.credit.methods import Methods
 
-TokenMethod = Callable[[int], bytes | None]
-"""Number of sampled tokens to their weights, float32 little-endian; None: all 1."""
+TokenMethod = Callable[[CallFacts], bytes | None]
+"""A call to the weights of its sampled tokens, float32 little-endian [tokens]; None: all 1."""
 
 
-def uniform(tokens: int) -> None:
+def uniform(call: CallFacts) -> None:
     """Every token of a call carries the call's advantage; nothing is written for it."""
 
 
-TOKEN_METHODS: dict[str, TokenMethod] = {"uniform": uniform}
-
-
-def token_method(name: str) -> TokenMethod:
-    """The method of a setting; raises UnknownMethod."""
-    if name not in TOKEN_METHODS:
-        raise UnknownMethod(f"no token method {name!r}: choose one of {', '.join(TOKEN_METHODS)}")
-    return TOKEN_METHODS[name]
+TOKEN_METHODS: Methods[TokenMethod] = Methods(stage="token method", plain={"uniform": uniform})

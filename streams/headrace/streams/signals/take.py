@@ -1,0 +1,54 @@
+"""What signals are told from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.schemas import EpisodeCall, EpisodeReward, EpisodeTool
+from headrace.schemas.spans import Array
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Seen:
+    """One episode as its spans tell it."""
+
+    rollout_id: str
+    attempt: str
+    has_start: bool
+    calls: Sequence[EpisodeCall]
+    tools: Sequence[EpisodeTool]
+    rewards: Sequence[EpisodeReward]
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Take:
+    """The episodes of a take: n spans in the layout of the table `spans`, and what they tell.
+
+    slot [n]: the episode of each span.
+    """
+
+    spans: pa.RecordBatch
+    slot: Array
+    episodes: Sequence[Seen]
+
+    def where(self, column: str, value: str) -> Array:
+        """Which spans have a value in a column, bool [n]."""
+        found: Array = pc.equal(self.spans.column(column), value).to_numpy(zero_copy_only=False)
+        return found
+
+    def count(self, chosen: Array) -> list[int]:
+        """How many of the chosen spans, bool [n], each episode has."""
+        counts: list[int] = np.bincount(self.slot[chosen], minlength=len(self.episodes)).tolist()
+        return counts
+
+
+Signal = Callable[[Take], Sequence[int]]
+"""A count for each episode of a take."""
+
+
+def each(signal: Callable[[Seen], int]) -> Signal:
+    """The signal of a function of one episode."""
+    return lambda take: [signal(episode) for episode in take.episodes]
