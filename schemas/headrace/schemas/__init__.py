@@ -1,7 +1,10 @@
-"""The wire of headrace: Avro schemas, their codec, ids and the registry client.
+"""The wire of headrace: Avro schemas, their codec, records, spans and ids.
 
-`avro/*.avsc` are the truth; `records` mirrors them as dataclasses, `span_writer` and
-`span_reader` build and read the columnar batches of spans. Imports no other part of headrace.
+`avro/*.avsc` are the truth. `records` mirrors them as dataclasses; `columns` is the table of a
+span's columns, from which `span_writer` and `span_reader` build and read the batches of spans;
+`topics` and `vocabulary` are the names and words of the wire. Imports no other part of headrace
+and reaches no network. What is listed here is what an agent, a rule or a reader of a topic needs;
+columns, topics and words are imported from their modules.
 """
 
 from headrace.schemas.codec import SCHEMA_FILES, Codec, encode_body, frame, schema_text, unframe

@@ -124,7 +124,7 @@ class Attempt:
 
     def event(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Record that something happened."""
-        self._emit(self._span("event", name, attributes=_text(attributes)))
+        self._emit(self._span(SpanKind.EVENT, name, attributes=_text(attributes)))
 
     def exception(self, error: BaseException) -> None:
         """Record an exception with its traceback."""
@@ -189,7 +189,7 @@ class Attempt:
         )
 
     def _reward_span(self, reward: Reward) -> Span:
-        return self._span("reward", reward.name, reward=reward)
+        return self._span(SpanKind.REWARD, reward.name, reward=reward)
 
     def _span(self, kind: str, name: str, **fields: Any) -> Span:
         now = time.time_ns()

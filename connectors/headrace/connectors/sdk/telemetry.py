@@ -21,6 +21,7 @@ from headrace.connectors.sdk.sealing import Ticket
 from headrace.connectors.sdk.stats import Stats
 from headrace.connectors.sdk.transport import KafkaTransport, Transport
 from headrace.schemas import Span, Start
+from headrace.schemas.vocabulary import Split
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class Telemetry:
         group_size: int = 1,
         group_rollouts: Sequence[str] = (),
         policy: str = "",
-        split: str = "train",
+        split: str = Split.TRAIN,
         deadline: int = 0,
         expected: str = "",
         task_input: str = "",

@@ -12,6 +12,7 @@ from headrace.infra.demo.evaluation import HeldOut
 from headrace.infra.demo.plot import draw
 from headrace.infra.demo.workplace import POLICY
 from headrace.infra.settings import Settings
+from headrace.schemas.vocabulary import SampleOutcome
 
 
 def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> None:
@@ -62,7 +63,7 @@ def _adds_up(ledger: list[queries.Row]) -> str:
     total = sum(int(row["samples"]) for row in ledger)
     parts = {
         state: sum(int(row["samples"]) for row in ledger if row["state"] == state)
-        for state in ("trained", "dropped", "pending")
+        for state in (SampleOutcome.TRAINED, SampleOutcome.DROPPED, "pending")
     }
     terms = " + ".join(f"{count} {state}" for state, count in parts.items())
     return f"{total} samples = {terms}"
