@@ -10,10 +10,19 @@ import pytest
 from headrace.infra.cli.app import NO, main
 from tests.integration.clickhouse.server_process import Server
 
+DATABASE = "asked"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _database(server: Server) -> None:
+    client = server.client(database=DATABASE)
+    client.ensure_database()
+    client.close()
+
 
 def sql(server: Server, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", f"http://127.0.0.1:{server.port}")
-    monkeypatch.setenv("HEADRACE_CLICKHOUSE_DATABASE", "system")
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_DATABASE", DATABASE)
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.setattr(sys, "argv", ["headrace", "sql", *arguments])
     with pytest.raises(SystemExit) as left:
@@ -83,7 +92,7 @@ def test_text_survives_every_locale(
     server: Server, shell: dict[str, str], words: list[str]
 ) -> None:
     query = "SELECT 'Zürich 🦦' AS text"
-    where = {"HEADRACE_CLICKHOUSE_URL": server.url, "HEADRACE_CLICKHOUSE_DATABASE": "system"}
+    where = {"HEADRACE_CLICKHOUSE_URL": server.url, "HEADRACE_CLICKHOUSE_DATABASE": DATABASE}
     asked = [query if word == "QUERY" else word for word in words]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "headrace.infra.cli", "sql", *map(os.fsencode, asked)],
