@@ -47,9 +47,7 @@ class TaskSourceConfig:
         if not self.policy:
             raise TasksMisconfigured("TaskSourceConfig.policy is empty: name it")
         if self.agent and ":" not in self.agent:
-            raise TasksMisconfigured(
-                f"the agent is {self.agent!r}: name it as module:function"
-            )
+            raise TasksMisconfigured(f"the agent is {self.agent!r}: name it as module:function")
         for name in ("group_size", "rollouts_per_step"):
             if getattr(self, name) < 1:
                 raise TasksMisconfigured(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headrace.connectors.settings import is_secret, keys
 from headrace.infra.errors import SettingsError
 from headrace.infra.launch import background
 from headrace.infra.settings import Settings, load
@@ -50,8 +51,8 @@ def _toml(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> str
     for section in dataclasses.fields(settings):
         lines.append(f"\n[{section.name}]")
         part = getattr(settings, section.name)
-        for key in dataclasses.fields(part):
-            if key.metadata.get("secret"):
+        for key in keys(type(part)):
+            if is_secret(key):
                 continue  # secrets come from the environment only
             value = overrides.get(section.name, {}).get(key.name, getattr(part, key.name))
             if section.name == "data" and key.name == "directory":
