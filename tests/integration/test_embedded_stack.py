@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +17,8 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from headrace.connectors.kafka import TopicMismatch
 from headrace.connectors.kafka.topics import TOPICS, create_topics
-from headrace.infra.supervise import State
+from headrace.infra.supervise import PartState, State
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -58,6 +63,44 @@ def test_all_parts_are_ready_on_loopback(stack: Stack) -> None:
     assert {state.name for state in states} == {"kafka", "registry", "clickhouse"}
     assert {state.state for state in states} == {State.READY}
     assert all("127.0.0.1:" in (state.endpoint or "") for state in states)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+        {"Origin": "http://localhost:3000"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_no_web_page_deletes_a_schema(stack: Stack, headers: dict[str, str]) -> None:
+    url = f"{stack.registry_url}/subjects/none-value"
+    asked = urllib.request.Request(url, headers=headers, method="DELETE")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked, timeout=20)
+    with caught.value as error:
+        assert error.code == 403
+
+
+@pytest.mark.parametrize("name", ["clickhouse", "kafka", "registry"])
+def test_a_part_that_hangs_is_told_of_and_goes_on(stack: Stack, name: str) -> None:
+    def state() -> PartState:
+        return next(each for each in stack.supervisor.states() if each.name == name)
+
+    before = state()
+    assert before.pid is not None
+    os.killpg(before.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: state().silent_s > 12, f"{name} to be called silent")
+        assert state().state is State.SILENT
+        assert state().message.startswith("not answering for ")
+    finally:
+        os.killpg(before.pid, signal.SIGCONT)
+    wait_until(lambda: state().state is State.READY, f"{name} to answer again")
+    assert (state().pid, state().restarts) == (before.pid, before.restarts)
+    if name == "kafka":
+        deliver(producer(stack.bootstrap), "headrace.tasks.dlq", [b"later"])
 
 
 def test_topics_are_created_once_and_checked_again(stack: Stack) -> None:

@@ -19,10 +19,9 @@ class ChildProcess:
     """A running command that dies with the thread that started it."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
-        shim = [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid())]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*shim, *command],
+                tied_to_this_process(command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -67,3 +66,8 @@ class ChildProcess:
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+
+
+def tied_to_this_process(command: Sequence[str]) -> list[str]:
+    """The command, so that it dies with the thread of this process that starts it (Linux)."""
+    return [sys.executable, "-I", "-S", str(_SHIM), str(os.getpid()), *command]

@@ -1,7 +1,8 @@
-"""Apicurio Registry on loopback, speaking the Confluent API, its schemas kept in Kafka."""
+"""The registry as a part: the Confluent API on loopback, its schemas kept in Kafka."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from headrace.connectors.kafka.registry import COMPATIBILITY, registry_client
@@ -43,27 +44,10 @@ def prepare(config: RegistryConfig, progress: Progress | None = None) -> None:
 
 
 def command(config: RegistryConfig) -> list[str]:
-    """Return the command line that runs the registry."""
-    return [
-        str(jvm.java()),
-        *jvm.flags(config.heap_mb),
-        f"-Dquarkus.http.host={ports.LOOPBACK}",
-        f"-Dquarkus.http.port={config.port}",
-        # Its management interface would listen on all addresses, port 9000; nothing uses it.
-        f"-Dquarkus.management.host={ports.LOOPBACK}",
-        "-Dquarkus.management.port=0",
-        "-Dquarkus.http.access-log.enabled=false",
-        "-Dquarkus.log.level=WARN",
-        '-Dquarkus.log.category."io.apicurio".level=WARN',
-        "-Dapicurio.storage.kind=kafkasql",
-        f"-Dapicurio.kafkasql.bootstrap.servers={config.bootstrap}",
-        # A start sits out several empty polls of 5 s by default: 28 s instead of 7 s. Without
-        # snapshots a start replays the whole journal, which is kept for ever.
-        "-Dapicurio.kafkasql.consumer.poll.timeout=200",
-        "-Dapicurio.kafkasql.snapshot.scheduled.enabled=false",
-        "-jar",
-        str(ensure_registry() / "quarkus-run.jar"),
-    ]
+    """Return the command line that runs the registry and its front."""
+    module = [sys.executable, "-m", "headrace.infra.embedded.registry"]
+    where = ["--bootstrap", config.bootstrap, "--port", str(config.port)]
+    return [*module, *where, "--heap-mb", str(config.heap_mb)]
 
 
 def is_ready(url: str) -> bool:
