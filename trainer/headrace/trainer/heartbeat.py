@@ -6,7 +6,7 @@ from typing import Any
 
 from headrace.connectors.worker.heartbeat import write_heartbeat
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_S = 1.0
 
 
 class Heartbeat:
@@ -20,7 +20,7 @@ class Heartbeat:
     def beat(self, doing: str, **facts: Any) -> None:
         """Tell what is being done, with some numbers."""
         now = time.monotonic()
-        if self._file is None or (doing == self._doing and now - self._at < HEARTBEAT_SECONDS):
+        if self._file is None or (doing == self._doing and now - self._at < HEARTBEAT_S):
             return
         self._at, self._doing = now, doing
         write_heartbeat(self._file, {"ready": True, "doing": doing, **facts})

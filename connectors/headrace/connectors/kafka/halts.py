@@ -1,6 +1,6 @@
 """Halted partitions: where a consumer group stopped, until a person lets it go on.
 
-They stand on the compacted topic `headrace.halts`, so a restart, another worker or an empty
+They are kept on the compacted topic `headrace.halts`, so a restart, another worker or an empty
 ClickHouse changes nothing about them.
 """
 
@@ -46,7 +46,7 @@ class HaltLog:
         self._last: dict[tuple[str, Partition], Halt] = {}
 
     def read(self) -> Mapping[tuple[str, Partition], Halt]:
-        """The last record of each (consumer group, (topic, partition)), as the log stands now."""
+        """The last record of each (consumer group, (topic, partition)), as the log is now."""
         if self._tailer is None:
             self._tailer = Tailer(self._config, [HALTS], name="headrace.halts.reader")
         wait = 0.0 if self._tailer.caught_up else _READ_S

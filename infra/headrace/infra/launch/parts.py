@@ -30,8 +30,8 @@ from headrace.infra.settings import Settings
 from headrace.infra.supervise import Part
 
 STAGES = ("assemble", "credit", "sink")
-HEARTBEAT_SECONDS = 3.0  # a worker writes its heartbeat each second
-STEP_SECONDS = 600.0  # the trainer beats between steps, and a step of a large model is long
+HEARTBEAT_S = 3.0  # a worker writes its heartbeat each second
+STEP_S = 600.0  # the trainer beats between steps, and a step of a large model is long
 
 
 def model_directory(settings: Settings) -> Path:
@@ -129,7 +129,7 @@ def build_parts(
             "--model-directory",
             str(model()),
         ],
-        ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, "trainer"), STEP_SECONDS),
+        ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, "trainer"), STEP_S),
         env={**environment, "OMP_NUM_THREADS": str(settings.trainer.threads)},
         depends=_present(here, "kafka", "registry"),
         prepare=lambda: _forget(heartbeat_file(settings, "trainer"), model()),
@@ -231,7 +231,7 @@ def _answers(url: str) -> bool:
     return probe.get(url) is not None
 
 
-def _has_fresh_heartbeat(file: Path, seconds: float = HEARTBEAT_SECONDS) -> bool:
+def _has_fresh_heartbeat(file: Path, seconds: float = HEARTBEAT_S) -> bool:
     beat = read_heartbeat(file)
     return bool(beat.get("ready")) and time.time() - file.stat().st_mtime < seconds
 
