@@ -41,7 +41,7 @@ class Board(Protocol):
         """Say whether every part that depends on this one has stopped."""
 
 
-class Runner(threading.Thread):
+class PartThread(threading.Thread):
     """Starts a part, watches it, starts it again, and ends it when told."""
 
     def __init__(self, part: Part, board: Board) -> None:

@@ -11,7 +11,7 @@ from typing import IO, Self
 
 from headrace.infra.errors import AlreadyRunning, InfraError, SettingsError
 from headrace.infra.supervise.part import OnEvent, Part, PartState, State
-from headrace.infra.supervise.runner import Runner
+from headrace.infra.supervise.runner import PartThread
 from headrace.infra.supervise.status import read_status, write_status
 
 _ENDED = (State.STOPPED, State.FAILED)
@@ -34,7 +34,7 @@ class Supervisor:
         self._states = {
             part.name: PartState(name=part.name, endpoint=part.endpoint) for part in parts
         }
-        self._runners: dict[str, Runner] = {}
+        self._runners: dict[str, PartThread] = {}
         self._lock: IO[str] | None = None
         self._events = threading.Lock()
 
@@ -47,7 +47,7 @@ class Supervisor:
                 was not ready in time. All parts are stopped again.
         """
         self._acquire()
-        self._runners = {name: Runner(part, self) for name, part in self._parts.items()}
+        self._runners = {name: PartThread(part, self) for name, part in self._parts.items()}
         try:
             for runner in self._runners.values():
                 runner.start()

@@ -22,7 +22,7 @@ _partition_of = lru_cache(maxsize=1 << 17)(partition_of)
 
 
 @dataclass(slots=True)
-class Intake:
+class TakenRecords:
     """What the records of a take are: batches in log order, and records for other topics."""
 
     batches: list[LoggedBatch] = field(default_factory=list)
@@ -40,10 +40,10 @@ class BatchReader:
         self._partitions = partitions
         self._decoder = Decoder(self._decode, stage=stage, unknown_schema_s=unknown_schema_s)
 
-    async def read(self, records: Sequence[LogRecord], patience: Patience) -> Intake:
+    async def read(self, records: Sequence[LogRecord], patience: Patience) -> TakenRecords:
         """Read a take's records. Waits for the registry, and for a schema it may learn of."""
         decoded = await self._decoder.adecode(records, patience)
-        intake = Intake(letters=decoded.refused)
+        intake = TakenRecords(letters=decoded.refused)
         for record, batch in decoded.taken:
             self._place(record, batch, intake)
         return intake
@@ -66,7 +66,7 @@ class BatchReader:
             own=None if all(here) else here,
         )
 
-    def _place(self, record: LogRecord, batch: LoggedBatch, intake: Intake) -> None:
+    def _place(self, record: LogRecord, batch: LoggedBatch, intake: TakenRecords) -> None:
         """Keep a batch; what it holds of other partitions is sent on whole, once."""
         intake.batches.append(batch)
         if batch.own is None or record.forwarded:

@@ -8,7 +8,7 @@ from headrace.connectors.loopback import refusal
 from headrace.infra.embedded.clickhouse import request as requests
 from headrace.infra.embedded.clickhouse.body import Body, Receive
 from headrace.infra.embedded.clickhouse.config import ServerConfig
-from headrace.infra.embedded.clickhouse.engine import Engine
+from headrace.infra.embedded.clickhouse.engine import ChdbEngine
 from headrace.infra.embedded.clickhouse.errors import (
     ACCESS_DENIED,
     LOGICAL_ERROR,
@@ -28,7 +28,7 @@ class App:
     uvicorn raises SIGTERM again once it has served, so no code after it can close the engine.
     """
 
-    def __init__(self, engine: Engine, config: ServerConfig) -> None:
+    def __init__(self, engine: ChdbEngine, config: ServerConfig) -> None:
         self._engine = engine
         self._config = config
         self._executor = Executor(engine, config)

@@ -111,7 +111,7 @@ class Connection:
         self._raw.close()
 
 
-class Engine:
+class ChdbEngine:
     """Owns the data folder of `config`; open one per process, by exec, never across a fork.
 
     Raises:

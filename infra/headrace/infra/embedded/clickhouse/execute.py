@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from headrace.infra.embedded.clickhouse import codings, formats, multipart
 from headrace.infra.embedded.clickhouse.body import Body
 from headrace.infra.embedded.clickhouse.config import ServerConfig
-from headrace.infra.embedded.clickhouse.engine import Connection, Engine, Progress, quote
+from headrace.infra.embedded.clickhouse.engine import ChdbEngine, Connection, Progress, quote
 from headrace.infra.embedded.clickhouse.errors import (
     BAD_ARGUMENTS,
     READONLY,
@@ -41,7 +41,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 class Executor:
     """Runs the statements of all requests; belongs to one event loop."""
 
-    def __init__(self, engine: Engine, config: ServerConfig) -> None:
+    def __init__(self, engine: ChdbEngine, config: ServerConfig) -> None:
         self._engine = engine
         self._config = config
         self._sessions = Sessions()

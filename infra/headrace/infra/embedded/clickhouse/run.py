@@ -11,7 +11,7 @@ import uvicorn
 
 from headrace.infra.embedded.clickhouse.app import App
 from headrace.infra.embedded.clickhouse.config import ServerConfig
-from headrace.infra.embedded.clickhouse.engine import Engine
+from headrace.infra.embedded.clickhouse.engine import ChdbEngine
 from headrace.infra.embedded.clickhouse.errors import StartError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def serve(config: ServerConfig) -> None:
     """
     listener = _listen(config)
     lock = _own(config.path)
-    engine = Engine(config)
+    engine = ChdbEngine(config)
     logger.info(
         "ClickHouse engine on http://%s:%d, database %s, data in %s",
         config.host,
