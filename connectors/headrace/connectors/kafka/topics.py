@@ -137,7 +137,7 @@ def _check_count(spec: TopicSpec, found: int, partitions: int, bootstrap: str) -
 
 
 def _check_settings(admin: AdminClient, specs: list[TopicSpec], bootstrap: str) -> None:
-    resources = [ConfigResource(ConfigResource.Type.TOPIC, spec.name) for spec in specs]
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, str(spec.name)) for spec in specs]
     by_name = {spec.name: spec for spec in specs}
     if not resources:
         return
