@@ -9,6 +9,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 PREFIX = "HEADRACE_"
@@ -93,6 +94,11 @@ def tcp_port(default: int, *, least: int = _PORTS[0]) -> Any:
     return key(default, least=least, most=_PORTS[1])
 
 
+def pem_file() -> Any:
+    """A key for the path of a PEM file; empty: none."""
+    return dataclasses.field(default="", metadata={"file": True})
+
+
 def inner(default: Any = dataclasses.MISSING, **arguments: Any) -> Any:
     """A field that is no setting: the program fills it."""
     return dataclasses.field(default=default, metadata={"inner": True}, **arguments)
@@ -124,6 +130,8 @@ def check(config: Any, section: str, *more: tuple[str, str]) -> None:
         limits = one.metadata.get("range", Range())
         if not isinstance(value, (bool, tuple)) and (why := _outside(limits, value)):
             faults.append(Fault(section, one.name, f"is {shown(one, value)}: {why}"))
+        if one.metadata.get("file") and value and not Path(value).is_file():
+            faults.append(Fault(section, one.name, f"is {value!r}: there is no such file"))
     if faults:
         raise BadSettings(faults)
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from headrace.connectors.settings import BadSettings, from_environment
+from headrace.connectors.settings import BadSettings, Fault, from_environment
 
 WRONG_SETTINGS = 2
 
@@ -46,10 +46,15 @@ def _credit() -> None:
     from headrace.streams.credit.stage import NAME, make_stage
     from headrace.streams.host.config import host_config_from_environment
     from headrace.streams.host.faust import run_stage
+    from headrace.streams.reward import RewardError
 
     config = from_environment(CreditSettings, NAME, os.environ)
     host = host_config_from_environment(NAME)
-    run_stage(lambda: make_stage(config, host), host)
+    try:
+        stage = make_stage(config, host)
+    except RewardError as error:
+        raise BadSettings([Fault(NAME, "rule", f"is {config.rule!r}: {error}")]) from error
+    run_stage(lambda: stage, host)
 
 
 def _sink() -> None:

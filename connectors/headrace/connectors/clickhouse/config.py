@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from headrace.connectors.settings import check, inner, key
+from headrace.connectors.settings import check, inner, key, pem_file
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NOT_OURS = frozenset({"default", "system", "information_schema"})
@@ -22,7 +22,7 @@ class ClickHouseConfig:
     """Its password."""
     database: str = "headrace"
     """Database of our tables; never `default`."""
-    ssl_ca_location: str = ""
+    ssl_ca_location: str = pem_file()
     """PEM file of the authorities that an https server is checked against; empty: certifi's."""
     connect_timeout: int = inner(30)
     """Seconds to connect, and for the server to take the whole of a request's body."""

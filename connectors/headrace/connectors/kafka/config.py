@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMissing
-from headrace.connectors.settings import check, inner, key
+from headrace.connectors.settings import check, inner, key, pem_file
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
 
 client_logger = logging.getLogger("headrace.connectors.kafka.client")
@@ -34,12 +34,12 @@ class KafkaAccess:
     """User, where the protocol is SASL_…."""
     sasl_password: str = key("", secret=True)
     """Its password."""
-    ssl_ca_location: str = ""
+    ssl_ca_location: str = pem_file()
     """PEM file of the authorities that brokers' certificates are checked against; empty: the
     system's."""
-    ssl_certificate_location: str = ""
+    ssl_certificate_location: str = pem_file()
     """PEM file of this client's certificate, where brokers ask for one."""
-    ssl_key_location: str = ""
+    ssl_key_location: str = pem_file()
     """PEM file of its private key."""
 
     def __post_init__(self) -> None:

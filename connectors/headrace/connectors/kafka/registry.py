@@ -12,7 +12,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 from httpx2 import Client as HttpClient
 
 from headrace.connectors.loopback import is_loopback_url
-from headrace.connectors.settings import check, key
+from headrace.connectors.settings import check, key, pem_file
 from headrace.schemas.codec import SCHEMA_FILES, schema_text
 from headrace.schemas.errors import RegistryUnavailable, SchemaError, UnknownSchemaId
 
@@ -64,7 +64,7 @@ class RegistryAccess:
     """User, where the registry asks for one."""
     password: str = key("", secret=True)
     """Its password."""
-    ssl_ca_location: str = ""
+    ssl_ca_location: str = pem_file()
     """PEM file of the authorities that an https registry is checked against; empty: certifi's."""
 
     def __post_init__(self) -> None:
