@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from headrace.infra.embedded import (
+    BrokerConfig,
     ClickHouseServerConfig,
-    KafkaConfig,
     RegistryConfig,
     artifacts,
     embedded_parts,
@@ -25,8 +25,8 @@ from headrace.infra.embedded.clickhouse import part as clickhouse
 from headrace.infra.errors import SettingsError
 
 
-def kafka_config(folder: Path) -> KafkaConfig:
-    return KafkaConfig(data_dir=folder, port=21000, controller_port=21001)
+def kafka_config(folder: Path) -> BrokerConfig:
+    return BrokerConfig(data_dir=folder, port=21000, controller_port=21001)
 
 
 def test_every_listener_of_the_broker_is_on_loopback(tmp_path: Path) -> None:
@@ -48,9 +48,9 @@ def test_the_broker_stamps_records_and_comes_back_fast_after_a_kill(tmp_path: Pa
 @pytest.mark.parametrize(
     ("make", "field"),
     [
-        (lambda d: KafkaConfig(data_dir=d, port=9093), "[kafka] controller_port"),
-        (lambda d: KafkaConfig(data_dir=d, heap_mb=8), "heap_mb"),
-        (lambda d: KafkaConfig(data_dir=d, port=1), "[kafka] port"),
+        (lambda d: BrokerConfig(data_dir=d, port=9093), "[kafka] controller_port"),
+        (lambda d: BrokerConfig(data_dir=d, heap_mb=8), "heap_mb"),
+        (lambda d: BrokerConfig(data_dir=d, port=1), "[kafka] port"),
         (lambda d: RegistryConfig(bootstrap="127.0.0.1:9092", port=0), "[registry] port"),
         (lambda d: ClickHouseServerConfig(data_dir=d, port=99999), "[clickhouse] port"),
     ],

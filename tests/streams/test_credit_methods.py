@@ -18,13 +18,13 @@ from headrace.streams.credit.call import (
     weighted,
 )
 from headrace.streams.credit.errors import UnknownMethod
-from headrace.streams.credit.members import CallFacts
+from headrace.streams.credit.members import MemberCall
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.token import TOKEN_METHODS
 
 REWARDS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=16).map(np.array)
 RELATIVE = sorted(set(BASELINES.plain) - {"none"})
-CALL = CallFacts(sample_id="s", agent="a", reason="", version_min=0, version_max=0, tokens=7)
+CALL = MemberCall(sample_id="s", agent="a", reason="", version_min=0, version_max=0, tokens=7)
 
 
 def spread(text: str, advantage: float, calls: int) -> Array:

@@ -11,9 +11,9 @@ import pytest
 
 from headrace.streams.credit.baseline import grpo
 from headrace.streams.credit.call import CALL_METHODS, Array, CreditedEpisode, evenly
-from headrace.streams.credit.members import CallFacts
+from headrace.streams.credit.members import MemberCall
 
-CALL = CallFacts(sample_id="s", agent="a", reason="", version_min=0, version_max=0, tokens=7)
+CALL = MemberCall(sample_id="s", agent="a", reason="", version_min=0, version_max=0, tokens=7)
 GROUP, STEPS, SEEDS, RATE = 8, 400, 20, 0.1
 
 Credit = Callable[[Array, Array], Array]

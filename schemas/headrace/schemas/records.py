@@ -1,6 +1,6 @@
 """Records of the topics as dataclasses, field for field as the `.avsc` files declare them.
 
-The `.avsc` files are the truth (each field's meaning stands there as its `doc`); a test holds
+The `.avsc` files are the truth (each field's `doc` there says what it means); a test holds
 these classes equal to them. Spans travel in columns instead: see `span_reader.py`.
 
 Example: `from_avro(Task, codec.decode("headrace.tasks", value)).rollout_id`.
@@ -317,7 +317,7 @@ class PolicyVersion:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Traffic:
-    """Which version a policy's name stands for."""
+    """Which version a policy's name means."""
 
     policy: str = ""
     version: int = -1

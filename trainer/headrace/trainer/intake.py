@@ -53,7 +53,7 @@ class IntakeConfig:
 
 
 class Position(NamedTuple):
-    """Where a record stands in the log."""
+    """A record's place in the log."""
 
     topic: str
     partition: int

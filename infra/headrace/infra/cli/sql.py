@@ -36,7 +36,9 @@ def sql(
     except ClickHouseRejected as error:
         fail(error.said, NO)
     except ClickHouseUnavailable as error:
-        fail(f"{config.url}: {error.said}. Is headrace up? `headrace status` tells", NOT_RUNNING)
+        fail(
+            f"{config.url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING
+        )
     finally:
         client.close()
     if as_json:

@@ -22,7 +22,7 @@ _quiet.setLevel(logging.CRITICAL)  # a probe of a broker that is not up yet fail
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class KafkaConfig:
+class BrokerConfig:
     """Configuration of the embedded broker."""
 
     data_dir: Path
@@ -49,7 +49,7 @@ class KafkaConfig:
         return f"{ports.LOOPBACK}:{self.port}"
 
 
-def properties(config: KafkaConfig) -> dict[str, str]:
+def properties(config: BrokerConfig) -> dict[str, str]:
     """Return the broker's settings: one node, small, quick to start and to fail over."""
     clients = f"PLAINTEXT://{ports.LOOPBACK}:{config.port}"
     controller = f"{ports.LOOPBACK}:{config.controller_port}"
@@ -89,7 +89,7 @@ def properties(config: KafkaConfig) -> dict[str, str]:
     }
 
 
-def prepare(config: KafkaConfig, progress: Progress | None = None) -> None:
+def prepare(config: BrokerConfig, progress: Progress | None = None) -> None:
     """Fetch the broker if need be, write its settings and format its storage once.
 
     Raises:
@@ -106,7 +106,7 @@ def prepare(config: KafkaConfig, progress: Progress | None = None) -> None:
         _format(config)
 
 
-def command(config: KafkaConfig) -> list[str]:
+def command(config: BrokerConfig) -> list[str]:
     """Return the command line that runs the broker; call `prepare` first."""
     return [*_java(config.heap_mb), "kafka.Kafka", str(_properties_file(config))]
 
@@ -123,7 +123,7 @@ def is_ready(bootstrap: str) -> bool:
         return False
 
 
-def _format(config: KafkaConfig) -> None:
+def _format(config: BrokerConfig) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
     if cluster.startswith("-"):  # would be read as an option
         cluster = "A" + cluster[1:]
@@ -147,9 +147,9 @@ def _java(heap_mb: int) -> list[str]:
     ]
 
 
-def _log_dir(config: KafkaConfig) -> Path:
+def _log_dir(config: BrokerConfig) -> Path:
     return config.data_dir.absolute() / "data"
 
 
-def _properties_file(config: KafkaConfig) -> Path:
+def _properties_file(config: BrokerConfig) -> Path:
     return config.data_dir.absolute() / "server.properties"

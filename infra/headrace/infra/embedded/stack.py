@@ -15,7 +15,7 @@ from headrace.infra.embedded import kafka, registry
 from headrace.infra.embedded.artifacts import Progress
 from headrace.infra.embedded.clickhouse import part as clickhouse
 from headrace.infra.embedded.clickhouse.part import ClickHouseServerConfig
-from headrace.infra.embedded.kafka import KafkaConfig
+from headrace.infra.embedded.kafka import BrokerConfig
 from headrace.infra.embedded.ports import free_port
 from headrace.infra.embedded.registry import RegistryConfig
 from headrace.infra.supervise import OnEvent, Part, Supervisor
@@ -25,7 +25,7 @@ EMBEDDED = ("kafka", "registry", "clickhouse")
 
 def embedded_parts(
     *,
-    kafka_config: KafkaConfig,
+    kafka_config: BrokerConfig,
     registry_config: RegistryConfig,
     clickhouse_config: ClickHouseServerConfig,
     logs: Path,
@@ -106,7 +106,7 @@ def running_stack(
     Raises:
         PartFailed: one of them did not start.
     """
-    kafka_config = KafkaConfig(
+    kafka_config = BrokerConfig(
         data_dir=directory / "kafka", port=free_port(), controller_port=free_port()
     )
     registry_config = RegistryConfig(bootstrap=kafka_config.bootstrap, port=free_port())

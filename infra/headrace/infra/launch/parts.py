@@ -16,8 +16,8 @@ from headrace.connectors.kafka import Registry, RegistryAccess, topics
 from headrace.connectors.worker.exits import PLANNED_EXITS
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.embedded import (
+    BrokerConfig,
     ClickHouseServerConfig,
-    KafkaConfig,
     RegistryConfig,
     embedded_parts,
     probe,
@@ -156,7 +156,7 @@ def prepare_external(settings: Settings) -> None:
 
 
 def _embedded(settings: Settings, logs: Path, progress: Progress | None) -> list[Part]:
-    kafka = KafkaConfig(
+    kafka = BrokerConfig(
         data_dir=settings.directory / "kafka",
         port=settings.kafka.port,
         controller_port=settings.kafka.controller_port,

@@ -59,7 +59,7 @@ class ChildProcess:
         return code
 
     def _has_ended(self) -> bool:
-        # WNOWAIT leaves the leader a zombie: until it is reaped its group's id is not used anew.
+        # WNOWAIT leaves the leader a zombie: until it is reaped its group's id is not used again.
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.pid, flags) is not None
 

@@ -91,7 +91,7 @@ class PartThread(threading.Thread):
                 self.part.prepare()
             command = self.part.command() if callable(self.part.command) else self.part.command
             child = ChildProcess(command, self.part.env, self.part.log)
-        except Exception as error:  # whatever a hook raises is the part's trouble, and is told
+        except Exception as error:  # whatever a hook raises is the part's trouble, and is reported
             self._hook_failed("cannot be prepared", error)
             return
         try:

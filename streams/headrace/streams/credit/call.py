@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from headrace.schemas import Episode
 from headrace.streams.credit.errors import UnknownMethod
-from headrace.streams.credit.members import CallFacts
+from headrace.streams.credit.members import MemberCall
 from headrace.streams.credit.methods import Methods
 
 Array = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ class CreditedEpisode:
 
     reward: float
     advantage: float
-    calls: tuple[CallFacts, ...]
+    calls: tuple[MemberCall, ...]
 
 
 Advantages = Callable[[Sequence[CreditedEpisode]], Sequence[Array]]

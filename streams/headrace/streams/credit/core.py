@@ -31,7 +31,7 @@ class Held:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Arrival:
-    """An Episode with where and when it stood in the log."""
+    """An Episode, and its place and time in the log."""
 
     partition: int
     log_time: int

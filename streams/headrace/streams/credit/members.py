@@ -9,7 +9,7 @@ from headrace.streams.reward import RewardResult, Rule, evaluate
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class CallFacts:
+class MemberCall:
     """One call of a member. `reason` says why it may not be trained; empty: it may. `observed`:
     what the call method noted of it."""
 
@@ -33,7 +33,7 @@ class MemberFacts:
     closed_status: str
     reward: RewardResult
     log_time: int
-    calls: tuple[CallFacts, ...]
+    calls: tuple[MemberCall, ...]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -41,8 +41,8 @@ class MemberFacts:
         return self.rollout_id, self.attempt
 
     @property
-    def stands(self) -> bool:
-        """Whether it may stand for its rollout: whole, and not ended by infrastructure."""
+    def usable(self) -> bool:
+        """Whether it may represent its rollout: whole, and not ended by infrastructure."""
         return self.complete and not self.cut_off
 
     @property
@@ -63,11 +63,11 @@ def reward_of(rule: Rule, episode: Episode) -> RewardResult:
 
 
 def _is_cut_off(episode: Episode) -> bool:
-    told = any(episode.signals.get(end) for end in InfrastructureEnd)
+    marked = any(episode.signals.get(end) for end in InfrastructureEnd)
     # A runner ends every attempt, at the latest at its deadline. One that did not is gone, or the
     # attempt goes on after a long silence: then the end is still to come.
     vanished = episode.deadline > 0 and episode.status == SpanStatus.UNSET
-    return vanished or (told and episode.status != SpanStatus.OK)
+    return vanished or (marked and episode.status != SpanStatus.OK)
 
 
 def member_of(
@@ -87,7 +87,7 @@ def member_of(
         reward=reward,
         log_time=log_time,
         calls=tuple(
-            CallFacts(
+            MemberCall(
                 sample_id=ids.sample_id(episode.rollout_id, episode.attempt, call.span_id),
                 agent=call.agent,
                 reason=_why_not(call, episode.policy, train_agents),

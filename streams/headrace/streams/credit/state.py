@@ -66,7 +66,7 @@ class GroupState:
     def add(self, episode: Episode, member: MemberFacts) -> None:
         """Take in a newer version of an Episode (`is_news`) with its facts."""
         held = self.members.get(member.key)
-        if held is not None and member.stands and not held.stands:
+        if held is not None and member.usable and not held.usable:
             del self.members[member.key]  # goes behind those that stood before it
         self.members[member.key] = member
         self.group_size = max(self.group_size, episode.group_size)
@@ -84,7 +84,7 @@ class GroupState:
         """The episode of each rollout that takes part: the first that may stand for it."""
         chosen: dict[str, MemberFacts] = {}
         for member in self.members.values():
-            if member.stands:
+            if member.usable:
                 chosen.setdefault(member.rollout_id, member)
         return chosen
 

@@ -9,7 +9,7 @@ from headrace.connectors.clickhouse.tables import schema_of
 from headrace.schemas import Credits
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
-from headrace.streams.credit.members import CallFacts, MemberFacts
+from headrace.streams.credit.members import MemberCall, MemberFacts
 from headrace.streams.credit.state import GroupState
 from headrace.streams.reward import RewardResult
 
@@ -39,10 +39,10 @@ def held_of(row: Mapping[str, Any]) -> Held:
         log_first=row["log_first"],
         log_last=row["log_last"],
     )
-    calls: dict[tuple[str, str], list[CallFacts]] = {}
+    calls: dict[tuple[str, str], list[MemberCall]] = {}
     for sample in row["samples"]:
         calls.setdefault((sample["rollout_id"], sample["attempt"]), []).append(
-            CallFacts(
+            MemberCall(
                 sample_id=sample["sample_id"],
                 agent=sample["agent"],
                 reason=sample["call_reason"],

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from headrace.streams.credit.members import CallFacts
+from headrace.streams.credit.members import MemberCall
 from headrace.streams.credit.methods import Methods
 
-TokenMethod = Callable[[CallFacts], bytes | None]
+TokenMethod = Callable[[MemberCall], bytes | None]
 """A call to the weights of its sampled tokens, float32 little-endian [tokens]; None: all 1."""
 
 
-def uniform(call: CallFacts) -> None:
+def uniform(call: MemberCall) -> None:
     """Every token of a call carries the call's advantage; nothing is written for it."""
 
 

@@ -110,7 +110,7 @@ def log_row(message: LogRecord, data: dict[str, Any]) -> tuple[str, Row] | None:
 
 
 def dead_letter_row(message: LogRecord) -> Row:
-    """Row of a dead letter; one without our headers stands under its own position."""
+    """Row of a dead letter; one without our headers is kept under its own position."""
     facts = {
         name: message.headers.get(f"headrace.error.{name}", b"").decode(errors="replace")
         for name in ("topic", "partition", "offset", "reason", "message", "stage")
