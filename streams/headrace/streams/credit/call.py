@@ -49,7 +49,7 @@ class CallMethod:
     """Part of the credit's id: it changes whenever the method's results do."""
     advantages: Advantages
     observe: Callable[[Episode], Sequence[str]] = observe_nothing
-    """For each call of an Episode what else `advantages` needs of it: its `CallFacts.observed`."""
+    """For each call of an Episode what else `advantages` needs of it: its `MemberCall.observed`."""
 
 
 def weighted_by(
