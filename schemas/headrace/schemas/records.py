@@ -317,7 +317,7 @@ class PolicyVersion:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Traffic:
-    """Which version a policy's name means."""
+    """Which version a policy's name stands for."""
 
     policy: str = ""
     version: int = -1
