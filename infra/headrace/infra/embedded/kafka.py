@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 import subprocess
 import uuid
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from headrace.infra.embedded import jvm, ports
 from headrace.infra.embedded.artifacts import Progress, ensure_kafka
 from headrace.infra.errors import SettingsError, SetupError
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
+
+LOG_DIRECTORY = "data"
+PROPERTIES = "server.properties"
 
 _quiet = logging.getLogger(f"{__name__}.client")
 _quiet.setLevel(logging.CRITICAL)  # a probe of a broker that is not up yet fails by design
@@ -62,7 +66,8 @@ def properties(config: BrokerConfig) -> dict[str, str]:
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        "log.dirs": str(_log_dir(config)),
+        # Relative to where the broker runs: a comma in an absolute path would end it.
+        "log.dirs": LOG_DIRECTORY,
         "auto.create.topics.enable": "false",  # a mistyped topic is an error
         # Time is the log's: agents' clocks only describe.
         "log.message.timestamp.type": "LogAppendTime",
@@ -101,14 +106,14 @@ def prepare(config: BrokerConfig, progress: Progress | None = None) -> None:
     ports.ensure_free(config.controller_port, "Kafka's controller", "[kafka] controller_port")
     _log_dir(config).mkdir(parents=True, exist_ok=True)
     lines = [f"{key}={value}\n" for key, value in properties(config).items()]
-    _properties_file(config).write_text("".join(lines))
+    (config.data_dir / PROPERTIES).write_text("".join(lines), encoding="ascii")
     if not (_log_dir(config) / "meta.properties").exists():
         _format(config)
 
 
 def command(config: BrokerConfig) -> list[str]:
-    """Return the command line that runs the broker; call `prepare` first."""
-    return [*_java(config.heap_mb), "kafka.Kafka", str(_properties_file(config))]
+    """Return the command line that runs the broker in its data directory; call `prepare` first."""
+    return [*_java(config.heap_mb), "kafka.Kafka", PROPERTIES]
 
 
 def is_ready(bootstrap: str) -> bool:
@@ -128,8 +133,15 @@ def _format(config: BrokerConfig) -> None:
     if cluster.startswith("-"):  # would be read as an option
         cluster = "A" + cluster[1:]
     tool = [*_java(128), "kafka.tools.StorageTool", "format", "--standalone"]
-    arguments = ["-t", cluster, "-c", str(_properties_file(config))]
-    done = subprocess.run([*tool, *arguments], capture_output=True, text=True)
+    arguments = ["-t", cluster, "-c", PROPERTIES]
+    done = subprocess.run(
+        [*tool, *arguments],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=config.data_dir,
+        env={**os.environ, **jvm.ENVIRONMENT},
+    )
     if done.returncode != 0:
         raise SetupError(
             f"Kafka cannot format {_log_dir(config)}: {(done.stderr or done.stdout).strip()}"
@@ -143,13 +155,9 @@ def _java(heap_mb: int) -> list[str]:
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
         "-cp",
-        str(ensure_kafka() / "*"),
+        str(ensure_kafka().absolute() / "*"),
     ]
 
 
 def _log_dir(config: BrokerConfig) -> Path:
-    return config.data_dir.absolute() / "data"
-
-
-def _properties_file(config: BrokerConfig) -> Path:
-    return config.data_dir.absolute() / "server.properties"
+    return config.data_dir / LOG_DIRECTORY

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from headrace.connectors.kafka import topics
-from headrace.infra.embedded import kafka, registry
+from headrace.infra.embedded import jvm, kafka, registry
 from headrace.infra.embedded.artifacts import Progress
 from headrace.infra.embedded.clickhouse import part as clickhouse
 from headrace.infra.embedded.clickhouse.part import ClickHouseServerConfig
@@ -42,6 +42,8 @@ def embedded_parts(
         Part(
             name="kafka",
             command=partial(kafka.command, kafka_config),
+            directory=kafka_config.data_dir,
+            env=jvm.ENVIRONMENT,
             ready=partial(kafka.is_ready, kafka_config.bootstrap),
             endpoint=kafka_config.bootstrap,
             prepare=partial(kafka.prepare, kafka_config, progress),
@@ -51,6 +53,7 @@ def embedded_parts(
         Part(
             name="registry",
             command=partial(registry.command, registry_config),
+            env=jvm.ENVIRONMENT,
             ready=partial(registry.is_ready, registry_config.url),
             endpoint=registry_config.url,
             depends=("kafka",),

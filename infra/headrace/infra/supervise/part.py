@@ -35,6 +35,8 @@ class Part:
     """Where its output goes; `<log>.1` keeps the one before."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the supervisor's own environment."""
+    directory: Path | None = None
+    """Where it runs; None: where the supervisor does."""
     endpoint: str | None = None
     """What a client connects to, for `status`."""
     depends: tuple[str, ...] = ()

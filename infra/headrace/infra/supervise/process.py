@@ -18,7 +18,13 @@ _POLL_S = 0.05
 class ChildProcess:
     """A running command that dies with the thread that started it."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        directory: Path | None = None,
+    ) -> None:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 tied_to_this_process(command),
@@ -27,6 +33,7 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **env},
                 umask=0o077,  # logs and data hold what users said to agents
+                cwd=directory,
                 start_new_session=True,  # its own group, out of reach of the terminal's Ctrl-C
             )
 

@@ -90,7 +90,7 @@ class PartThread(threading.Thread):
                 self._report(State.PREPARING, "preparing")
                 self.part.prepare()
             command = self.part.command() if callable(self.part.command) else self.part.command
-            child = ChildProcess(command, self.part.env, self.part.log)
+            child = ChildProcess(command, self.part.env, self.part.log, self.part.directory)
         except Exception as error:  # whatever a hook raises is the part's trouble, and is reported
             self._hook_failed("cannot be prepared", error)
             return

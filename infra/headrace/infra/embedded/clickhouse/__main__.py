@@ -58,8 +58,11 @@ def _config(options: argparse.Namespace) -> ServerConfig:
             ) from error
         if not password:
             raise StartError(f"--password-file {options.password_file} is empty")
+    # The engine cuts a path at `?` and `&`, so it is given one from inside the folder.
+    options.path.mkdir(parents=True, exist_ok=True)
+    os.chdir(options.path)
     return ServerConfig(
-        path=options.path,
+        path=Path(),
         host=options.host,
         port=options.port,
         database=options.database,

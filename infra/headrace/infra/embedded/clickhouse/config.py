@@ -86,21 +86,23 @@ class ServerConfig:
     @property
     def data(self) -> Path:
         """The engine's own folder."""
-        return self.path.absolute() / "data"
+        return self.path / "data"
 
 
 def write_files(config: ServerConfig) -> Path:
-    """Writes config.xml and users.xml (absolute paths) and returns the path of config.xml."""
+    """Writes config.xml and users.xml and returns the path of config.xml."""
     home = config.path.absolute()
     (home / "backups").mkdir(parents=True, exist_ok=True)
-    users = home / "users.xml"
+    users = config.path / "users.xml"
     users.write_text(_USERS)
-    main = home / "config.xml"
+    main = config.path / "config.xml"
     main.write_text(
         _CONFIG.format(
-            users=escape(str(users)),
+            # Relative to config.xml: the engine would read a backslash as a slash.
+            users=users.name,
             memory=config.memory_bytes,
             backups=escape(f"{home / 'backups'}/"),
-        )
+        ),
+        encoding="utf-8",
     )
     return main

@@ -127,8 +127,9 @@ class ChdbEngine:
             self._keep = self._chdb.connect(f"{config.data}?config-file={settings_file}")
         except RuntimeError as error:
             raise StartError(
-                f"The engine cannot open {config.data}: {error}. Is another process using it, or "
-                "was it written by a newer engine? Stop that process or choose another --path."
+                f"The engine cannot open {config.data.absolute()}: {error}. Is another process "
+                "using it, or was it written by a newer engine? Stop that process or choose "
+                "another --path."
             ) from error
         root = Connection(self._keep)
         root.query(f"CREATE DATABASE IF NOT EXISTS {config.database}".encode(), "TSV")

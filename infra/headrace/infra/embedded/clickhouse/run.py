@@ -31,7 +31,7 @@ def serve(config: ServerConfig) -> None:
         config.host,
         config.port,
         config.database,
-        config.path,
+        config.path.absolute(),
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -77,8 +77,8 @@ def _own(path: Path) -> IO[str]:
         owner = lock.read().strip() or "unknown"
         lock.close()
         raise StartError(
-            f"{path} is in use by process {owner}: one process owns a data folder. Use that "
-            "server, stop it, or choose another folder with --path."
+            f"{path.absolute()} is in use by process {owner}: one process owns a data folder. "
+            "Use that server, stop it, or choose another folder with --path."
         ) from error
     lock.truncate(0)
     lock.write(str(os.getpid()))
