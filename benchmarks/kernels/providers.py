@@ -12,7 +12,7 @@ from benchmarks.kernels.peers import cce, liger, quack, trl, verl
 from benchmarks.kernels.routes import Absent, Loss, Outcome, Provider, of_logp
 from torch import Tensor
 
-from headrace.kernels import linear_policy_loss
+from headrace.kernels import PolicyLoss, linear_policy_loss, policy_loss
 
 OURS = "headrace"
 LOGITS = "torch, whole logits"
@@ -23,21 +23,38 @@ def ours(**limits: Any) -> Loss:
     """`linear_policy_loss`."""
 
     def loss(case: Case) -> Outcome:
-        out = linear_policy_loss(
-            case.hidden,
-            case.weight,
-            case.targets,
-            advantages=case.advantages,
-            behaviour_logp=case.old_logp,
-            token_weights=case.token_weights,
-            reference_logp=case.reference_logp if case.loss.kl_coef else None,
-            cu_seqlens=case.cu_seqlens,
-            loss=case.loss,
-            **limits,
+        return _outcome(
+            linear_policy_loss(case.hidden, case.weight, case.targets, **_columns(case), **limits)
         )
-        return Outcome(out.loss, out.logp)
 
     return loss
+
+
+def ours_on_logits() -> Loss:
+    """`policy_loss` over the logits, which its gradient takes the place of."""
+
+    def loss(case: Case) -> Outcome:
+        logits = case.hidden @ case.weight.t()
+        return _outcome(
+            policy_loss(logits, case.targets, **_columns(case), impl="triton", inplace=True)
+        )
+
+    return loss
+
+
+def _columns(case: Case) -> dict[str, Any]:
+    return {
+        "advantages": case.advantages,
+        "behaviour_logp": case.old_logp,
+        "token_weights": case.token_weights,
+        "reference_logp": case.reference_logp if case.loss.kl_coef else None,
+        "cu_seqlens": case.cu_seqlens,
+        "loss": case.loss,
+    }
+
+
+def _outcome(out: PolicyLoss) -> Outcome:
+    return Outcome(out.loss, out.logp)
 
 
 def ours_by_library() -> Loss:
@@ -120,6 +137,7 @@ ALL = (
         kind="ours",
         device="triton",
     ),
+    Provider(name="headrace, on whole logits", make=ours_on_logits, kind="ours", device="triton"),
     Provider(name="headrace, plain torch", make=lambda: ours(impl="torch"), kind="ours"),
     Provider(name=LOGITS, make=lambda: whole_logits),
     Provider(name="torch.compile, whole logits", make=compiled_logits),

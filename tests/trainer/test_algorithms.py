@@ -18,7 +18,7 @@ def test_horizon_weighs_every_token_alike(make_row: MakeRow) -> None:
         make_row([1], [2], name="b1", episode="b"),
     ]
     weights = GrpoConfig(horizon=16).token_weights(rows)
-    assert [w.size for w in weights] == [3, 5, 1]
+    assert [w.numel() for w in weights] == [3, 5, 1]
     assert np.unique(np.concatenate(weights)) == pytest.approx(1 / (16 * 2))
 
 
@@ -28,7 +28,7 @@ def test_more_turns_do_not_make_an_episode_weigh_more(make_row: MakeRow) -> None
     for aggregation in ("horizon", "episode_mean", "token_mean"):
         config = GrpoConfig(aggregation=aggregation)
         one, three = config.token_weights(one_call), config.token_weights(three_calls)
-        assert sum(w.sum() for w in three) == pytest.approx(sum(w.sum() for w in one))
+        assert float(sum(w.sum() for w in three)) == pytest.approx(float(sum(w.sum() for w in one)))
 
 
 def test_episode_mean_gives_every_episode_the_same_weight(make_row: MakeRow) -> None:
@@ -38,8 +38,8 @@ def test_episode_mean_gives_every_episode_the_same_weight(make_row: MakeRow) -> 
         make_row([1], [2], name="b2", episode="b"),
     ]
     a, b1, b2 = GrpoConfig(aggregation="episode_mean").token_weights(rows)
-    assert a.sum() == pytest.approx(0.5)
-    assert b1.sum() + b2.sum() == pytest.approx(0.5)
+    assert float(a.sum()) == pytest.approx(0.5)
+    assert float(b1.sum() + b2.sum()) == pytest.approx(0.5)
 
 
 def test_token_mean_divides_by_all_tokens(make_row: MakeRow) -> None:

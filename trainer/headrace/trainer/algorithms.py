@@ -4,15 +4,15 @@ Advantages come with the samples (`headrace.streams` computes baselines over gro
 are turned into a loss. Denominators are those of the whole batch, before anything is rejected.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from headrace.kernels import LossConfig
+from headrace.kernels import LossConfig, aggregation_weights
 from headrace.trainer.batch import TrainingRow
 
 Aggregation = Literal["horizon", "episode_mean", "token_mean"]
@@ -68,29 +68,35 @@ class GrpoConfig:
 
     def token_weights(
         self, rows: Sequence[TrainingRow], *, episodes: int | None = None
-    ) -> list[NDArray[np.float32]]:
-        """Weight of every sampled token, one array [sampled tokens] a row.
+    ) -> list[Tensor]:
+        """Weight of every sampled token, fp32, one tensor [sampled tokens] a row.
 
         `episodes` is the number of episodes the batch stands for, rejected ones included; by
         default those seen in `rows`.
         """
-        seen = Counter[str]()
-        for row in rows:
-            seen[row.episode_id] += row.sampled_ids.size
-        count = len(seen) if episodes is None else episodes
-        if count < len(seen):
-            raise ValueError(f"episodes is {count}, yet the rows are of {len(seen)} episodes")
-
-        def denominator(row: TrainingRow) -> float:
-            if self.aggregation == "token_mean":
-                return float(seen.total())
-            tokens = self.horizon if self.aggregation == "horizon" else seen[row.episode_id]
-            return float(tokens) * count
-
-        def weights(row: TrainingRow) -> NDArray[np.float32]:
-            shares = (
-                np.ones(row.sampled_ids.size) if row.token_weights is None else row.token_weights
+        by_episode: dict[str, list[int]] = {}
+        for place, row in enumerate(rows):
+            by_episode.setdefault(row.episode_id, []).append(place)
+        if episodes is not None and episodes < len(by_episode):
+            raise ValueError(
+                f"episodes is {episodes}, yet the rows are of {len(by_episode)} episodes"
             )
-            return (shares / denominator(row)).astype(np.float32)
+        # The kernels' sequence is an episode: its calls one after the other.
+        order = [place for places in by_episode.values() for place in places]
+        sizes = [rows[place].sampled_ids.size for place in order]
+        ends = list(accumulate(sizes, initial=0))
+        calls = accumulate((len(places) for places in by_episode.values()), initial=0)
+        weights = aggregation_weights(
+            torch.ones(ends[-1]),
+            "sequence_mean" if self.aggregation == "episode_mean" else self.aggregation,
+            cu_seqlens=torch.tensor([ends[call] for call in calls]),
+            horizon=self.horizon,
+            sequences=len(by_episode) if episodes is None else episodes,
+        )
+        parts = dict(zip(order, torch.split(weights, sizes), strict=True))
 
-        return [weights(row) for row in rows]
+        def credited(place: int) -> Tensor:
+            credit = rows[place].token_weights
+            return parts[place] if credit is None else parts[place] * torch.tensor(credit)
+
+        return [credited(place) for place in range(len(rows))]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from headrace.kernels import linear_logp, linear_policy_loss, policy_metrics
@@ -165,9 +165,7 @@ class TrainStep:
         ).logp
 
 
-def _tokens(
-    pack: Pack, batch: Batch, weights: Sequence[NDArray[np.float32]], device: torch.device
-) -> _Tokens:
+def _tokens(pack: Pack, batch: Batch, weights: Sequence[Tensor], device: torch.device) -> _Tokens:
     rows = [batch.rows[index] for index in pack.rows]
 
     def column(of: Callable[[TrainingRow], ArrayLike], dtype: torch.dtype) -> Tensor:
@@ -179,7 +177,7 @@ def _tokens(
         temperature=column(lambda row: row.temperature, torch.float32),
         advantages=column(lambda row: row.advantage, torch.float32),
         behaviour_logp=column(lambda row: row.behaviour_logp, torch.float32),
-        token_weights=torch.from_numpy(np.concatenate([weights[i] for i in pack.rows])).to(device),
+        token_weights=torch.cat([weights[index] for index in pack.rows]).to(device),
         versions=column(lambda row: row.versions, torch.int64),
     )
 
