@@ -20,7 +20,8 @@ from torch.utils._pytree import tree_leaves
 from headrace.kernels.device import product, tiles
 from headrace.kernels.linear_loss import interface, operators
 from headrace.kernels.linear_loss import triton as one_pass
-from headrace.kernels.linear_loss.rows import RowInputs, Selection
+from headrace.kernels.linear_loss.selection import Selection
+from headrace.kernels.losses.inputs import RowInputs
 
 BLOCK = 512
 

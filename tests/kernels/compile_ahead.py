@@ -20,16 +20,18 @@ import triton.backends.nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from headrace.kernels.device import glue, linear, rows, scale, tiles
+from headrace.kernels.device import glue, linear, rows, scale, segments, tiles
 from headrace.kernels.logits_loss import triton as logits
-from headrace.kernels.losses import LossConfig
+from headrace.kernels.losses.config import Choices, Constants, LossConfig
 from headrace.kernels.scan import triton as scan
 
 TOOLS = Path(triton.backends.nvidia.__file__).parent / "bin"
-FLOATS = (
-    *("clip_low", "clip_high", "dual_clip", "tau_positive", "tau_negative", "weight_low"),
-    *("weight_high", "kl_coef", "entropy_coef", "gamma", "lam", "coefficient"),
-)
+FLOATS = ("entropy_coef", "gamma", "lam", "coefficient")
+RECORDS: dict[str, Any] = {
+    "constants": Constants._make(["fp32"] * len(Constants._fields)),
+    "pointers": rows.RowPointers._make(["*fp32"] * len(rows.RowPointers._fields)),
+}
+"""Types of the arguments that are named tuples."""
 MATRICES = (
     "hidden_ptr",
     "weight_ptr",
@@ -45,7 +47,8 @@ ABSENT = {
     "gradient": ("targets_ptr", "target_ptr", "peak_ptr", "sum_ptr", "weighted_ptr"),
 }
 """Arguments that a mode of the LM head's product does not have."""
-Kernel = tuple[str, Any, dict[str, str], dict[str, Any], dict[str, int]]
+Kernel = tuple[str, Any, dict[str, Any], dict[str, Any], dict[str, int]]
+"""Name, function, types of its arguments, those that are compiled in, and options."""
 
 
 def matrix_kernels(arch: int) -> Iterator[Kernel]:
@@ -55,7 +58,7 @@ def matrix_kernels(arch: int) -> Iterator[Kernel]:
     for kind, tile in product(("bf16", "fp16"), (tiles.NARROW, tiles.WIDE)):
         for mode in ("sums", "exponents", "gradient") if kind == "bf16" else ("sums",):
             width = tile.columns // tile.split
-            signature = {
+            signature: dict[str, Any] = {
                 "hidden": f"tensordesc<{kind}[{tile.rows}, {tile.depth}]>",
                 "weight": f"tensordesc<{kind}[{tile.columns}, {tile.depth}]>",
                 "stored": f"tensordesc<{kind}[{tile.rows}, {width}]>",
@@ -102,25 +105,23 @@ def pointer_kernels() -> Iterator[Kernel]:
         LossConfig(kind="cispo", kl_coef=0.1, kl_kind="k1"),
         LossConfig(kind="sapo", kl_coef=0.1, kl_kind="k3_unbiased"),
     ):
-        names = {
-            "KIND": loss.kind,
-            "CORRECTION": loss.correction,
-            "KL": loss.kl_kind if loss.kl_coef else "none",
-            "PROXIMAL": loss.correction != "none" and loss.kind != "reinforce",
-        }
-        yield _plain(f"slopes-{loss.kind}", rows._slopes_kernel, {**names, "BLOCK": rows.BLOCK})
-        yield _plain(f"sums-{loss.kind}", rows._sums_kernel, {**names, "BLOCK": rows.BLOCK})
+        given = loss.choices(proximal=loss.correction != "none" and loss.kind != "reinforce")
+        constants = {"choices": given, "BLOCK": rows.BLOCK}
+        yield _plain(f"slopes-{loss.kind}", rows.slopes_kernel, constants)
+        yield _plain(f"sums-{loss.kind}", rows.sums_kernel, constants)
     yield _plain("logits-stats", logits.stats_kernel, {"BLOCK": logits.BLOCK}, logits.WARPS)
     for entropy in (True, False):
-        flags = {"BLOCK": logits.BLOCK, "ENTROPY": entropy}
+        flags: dict[str, Any] = {"BLOCK": logits.BLOCK, "ENTROPY": entropy}
         yield _plain(f"logits-gradient-{entropy}", logits.gradient_kernel, flags, logits.WARPS)
-        names = {"KIND": "ppo", "CORRECTION": "tis", "KL": "k3", "PROXIMAL": True}
-        yield _plain(f"logits-row-{entropy}", logits.row_kernel, {**names, **flags}, logits.WARPS)
+        given = Choices(kind="ppo", correction="tis", kl="k3", proximal=True)
+        flags["choices"] = given
+        yield _plain(f"logits-row-{entropy}", logits.row_kernel, flags, logits.WARPS)
 
 
 def scan_kernels() -> Iterator[Kernel]:
     """Those of the scans, of advantages (with values) and of returns (without)."""
-    for name in ("ends", "carry", "sums"):
+    yield _plain("segments", segments.segments_kernel, {"BLOCK": 1024})
+    for name in ("ends", "carry"):
         yield _plain(f"scan-{name}", getattr(scan, f"_{name}_kernel"), {"BLOCK": 1024})
     nothing: dict[str, Any] = {"values_ptr": None, "bootstrap_ptr": None}
     for name in ("tiles", "rows"):
@@ -130,7 +131,7 @@ def scan_kernels() -> Iterator[Kernel]:
 
 
 def _plain(name: str, kernel: Any, constants: dict[str, Any], warps: int = 4) -> Kernel:
-    signature = {argument: _type(argument) for argument in kernel.arg_names}
+    signature = {name: RECORDS.get(name) or _type(name) for name in kernel.arg_names}
     return name, kernel, signature, constants, {"num_warps": warps, "num_stages": 3}
 
 
@@ -151,22 +152,27 @@ def _type(argument: str) -> str:
 def compiled(kernel: Kernel, arch: int) -> dict[str, Any]:
     """Registers, spills, shared memory and instructions of one kernel."""
     name, function, signature, constants, options = kernel
-    signature = {
-        argument: "constexpr" if argument in constants else kind
-        for argument, kind in {**signature, **dict.fromkeys(constants, "constexpr")}.items()
-    }
-    signature = {argument: signature[argument] for argument in function.arg_names}
+    types: dict[str, Any] = {}
+    values: dict[tuple[int, ...], Any] = {}
+    for position, argument in enumerate(function.arg_names):
+        if isinstance(record := constants.get(argument), Choices):
+            types[argument] = Choices._make(["constexpr"] * len(record))
+            values.update({(position, place): value for place, value in enumerate(record)})
+        elif argument in constants:
+            types[argument], values[(position,)] = "constexpr", constants[argument]
+        else:
+            types[argument] = signature[argument]
     # Sizes and addresses are multiples of 16, as those of real models are.
-    attributes = {
-        (position,): [["tt.divisibility", 16]]
+    aligned: list[tuple[int, ...]] = [
+        (position,)
         for position, argument in enumerate(function.arg_names)
-        if signature[argument].startswith("*") or argument in ("depth", "stride")
-    }
+        if types[argument][0] == "*" or argument in ("depth", "stride")
+    ]
+    if "pointers" in types:
+        position = function.arg_names.index("pointers")
+        aligned += [(position, place) for place in range(len(types["pointers"]))]
     source = ASTSource(
-        function,
-        signature,
-        {(function.arg_names.index(key),): value for key, value in constants.items()},
-        attributes,
+        function, types, values, {path: [["tt.divisibility", 16]] for path in aligned}
     )
     out = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     ptx = out.asm["ptx"]

@@ -1,52 +1,14 @@
-"""Advantages of groups and the aggregation of tokens: known answers."""
+"""Advantages of REINFORCE++ and the aggregation of tokens: known answers."""
 
 import pytest
 import torch
 
 from headrace.kernels import (
     aggregation_weights,
-    group_advantages,
     masked_whiten,
     reinforce_pp_advantages,
 )
-from headrace.kernels.advantages import Baseline, Scale
-from headrace.kernels.aggregation import Aggregation
-
-REWARDS = torch.tensor([1.0, 0.5, 0.0, 0.0], dtype=torch.float64)
-
-
-@pytest.mark.parametrize(
-    ("baseline", "scale", "expected"),
-    [
-        ("mean", "sample", [1.3055797, 0.2611159, -0.7833478, -0.7833478]),
-        ("mean", "none", [0.625, 0.125, -0.375, -0.375]),
-        ("leave_one_out", "none", [0.8333333, 0.1666667, -0.5, -0.5]),
-        ("none", "none", [1.0, 0.5, 0.0, 0.0]),
-    ],
-    ids=["grpo", "dr_grpo", "rloo", "reinforce"],
-)
-def test_group_advantages_give_the_known_answers(
-    baseline: Baseline, scale: Scale, expected: list[float]
-) -> None:
-    out = group_advantages(
-        REWARDS, torch.zeros(4, dtype=torch.int64), baseline=baseline, scale=scale
-    )
-    assert out.tolist() == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize(("scale", "expected"), [("sample", 0.8660239), ("population", 0.999998)])
-def test_the_kind_of_deviation_is_chosen(scale: Scale, expected: float) -> None:
-    rewards = torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-    out = group_advantages(rewards, torch.zeros(4, dtype=torch.int64), scale=scale)
-    assert out.tolist() == pytest.approx([expected, -expected, -expected, expected], abs=1e-6)
-
-
-def test_groups_do_not_mix_and_a_lone_rollout_learns_nothing() -> None:
-    rewards = torch.cat((REWARDS, torch.tensor([5.0]), REWARDS)).double()
-    groups = torch.tensor([0, 0, 0, 0, 1, 2, 2, 2, 2])
-    out = group_advantages(rewards, groups)
-    alone = group_advantages(REWARDS, torch.zeros(4, dtype=torch.int64))
-    assert torch.equal(out, torch.cat((alone, torch.zeros(1).double(), alone)))
+from headrace.kernels.losses.aggregation import Aggregation
 
 
 def test_reinforce_pp_whitens_returns_to_go_over_the_batch() -> None:
@@ -110,8 +72,3 @@ def test_what_an_aggregation_needs_must_be_given(how: Aggregation, missing: str)
     bounds = torch.tensor([0, 4]) if missing == "horizon" else None
     with pytest.raises(ValueError, match=missing):
         aggregation_weights(torch.ones(4), how, cu_seqlens=bounds)
-
-
-def test_rewards_and_groups_must_be_of_one_shape() -> None:
-    with pytest.raises(ValueError, match="groups"):
-        group_advantages(torch.zeros(3), torch.zeros(2, dtype=torch.int64))

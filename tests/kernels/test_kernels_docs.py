@@ -27,3 +27,11 @@ def test_every_public_name_and_setting_is_on_the_page() -> None:
     text = PAGE.read_text()
     names = [*headrace.kernels.__all__, *(field.name for field in fields(LossConfig))]
     assert not [name for name in names if f"`{name}" not in text and f"{name}=" not in text]
+
+
+def test_every_triton_kernel_is_defined_on_the_page() -> None:
+    source = Path(headrace.kernels.__file__).parent
+    found = [re.findall(r"def (\w+_kernel)\(", one.read_text()) for one in source.rglob("*.py")]
+    kernels = {name for names in found for name in names}
+    assert len(kernels) > 15
+    assert not [name for name in kernels if f"`{name}`" not in PAGE.read_text()]

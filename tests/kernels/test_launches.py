@@ -21,8 +21,8 @@ pytestmark = [
 KERNELS = {
     *("linear_kernel", "strip_kernel", "offset_kernel", "combine_kernel", "fix_kernel"),
     *("bonus_kernel", "target_kernel", "scale_kernel", "scatter_kernel", "times_kernel"),
-    *("row_kernel", "stats_kernel", "gradient_kernel", "_slopes_kernel", "_sums_kernel"),
-    *("_ends_kernel", "_tiles_kernel", "_carry_kernel", "_rows_kernel"),
+    *("row_kernel", "stats_kernel", "gradient_kernel", "slopes_kernel", "sums_kernel"),
+    *("segments_kernel", "_ends_kernel", "_tiles_kernel", "_carry_kernel", "_rows_kernel"),
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from headrace.kernels import linear_logp
-from headrace.kernels.logp.reference import linear_logp_reference
+from headrace.kernels.losses.reference import linear_logp_reference
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])

@@ -18,7 +18,7 @@ from headrace.kernels import (
     policy_loss,
     segment_means,
 )
-from headrace.kernels.logp.reference import linear_logp_reference
+from headrace.kernels.losses.reference import linear_logp_reference
 from tests.kernels.cases import LOSSES, Case, assert_matches_reference, make_case
 
 ON_GPU = os.environ.get("HEADRACE_KERNELS_ON_GPU") == "1" and torch.cuda.is_available()

@@ -1,11 +1,19 @@
 """Reinforcement-learning losses on an LM head. Needs torch alone; Triton makes it fast."""
 
-from headrace.kernels.advantages import group_advantages, masked_whiten, reinforce_pp_advantages
-from headrace.kernels.aggregation import aggregation_weights
-from headrace.kernels.linear_loss import PolicyLoss, linear_policy_loss
+from headrace.kernels.advantages import masked_whiten, reinforce_pp_advantages
+from headrace.kernels.linear_loss import linear_policy_loss
 from headrace.kernels.logits_loss import policy_loss
-from headrace.kernels.logp import LogProbs, linear_logp
-from headrace.kernels.losses import KlKind, LossConfig, RowLoss, policy_metrics, row_loss
+from headrace.kernels.logp import linear_logp
+from headrace.kernels.losses import (
+    KlKind,
+    LogProbs,
+    LossConfig,
+    PolicyLoss,
+    RowLoss,
+    aggregation_weights,
+    policy_metrics,
+    row_loss,
+)
 from headrace.kernels.scan import (
     discounted_returns,
     gae,
@@ -23,7 +31,6 @@ __all__ = [
     "aggregation_weights",
     "discounted_returns",
     "gae",
-    "group_advantages",
     "linear_logp",
     "linear_policy_loss",
     "masked_whiten",

@@ -1,1 +1,2 @@
-"""Triton kernels that the losses share. Importing anything here imports Triton."""
+"""Triton kernels that the operations share, and their host side. Importing any module here imports
+Triton; `docs/kernels.md` names the kernels."""

@@ -1,4 +1,4 @@
-"""Row glue around the matrix products (K3): targets, statistics, scaling. Tiles of rows."""
+"""Row glue around the matrix products: targets, statistics, scaling. Tiles of rows."""
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # Kernels are compiled from their source: annotations other than constexpr mean nothing there.
 

@@ -26,6 +26,9 @@ from headrace.kernels.device.product import (
     softmax_sums,
 )
 
+SCORED_ROWS = 4096
+"""Rows that are scored at once: partial results take 12 bytes a row and tile of the vocabulary."""
+
 
 class Statistics(NamedTuple):
     """Of each row of a block: log-sum-exp, and sum of exponents relative to its offset."""

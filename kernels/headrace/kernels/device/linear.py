@@ -1,4 +1,4 @@
-"""The LM head's matrix product with a softmax in its epilogue (K1, K2, K4), in three modes:
+"""The LM head's matrix product with a softmax in its epilogue, in three modes:
 
 - `sums`: the row sums of each tile's softmax, nothing else; the tile's own maximum is the offset.
 - `exponents`: the same, and exp(logit - offset) is stored in the inputs' type. The offset of a row

@@ -1,5 +1,5 @@
 """Policy-gradient loss on hidden states and LM head, with both gradients, without [N, V] logits."""
 
-from headrace.kernels.linear_loss.interface import PolicyLoss, linear_policy_loss
+from headrace.kernels.linear_loss.interface import linear_policy_loss
 
-__all__ = ["PolicyLoss", "linear_policy_loss"]
+__all__ = ["linear_policy_loss"]

@@ -1,40 +1,19 @@
 """`linear_policy_loss`: the public signature, its checks, and the choice of implementation."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from headrace.kernels.implementation import Impl, check_impl, choose
 from headrace.kernels.known_gradients import with_gradients
 from headrace.kernels.linear_loss.operators import linear_policy_gradients
-from headrace.kernels.logp.inputs import (
-    check_linear,
-    check_rows,
-    compute_dtype,
-    inverse_temperature,
-)
-from headrace.kernels.losses import LossConfig
-from headrace.kernels.losses.metrics import METRICS
-from headrace.kernels.losses.rows import check_given
+from headrace.kernels.losses.config import LossConfig
+from headrace.kernels.losses.inputs import check_linear, compute_dtype, row_columns
+from headrace.kernels.losses.metrics import unpacked_metrics
+from headrace.kernels.losses.result import PolicyLoss
 
 MEMORY_BUDGET = 3 << 29
 """Default bytes for exponents of the logits: 1.5 GiB, 5,000 rows of a vocabulary of 152k."""
 TRITON_DTYPES = (torch.bfloat16, torch.float32)
-
-
-@dataclass(kw_only=True, slots=True, frozen=True, eq=False)
-class PolicyLoss:
-    """What `linear_policy_loss` returns."""
-
-    loss: Tensor
-    """Scalar, Σ token_weight · row loss; autograd leads to `hidden` and `weight`."""
-    logp: Tensor
-    """[N], rows of non-zero weight (zeros elsewhere), no gradient."""
-    entropy: Tensor
-    """[N], nats, rows of non-zero weight (zeros elsewhere), no gradient."""
-    metrics: dict[str, Tensor]
-    """0-d tensors over rows of non-zero weight: see `headrace.kernels.policy_metrics`."""
 
 
 def linear_policy_loss(
@@ -80,34 +59,24 @@ def linear_policy_loss(
     """
     check_linear(hidden, weight, targets)
     check_impl(impl)
-    check_given(loss, reference_logp, proximal_logp, cu_seqlens)
     _check_limits(hidden, weight, main_grad, chunk_rows, memory_budget, active_rows)
-    rows, dtype = hidden.shape[0], compute_dtype(hidden)
-
-    def column(name: str, values: Tensor) -> Tensor:
-        check_rows(name, values, rows)
-        return values.detach().to(dtype)
-
-    def optional(name: str, values: Tensor | None) -> Tensor | None:
-        return None if values is None else column(name, values)
-
     grad = torch.is_grad_enabled()
     name, numbers = loss.encode()
     value, logp, entropy, metrics, grad_hidden, grad_weight = linear_policy_gradients(
         hidden.detach(),
         weight.detach(),
         targets,
-        torch.stack(
-            (
-                column("advantages", advantages),
-                column("behaviour_logp", behaviour_logp),
-                column("token_weights", token_weights),
-                inverse_temperature(temperature, hidden),
-            )
+        *row_columns(
+            hidden,
+            loss=loss,
+            advantages=advantages,
+            behaviour_logp=behaviour_logp,
+            token_weights=token_weights,
+            temperature=temperature,
+            reference_logp=reference_logp,
+            proximal_logp=proximal_logp,
+            cu_seqlens=cu_seqlens,
         ),
-        optional("reference_logp", reference_logp),
-        optional("proximal_logp", proximal_logp),
-        cu_seqlens,
         main_grad,
         name,
         numbers,
@@ -124,7 +93,7 @@ def linear_policy_loss(
         loss=value,
         logp=logp,
         entropy=entropy,
-        metrics=dict(zip(METRICS, metrics.unbind(), strict=True)),
+        metrics=unpacked_metrics(metrics),
     )
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from headrace.kernels.implementation import on_device
 from headrace.kernels.linear_loss.plan import Plan
-from headrace.kernels.linear_loss.rows import RowInputs
-from headrace.kernels.logp.inputs import compute_dtype
 from headrace.kernels.losses.config import decode
+from headrace.kernels.losses.inputs import RowInputs, compute_dtype
 from headrace.kernels.losses.metrics import METRICS
 from headrace.kernels.operators import fake, operator
 
@@ -39,14 +38,11 @@ def form_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Loss, logp, entropy, metrics, and both gradients (empty where not wanted).
 
-    `columns` [4, N]: advantages, behaviour log-probabilities, token weights, 1/temperature.
+    `columns` to `cu_seqlens` are the fields of `RowColumns`.
     """
     rows = RowInputs(
         targets=targets,
-        advantages=columns[0],
-        behaviour_logp=columns[1],
-        token_weights=columns[2],
-        inverse_temperature=columns[3],
+        columns=columns.contiguous(),
         reference_logp=reference_logp,
         proximal_logp=proximal_logp,
         cu_seqlens=cu_seqlens,

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from headrace.kernels.logp.reference import linear_logp_reference
 from headrace.kernels.losses import LossConfig
-from headrace.kernels.losses.reference import row_loss_reference
+from headrace.kernels.losses.reference import linear_logp_reference, row_loss_reference
 
 
 def linear_policy_loss_reference(

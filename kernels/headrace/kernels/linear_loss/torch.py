@@ -6,23 +6,17 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.linear_loss.plan import Gradients, Plan
-from headrace.kernels.linear_loss.rows import (
-    RowInputs,
-    metrics_of,
-    poison_if_cut,
-    row_terms,
-    select_rows,
-    total_loss,
-)
-from headrace.kernels.logp.inputs import compute_dtype
-from headrace.kernels.logp.torch import (
+from headrace.kernels.linear_loss.selection import poison_if_cut, select_rows
+from headrace.kernels.losses.config import LossConfig
+from headrace.kernels.losses.inputs import RowInputs, compute_dtype
+from headrace.kernels.losses.metrics import packed_metrics, row_sums
+from headrace.kernels.losses.rows import row_terms
+from headrace.kernels.losses.softmax import (
     VOCAB_BLOCK,
-    Softmax,
-    linear_logp_torch,
+    logit_gradient,
     rows_per_chunk,
     softmax_block,
 )
-from headrace.kernels.losses import LossConfig
 
 
 def gradients_torch(
@@ -45,14 +39,11 @@ def gradients_torch(
 
     chosen = select_rows(rows, loss, gradients=plan.any_gradient, active_rows=plan.active_rows)
     scored = torch.cat(chosen) if loss.needs_sequences else chosen.resting
-    stats = linear_logp_torch(
-        hidden.index_select(0, scored),
-        weight,
-        rows.targets[scored],
-        rows.inverse_temperature[scored],
-        step,
-    )
-    logp[scored], entropy[scored] = stats.logp, stats.entropy
+    for index in torch.split(scored, step) if scored.shape[0] else ():
+        block = softmax_block(
+            hidden[index], weight, rows.targets[index], rows.inverse_temperature[index]
+        )
+        logp[index], entropy[index] = block.logp, block.entropy
     slopes = row_terms(logp, entropy, rows, loss).grad if loss.needs_sequences else None
 
     for start in range(0, chosen.learning.shape[0], step):
@@ -73,34 +64,17 @@ def gradients_torch(
     if plan.active_rows is not None:
         logp = torch.where(rows.active, logp, 0.0)
         entropy = torch.where(rows.active, entropy, 0.0)
-    total = poison_if_cut(total_loss(logp, entropy, rows, loss), rows, plan.active_rows)
+    sums = row_sums(logp, entropy, rows, loss)
     return Gradients(
-        loss=total,
+        loss=poison_if_cut(sums.loss, rows, plan.active_rows),
         logp=logp,
         entropy=entropy,
-        metrics=metrics_of(logp, entropy, rows, loss),
+        metrics=packed_metrics(sums),
         grad_hidden=None if grad_hidden is None else grad_hidden.to(hidden.dtype),
         grad_weight=None
         if grad_weight is None or grad_weight is main_grad
         else grad_weight.to(weight.dtype),
     )
-
-
-def logit_gradient(
-    block: Softmax, targets: Tensor, outer: Tensor, slope: Tensor, entropy_coef: float
-) -> Tensor:
-    """outer · (slope·(onehot - p) + entropy_coef·p·(log p + H)), written over the exponents."""
-    probability = block.exponents.mul_((1.0 / block.total)[:, None])
-    # 1 - p of the target from its log-probability: no cancellation where p is close to 1.
-    at_target = slope * -torch.expm1(block.logp)
-    if entropy_coef == 0.0:
-        grad = probability.mul_((-slope * outer)[:, None])
-        return grad.scatter_(1, targets[:, None], (outer * at_target)[:, None])
-    bonus = torch.xlogy(probability, probability)
-    bonus.addcmul_(probability, block.entropy[:, None]).mul_(entropy_coef)
-    at_target = at_target + bonus.gather(1, targets[:, None])[:, 0]
-    grad = bonus.addcmul_(probability, -slope[:, None])
-    return grad.scatter_(1, targets[:, None], at_target[:, None]).mul_(outer[:, None])
 
 
 def _add_gradients(

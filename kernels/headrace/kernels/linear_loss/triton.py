@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.device.head import (
+    SCORED_ROWS,
     exponents_buffer,
     gather,
     gradient_terms,
@@ -28,11 +29,12 @@ from headrace.kernels.device.product import (
     product,
 )
 from headrace.kernels.device.rows import row_slopes, row_sums
+from headrace.kernels.device.segments import sequence_means
 from headrace.kernels.linear_loss.plan import Gradients, Plan
-from headrace.kernels.linear_loss.rows import RowInputs, poison_if_cut, select_rows
-from headrace.kernels.logp.triton import CHUNK_ROWS
-from headrace.kernels.losses import LossConfig
-from headrace.kernels.scan.means import sequence_means
+from headrace.kernels.linear_loss.selection import poison_if_cut, select_rows
+from headrace.kernels.losses.config import LossConfig
+from headrace.kernels.losses.inputs import RowInputs
+from headrace.kernels.losses.metrics import packed_metrics
 
 LEAST_ROWS = 2048
 """Below this many rows a block, reading and writing the head's gradient costs more than
@@ -56,14 +58,6 @@ class _Work:
     ) -> None:
         self.hidden, self.rows, self.loss, self.plan = hidden, rows, loss, plan
         self.weight = weight if weight.stride(1) == 1 else weight.contiguous()
-        self.columns = torch.stack(
-            (
-                rows.advantages,
-                rows.behaviour_logp,
-                rows.token_weights,
-                rows.inverse_temperature,
-            )
-        )
         self.logp = torch.zeros(hidden.shape[0], dtype=torch.float32, device=hidden.device)
         self.entropy = torch.zeros_like(self.logp)
         self.main_grad = main_grad
@@ -81,7 +75,7 @@ class _Work:
 
     def score(self, index: Tensor) -> list[Tensor]:
         """Log-probability and entropy of the rows at `index`; their log-sum-exp by blocks."""
-        parts = torch.split(index, CHUNK_ROWS) if index.shape[0] else ()
+        parts = torch.split(index, SCORED_ROWS) if index.shape[0] else ()
         return [
             score_rows(self.block(part), self.weight, self.logp, self.entropy) for part in parts
         ]
@@ -95,7 +89,6 @@ class _Work:
             index,
             self.logp,
             self.entropy,
-            self.columns,
             self.rows,
             self.sequence_means(),
             self.loss,
@@ -209,18 +202,16 @@ def gradients_triton(
     if plan.active_rows is not None:
         work.logp = torch.where(rows.active, work.logp, 0.0)
         work.entropy = torch.where(rows.active, work.entropy, 0.0)
-    total, metrics = row_sums(
-        work.logp, work.entropy, work.columns, rows, work.sequence_means(), loss
-    )
+    sums = row_sums(work.logp, work.entropy, rows, work.sequence_means(), loss)
     if plan.want_hidden and work.grad_hidden is None:
         work.grad_hidden = torch.zeros_like(hidden)
     if plan.want_weight and main_grad is None and work.grad_weight is None:
         work.grad_weight = torch.zeros_like(weight)
     return Gradients(
-        loss=poison_if_cut(total, rows, plan.active_rows),
+        loss=poison_if_cut(sums.loss, rows, plan.active_rows),
         logp=work.logp,
         entropy=work.entropy,
-        metrics=metrics,
+        metrics=packed_metrics(sums),
         grad_hidden=work.grad_hidden,
         grad_weight=work.grad_weight,
     )

@@ -5,17 +5,11 @@ from torch import Tensor
 
 from headrace.kernels.implementation import Impl, check_impl, choose
 from headrace.kernels.known_gradients import with_gradients
-from headrace.kernels.linear_loss.interface import PolicyLoss
 from headrace.kernels.logits_loss.operators import policy_gradients
-from headrace.kernels.logp.inputs import (
-    check_rows,
-    check_targets,
-    compute_dtype,
-    inverse_temperature,
-)
-from headrace.kernels.losses import LossConfig
-from headrace.kernels.losses.metrics import METRICS
-from headrace.kernels.losses.rows import check_given
+from headrace.kernels.losses.config import LossConfig
+from headrace.kernels.losses.inputs import check_targets, row_columns
+from headrace.kernels.losses.metrics import unpacked_metrics
+from headrace.kernels.losses.result import PolicyLoss
 
 TRITON_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -44,16 +38,6 @@ def policy_loss(
     """
     _check_logits(logits, targets)
     check_impl(impl)
-    check_given(loss, reference_logp, proximal_logp, cu_seqlens)
-    rows, dtype = logits.shape[0], compute_dtype(logits)
-
-    def column(name: str, values: Tensor) -> Tensor:
-        check_rows(name, values, rows)
-        return values.detach().to(dtype)
-
-    def optional(name: str, values: Tensor | None) -> Tensor | None:
-        return None if values is None else column(name, values)
-
     wanted = torch.is_grad_enabled() and logits.requires_grad
     grad = None
     if wanted:
@@ -62,17 +46,17 @@ def policy_loss(
     value, logp, entropy, metrics = policy_gradients(
         logits.detach(),
         targets,
-        torch.stack(
-            (
-                column("advantages", advantages),
-                column("behaviour_logp", behaviour_logp),
-                column("token_weights", token_weights),
-                inverse_temperature(temperature, logits),
-            )
+        *row_columns(
+            logits,
+            loss=loss,
+            advantages=advantages,
+            behaviour_logp=behaviour_logp,
+            token_weights=token_weights,
+            temperature=temperature,
+            reference_logp=reference_logp,
+            proximal_logp=proximal_logp,
+            cu_seqlens=cu_seqlens,
         ),
-        optional("reference_logp", reference_logp),
-        optional("proximal_logp", proximal_logp),
-        cu_seqlens,
         grad,
         name,
         numbers,
@@ -86,7 +70,7 @@ def policy_loss(
         loss=value,
         logp=logp,
         entropy=entropy,
-        metrics=dict(zip(METRICS, metrics.unbind(), strict=True)),
+        metrics=unpacked_metrics(metrics),
     )
 
 

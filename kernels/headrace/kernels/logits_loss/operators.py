@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.implementation import on_device
-from headrace.kernels.linear_loss.rows import RowInputs
-from headrace.kernels.logp.inputs import compute_dtype
 from headrace.kernels.losses.config import decode
+from headrace.kernels.losses.inputs import RowInputs, compute_dtype
 from headrace.kernels.losses.metrics import METRICS
 from headrace.kernels.operators import fake, operator
 
@@ -26,14 +25,11 @@ def policy_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss, logp, entropy, metrics; the gradient goes to `grad` (it may be the logits).
 
-    `columns` [4, N]: advantages, behaviour log-probabilities, token weights, 1/temperature.
+    `columns` to `cu_seqlens` are the fields of `RowColumns`.
     """
     rows = RowInputs(
         targets=targets,
-        advantages=columns[0],
-        behaviour_logp=columns[1],
-        token_weights=columns[2],
-        inverse_temperature=columns[3],
+        columns=columns.contiguous(),
         reference_logp=reference_logp,
         proximal_logp=proximal_logp,
         cu_seqlens=cu_seqlens,
@@ -46,7 +42,7 @@ def policy_gradients(
     from headrace.kernels.logits_loss.triton import policy_gradients_triton
 
     with on_device(logits):
-        return policy_gradients_triton(logits, columns, rows, loss, grad)
+        return policy_gradients_triton(logits, rows, loss, grad)
 
 
 @fake("policy_gradients")

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from headrace.kernels.linear_loss.rows import RowInputs, metrics_of, row_terms, total_loss
-from headrace.kernels.linear_loss.torch import logit_gradient
-from headrace.kernels.logp.inputs import compute_dtype
-from headrace.kernels.logp.torch import Softmax, rows_per_chunk, softmax_of
-from headrace.kernels.losses import LossConfig
+from headrace.kernels.losses.config import LossConfig
+from headrace.kernels.losses.inputs import RowInputs, compute_dtype
+from headrace.kernels.losses.metrics import packed_metrics, row_sums
+from headrace.kernels.losses.rows import row_terms
+from headrace.kernels.losses.softmax import Softmax, logit_gradient, rows_per_chunk, softmax_of
 
 
 def policy_gradients_torch(
@@ -44,5 +44,5 @@ def policy_gradients_torch(
         outer = rows.token_weights[index] * rows.inverse_temperature[index]
         values = logit_gradient(block, rows.targets[index], outer, slope, loss.entropy_coef)
         grad.index_copy_(0, index, values.to(grad.dtype))
-    metrics = metrics_of(logp, entropy, rows, loss)
-    return total_loss(logp, entropy, rows, loss), logp, entropy, metrics
+    sums = row_sums(logp, entropy, rows, loss)
+    return sums.loss, logp, entropy, packed_metrics(sums)

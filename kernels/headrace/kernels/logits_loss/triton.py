@@ -1,4 +1,4 @@
-"""Triton: one program a row (K5), which forms its statistics, its slope and its gradient. A loss
+"""Triton: one program a row, which forms its statistics, its slope and its gradient. A loss
 over sequences takes one kernel before and one after the sequences' means."""
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # Kernels are compiled from their source: annotations other than constexpr mean nothing there.
@@ -9,12 +9,13 @@ import triton.language as tl
 from torch import Tensor
 
 from headrace.kernels.device.linear import LOG2_E, LOWEST
-from headrace.kernels.device.row_math import expm1, row_terms
-from headrace.kernels.device.rows import kernel_names, row_slopes, row_sums
+from headrace.kernels.device.row_math import Row, expm1, row_terms
+from headrace.kernels.device.rows import choices_of, row_slopes, row_sums
+from headrace.kernels.device.segments import sequence_means
 from headrace.kernels.implementation import interpreted
-from headrace.kernels.linear_loss.rows import RowInputs
-from headrace.kernels.losses import LossConfig
-from headrace.kernels.scan.means import sequence_means
+from headrace.kernels.losses.config import LossConfig
+from headrace.kernels.losses.inputs import RowInputs
+from headrace.kernels.losses.metrics import packed_metrics
 
 BLOCK = 128 if interpreted() else 4096
 WARPS = 8
@@ -168,19 +169,8 @@ def row_kernel(
     entropy_ptr,
     row_count,
     vocabulary,
-    clip_low,
-    clip_high,
-    dual_clip,
-    tau_positive,
-    tau_negative,
-    weight_low,
-    weight_high,
-    kl_coef,
-    entropy_coef,
-    KIND: tl.constexpr,
-    CORRECTION: tl.constexpr,
-    KL: tl.constexpr,
-    PROXIMAL: tl.constexpr,
+    constants,
+    choices,
     ENTROPY: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -196,32 +186,19 @@ def row_kernel(
         tl.store(entropy_ptr + row, entropy)
         behaviour = tl.load(columns_ptr + row_count + row)
         old = behaviour
-        if PROXIMAL:
+        if choices.proximal:
             old = tl.load(old_ptr + row)
         reference = logp
-        if KL != "none":
+        if choices.kl != "none":
             reference = tl.load(reference_ptr + row)
-        _, slope, _, _, _, _ = row_terms(
-            logp,
-            entropy,
-            tl.load(columns_ptr + row),
-            behaviour,
-            old,
-            reference,
-            logp,
-            clip_low,
-            clip_high,
-            dual_clip,
-            tau_positive,
-            tau_negative,
-            weight_low,
-            weight_high,
-            kl_coef,
-            entropy_coef,
-            KIND,
-            CORRECTION,
-            KL,
-            PROXIMAL,
+        row_inputs = Row(
+            logp=logp,
+            entropy=entropy,
+            advantage=tl.load(columns_ptr + row),
+            behaviour=behaviour,
+            old=old,
+            reference=reference,
+            sequence=logp,
         )
         _gradient(
             logits_ptr + start,
@@ -231,10 +208,10 @@ def row_kernel(
             logp,
             entropy,
             lse,
-            slope,
+            row_terms(row_inputs, constants, choices).grad,
             weight * inverse,
             vocabulary,
-            entropy_coef,
+            constants.entropy_coef,
             ENTROPY,
             BLOCK,
         )
@@ -243,7 +220,7 @@ def row_kernel(
 
 
 def policy_gradients_triton(
-    logits: Tensor, columns: Tensor, rows: RowInputs, loss: LossConfig, grad: Tensor | None
+    logits: Tensor, rows: RowInputs, loss: LossConfig, grad: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss, logp, entropy, metrics after the checks of `policy_loss`."""
     count, vocabulary = logits.shape
@@ -255,28 +232,27 @@ def policy_gradients_triton(
             logits,
             grad,
             rows.targets,
-            columns,
+            rows.columns,
             rows.reference_logp,
             rows.proximal_logp,
             logp,
             entropy,
             count,
             vocabulary,
-            *loss.encode()[1],
-            **kernel_names(loss, rows),
+            loss.constants,
+            choices_of(loss, rows),
             ENTROPY=loss.entropy_coef > 0.0,
             BLOCK=BLOCK,
             num_warps=WARPS,
         )
     elif count:
-        sequence = _two_kernels(logits, columns, rows, loss, grad, logp, entropy)
-    total, metrics = row_sums(logp, entropy, columns, rows, sequence, loss)
-    return total, logp, entropy, metrics
+        sequence = _two_kernels(logits, rows, loss, grad, logp, entropy)
+    sums = row_sums(logp, entropy, rows, sequence, loss)
+    return sums.loss, logp, entropy, packed_metrics(sums)
 
 
 def _two_kernels(
     logits: Tensor,
-    columns: Tensor,
     rows: RowInputs,
     loss: LossConfig,
     grad: Tensor | None,
@@ -289,7 +265,7 @@ def _two_kernels(
     stats_kernel[(count,)](
         logits,
         rows.targets,
-        columns,
+        rows.columns,
         logp,
         entropy,
         lse,
@@ -302,12 +278,12 @@ def _two_kernels(
     if grad is None:
         return sequence
     index = torch.arange(count, device=logits.device)
-    slope, outer = row_slopes(index, logp, entropy, columns, rows, sequence, loss)
+    slope, outer = row_slopes(index, logp, entropy, rows, sequence, loss)
     gradient_kernel[(count,)](
         logits,
         grad,
         rows.targets,
-        columns,
+        rows.columns,
         logp,
         entropy,
         lse,

@@ -1,6 +1,5 @@
 """Log-probability, log-sum-exp and entropy of sampled tokens from hidden states and LM head."""
 
-from headrace.kernels.logp.inputs import LogProbs
 from headrace.kernels.logp.interface import linear_logp
 
-__all__ = ["LogProbs", "linear_logp"]
+__all__ = ["linear_logp"]

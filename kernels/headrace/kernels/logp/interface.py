@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.implementation import Impl, check_impl, choose
-from headrace.kernels.logp.inputs import LogProbs, check_linear, inverse_temperature
 from headrace.kernels.logp.operators import linear_logp_operator
+from headrace.kernels.losses.inputs import check_linear, inverse_temperature
+from headrace.kernels.losses.result import LogProbs
 
 TRITON_DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 

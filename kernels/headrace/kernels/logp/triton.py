@@ -3,11 +3,8 @@
 import torch
 from torch import Tensor
 
-from headrace.kernels.device.head import score_rows
+from headrace.kernels.device.head import SCORED_ROWS, score_rows
 from headrace.kernels.device.product import Block
-
-CHUNK_ROWS = 4096
-"""Rows whose partial results are held at once: 12 bytes a row and tile of the vocabulary."""
 
 
 def linear_logp_triton(
@@ -20,7 +17,7 @@ def linear_logp_triton(
     """`linear_logp` after its checks: logp, lse, entropy."""
     rows = hidden.shape[0]
     logp, lse, entropy = torch.zeros((3, rows), dtype=torch.float32, device=hidden.device).unbind()
-    step = chunk_rows or CHUNK_ROWS
+    step = chunk_rows or SCORED_ROWS
     for start in range(0, rows, step):
         part = slice(start, min(start + step, rows))
         block = Block(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 LOG_RATIO_LIMIT = 20.0
 """Log-ratios are clamped to ± this before `exp`; beyond it the derivative is zero."""
@@ -13,12 +13,37 @@ KlKind = Literal["k1", "k2", "k3", "k3_unbiased"]
 Correction = Literal["none", "tis", "mis"]
 
 
+class Constants(NamedTuple):
+    """The numbers of a row loss, as operators and kernels take them: one record, by name."""
+
+    clip_low: float
+    clip_high: float
+    dual_clip: float
+    """Infinite where there is none."""
+    tau_positive: float
+    tau_negative: float
+    weight_low: float
+    weight_high: float
+    kl_coef: float
+    entropy_coef: float
+
+
+class Choices(NamedTuple):
+    """What a row loss is made of, as kernels take it: compiled in, one kernel for each record."""
+
+    kind: LossKind
+    correction: Correction
+    kl: KlKind | Literal["none"]
+    proximal: bool
+    """Whether proximal log-probabilities are given."""
+
+
 @dataclass(kw_only=True, slots=True, frozen=True)
 class LossConfig:
     """Which row loss, and its constants.
 
     GRPO, Dr.GRPO, DAPO and PPO have the same row (`ppo`): they differ in how advantages are
-    normalised (`headrace.kernels.group_advantages`), in the clip and in how tokens are weighted
+    normalised, in the clip and in how tokens are weighted
     (`headrace.kernels.aggregation_weights`). DAPO is `clip_high=0.28` with the token mean;
     REINFORCE++ is `ppo` with `reinforce_pp_advantages`.
     """
@@ -120,37 +145,49 @@ class LossConfig:
         """Whether rows of zero advantage have a gradient too."""
         return self.kl_coef > 0.0 or self.entropy_coef > 0.0
 
+    @property
+    def constants(self) -> Constants:
+        low, high = self.weight_bounds
+        return Constants(
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            dual_clip=math.inf if self.dual_clip is None else self.dual_clip,
+            tau_positive=self.sapo_tau_positive,
+            tau_negative=self.sapo_tau_negative,
+            weight_low=low,
+            weight_high=high,
+            kl_coef=self.kl_coef,
+            entropy_coef=self.entropy_coef,
+        )
+
+    def choices(self, *, proximal: bool) -> Choices:
+        return Choices(
+            kind=self.kind,
+            correction=self.correction,
+            kl=self.kl_kind if self.kl_coef > 0.0 else "none",
+            proximal=proximal,
+        )
+
     def encode(self) -> tuple[str, list[float]]:
         """As a name and numbers, which is what an operator can take."""
-        low, high = self.weight_bounds
-        numbers = [
-            self.clip_low,
-            self.clip_high,
-            math.inf if self.dual_clip is None else self.dual_clip,
-            self.sapo_tau_positive,
-            self.sapo_tau_negative,
-            low,
-            high,
-            self.kl_coef,
-            self.entropy_coef,
-        ]
-        return f"{self.kind} {self.correction} {self.kl_kind}", numbers
+        return f"{self.kind} {self.correction} {self.kl_kind}", list(self.constants)
 
 
 def decode(name: str, numbers: Sequence[float]) -> LossConfig:
     """The configuration that `LossConfig.encode` gave."""
     kind, correction, kl_kind = name.split()
-    clip_low, clip_high, dual, positive, negative, low, high, kl_coef, entropy_coef = numbers
+    given = Constants(*numbers)
+    bounds = (given.weight_low, given.weight_high)
     return LossConfig(
         kind=cast(LossKind, kind),
-        clip_low=clip_low,
-        clip_high=clip_high,
-        dual_clip=None if math.isinf(dual) else dual,
-        sapo_tau_positive=positive,
-        sapo_tau_negative=negative,
-        tis_cap=high if correction == "tis" else None,
-        mis_bounds=(low, high) if correction == "mis" else None,
-        kl_coef=kl_coef,
+        clip_low=given.clip_low,
+        clip_high=given.clip_high,
+        dual_clip=None if math.isinf(given.dual_clip) else given.dual_clip,
+        sapo_tau_positive=given.tau_positive,
+        sapo_tau_negative=given.tau_negative,
+        tis_cap=given.weight_high if correction == "tis" else None,
+        mis_bounds=bounds if correction == "mis" else None,
+        kl_coef=given.kl_coef,
         kl_kind=cast(KlKind, kl_kind),
-        entropy_coef=entropy_coef,
+        entropy_coef=given.entropy_coef,
     )

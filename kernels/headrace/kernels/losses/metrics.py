@@ -1,10 +1,13 @@
-"""What a training step reports of its rows."""
+"""What a training step reports of its rows: sums over the rows, and metrics of the sums."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from headrace.kernels.losses.config import LossConfig
-from headrace.kernels.losses.rows import clamp_log_ratio, row_loss
+from headrace.kernels.losses.inputs import RowInputs
+from headrace.kernels.losses.rows import RowLoss, clamp_log_ratio, row_loss, row_terms
 
 METRICS = (
     "clip_fraction",
@@ -18,6 +21,29 @@ METRICS = (
     "importance_mean",
     "importance_zero_fraction",
 )
+"""Their order in the one tensor that operators give."""
+
+
+class RowSums(NamedTuple):
+    """Sums over the rows of non-zero weight, of which loss and metrics are made; 0-d each."""
+
+    loss: Tensor
+    """Σ token_weight · row loss."""
+    active: Tensor
+    """Number of rows of non-zero weight."""
+    clipped: Tensor
+    dual_clipped: Tensor
+    kl_k1: Tensor
+    kl_k3: Tensor
+    ratio: Tensor
+    """π/μ."""
+    ratio_squared: Tensor
+    entropy: Tensor
+    reference_kl: Tensor
+    importance: Tensor
+    importance_zero: Tensor
+    max_ratio: Tensor
+    """The largest π/μ, not a sum; 0 where there is no row."""
 
 
 def policy_metrics(
@@ -38,10 +64,8 @@ def policy_metrics(
     (0, 1]. `max_ratio`: largest r. Also `clip_fraction`, `dual_clip_fraction`, `entropy` (nats),
     `reference_kl`, and of the importance weight its mean and the share of rows where it is zero.
     """
-    logp = logp.detach()
-    active = token_weights != 0
-    rows = row_loss(
-        logp,
+    terms = row_loss(
+        logp.detach(),
         advantages=advantages,
         behaviour_logp=behaviour_logp,
         loss=loss,
@@ -49,25 +73,69 @@ def policy_metrics(
         proximal_logp=proximal_logp,
         entropy=entropy.detach(),
         cu_seqlens=cu_seqlens,
-        mask=active,
+        mask=token_weights != 0,
     )
-    count = active.sum().clamp(min=1)
+    return metrics_of(_sums(terms, logp.detach(), entropy.detach(), behaviour_logp, token_weights))
 
-    def mean(values: Tensor) -> Tensor:
-        return torch.where(active, values.to(logp.dtype), 0.0).sum() / count
+
+def row_sums(logp: Tensor, entropy: Tensor, rows: RowInputs, loss: LossConfig) -> RowSums:
+    """In torch; `headrace.kernels.device.rows` has the same in Triton."""
+    terms = row_terms(logp, entropy, rows, loss)
+    return _sums(terms, logp, entropy, rows.behaviour_logp, rows.token_weights)
+
+
+def metrics_of(sums: RowSums) -> dict[str, Tensor]:
+    """The metrics of `policy_metrics`."""
+    means = RowSums(*(torch.stack(sums) / sums.active.clamp(min=1)).unbind())
+    tiny = torch.finfo(means.ratio.dtype).tiny
+    return {
+        "clip_fraction": means.clipped,
+        "dual_clip_fraction": means.dual_clipped,
+        "kl_k1": means.kl_k1,
+        "kl_k3": means.kl_k3,
+        "ess": means.ratio.square() / means.ratio_squared.clamp(min=tiny),
+        "max_ratio": sums.max_ratio,
+        "entropy": means.entropy,
+        "reference_kl": means.reference_kl,
+        "importance_mean": means.importance,
+        "importance_zero_fraction": means.importance_zero,
+    }
+
+
+def packed_metrics(sums: RowSums) -> Tensor:
+    """The metrics as one tensor, which is what an operator can give."""
+    values = metrics_of(sums)
+    return torch.stack([values[name] for name in METRICS])
+
+
+def unpacked_metrics(packed: Tensor) -> dict[str, Tensor]:
+    """What `packed_metrics` packed, by name."""
+    return dict(zip(METRICS, packed.unbind(), strict=True))
+
+
+def _sums(
+    terms: RowLoss, logp: Tensor, entropy: Tensor, behaviour_logp: Tensor, token_weights: Tensor
+) -> RowSums:
+    active = token_weights != 0
+
+    def total(values: Tensor) -> Tensor:
+        # A masked row may hold anything, NaN included: it must not reach the sum.
+        return torch.where(active, values.to(logp.dtype), 0.0).sum()
 
     log_ratio = clamp_log_ratio(logp - behaviour_logp)
     ratio = torch.where(active, log_ratio.exp(), 0.0)
-    tiny = torch.finfo(ratio.dtype).tiny
-    return {
-        "clip_fraction": mean(rows.clipped),
-        "dual_clip_fraction": mean(rows.dual_clipped),
-        "kl_k1": mean(-log_ratio),
-        "kl_k3": mean(torch.expm1(log_ratio) - log_ratio),
-        "ess": ratio.sum().square() / (count * ratio.square().sum()).clamp(min=tiny),
-        "max_ratio": ratio.max() if ratio.numel() else ratio.sum(),
-        "entropy": mean(entropy.detach()),
-        "reference_kl": mean(rows.reference_kl),
-        "importance_mean": mean(rows.importance),
-        "importance_zero_fraction": mean(rows.importance == 0),
-    }
+    return RowSums(
+        loss=total(token_weights * terms.loss),
+        active=total(active),
+        clipped=total(terms.clipped),
+        dual_clipped=total(terms.dual_clipped),
+        kl_k1=total(-log_ratio),
+        kl_k3=total(torch.expm1(log_ratio) - log_ratio),
+        ratio=ratio.sum(),
+        ratio_squared=ratio.square().sum(),
+        entropy=total(entropy),
+        reference_kl=total(terms.reference_kl),
+        importance=total(terms.importance),
+        importance_zero=total(terms.importance == 0),
+        max_ratio=ratio.max() if ratio.numel() else ratio.sum(),
+    )

@@ -1,6 +1,8 @@
-"""Float64 reference of the row losses: each as its paper writes it, derivatives by autograd alone.
+"""Float64 references: log-probabilities from all logits at once, and the row losses, each as its
+paper writes it; derivatives by autograd alone.
 
-For tests. Stop-gradients are written as `detach`; nothing here is shared with the torch path.
+For tests and error figures only. Stop-gradients are written as `detach`; nothing here is shared
+with the torch path.
 """
 
 from itertools import pairwise
@@ -9,6 +11,24 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.losses.config import LOG_RATIO_LIMIT, LossConfig
+from headrace.kernels.losses.result import LogProbs
+
+
+def linear_logp_reference(
+    hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float | Tensor = 1.0
+) -> LogProbs:
+    """As `linear_logp`, in float64 and differentiable."""
+    logits = hidden.double() @ weight.double().t()
+    if isinstance(temperature, Tensor):
+        logits = logits / temperature.double()[:, None]
+    else:
+        logits = logits / temperature
+    log_softmax = torch.log_softmax(logits, dim=-1)
+    return LogProbs(
+        logp=log_softmax.gather(1, targets[:, None])[:, 0],
+        lse=torch.logsumexp(logits, dim=-1),
+        entropy=-(log_softmax.exp() * log_softmax).sum(-1),
+    )
 
 
 def row_loss_reference(

@@ -1,6 +1,6 @@
 """Loss and derivative of every row, in torch.
 
-A row is one sampled token. Each loss gives its value `l` and its derivative `g = dl/dlogp` with
+Each loss gives its value `l` and its derivative `g = dl/dlogp` with
 respect to the log-probability of that token; the gradient at the logits is then
 `g * (onehot - softmax) / temperature`, whatever the loss, plus the entropy bonus's
 `c * softmax * (log softmax + entropy) / temperature`. Values are before token weights.
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from headrace.kernels.losses.config import LOG_RATIO_LIMIT, LossConfig
+from headrace.kernels.losses.inputs import RowInputs, check_given
 from headrace.kernels.losses.segments import segment_means_of_rows
 
 
@@ -97,27 +98,29 @@ def row_loss(
     )
 
 
-def check_given(
-    loss: LossConfig,
-    reference_logp: Tensor | None,
-    proximal_logp: Tensor | None,
-    cu_seqlens: Tensor | None,
-) -> None:
-    """Refuse a configuration that needs what was not given."""
-    if loss.kl_coef > 0.0 and reference_logp is None:
-        raise ValueError("kl_coef is above 0: pass reference_logp, or set kl_coef to 0")
-    if loss.correction != "none" and loss.kind != "reinforce" and proximal_logp is None:
-        field = "tis_cap" if loss.correction == "tis" else "mis_bounds"
-        raise ValueError(
-            f"{field} with kind {loss.kind!r} needs proximal_logp: against the behaviour policy "
-            f"the ratio is corrected already. Pass proximal_logp, or set {field} to None"
-        )
-    if cu_seqlens is not None and (cu_seqlens.ndim != 1 or cu_seqlens.is_floating_point()):
-        raise ValueError(
-            f"cu_seqlens is {cu_seqlens.dtype} {tuple(cu_seqlens.shape)}: it must be integers [S+1]"
-        )
-    if loss.needs_sequences and cu_seqlens is None:
-        raise ValueError(f"kind {loss.kind!r} needs cu_seqlens, the bounds of its sequences")
+def row_terms(
+    logp: Tensor, entropy: Tensor, rows: RowInputs, loss: LossConfig, index: Tensor | None = None
+) -> RowLoss:
+    """Row losses of the rows at `index` (all rows without it; a sequence loss needs all)."""
+    assert index is None or not loss.needs_sequences
+
+    def pick(values: Tensor) -> Tensor:
+        return values if index is None else values[index]
+
+    def optional(values: Tensor | None) -> Tensor | None:
+        return None if values is None else pick(values)
+
+    return row_loss(
+        logp,
+        advantages=pick(rows.advantages),
+        behaviour_logp=pick(rows.behaviour_logp),
+        loss=loss,
+        reference_logp=optional(rows.reference_logp),
+        proximal_logp=optional(rows.proximal_logp),
+        entropy=entropy,
+        cu_seqlens=rows.cu_seqlens if index is None else None,
+        mask=pick(rows.active),
+    )
 
 
 def clamp_log_ratio(log_ratio: Tensor) -> Tensor:

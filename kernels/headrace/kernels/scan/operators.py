@@ -72,7 +72,7 @@ def sums_operator(
         from headrace.kernels.scan.torch import sums_torch
 
         return sums_torch(values, mask, cu_seqlens)
-    from headrace.kernels.scan.triton import sums_triton
+    from headrace.kernels.device.segments import sums_triton
 
     with on_device(values):
         return sums_triton(values, mask, cu_seqlens)

@@ -14,11 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from headrace.kernels.device.segments import as_bytes
 from headrace.kernels.implementation import interpreted
 
 BLOCK = 16 if interpreted() else 1024
-SPLITS = 3 if interpreted() else 64
-"""Programs for one sequence's sum, at most."""
 
 
 @triton.jit
@@ -186,27 +185,6 @@ def _rows_kernel(
     tl.store(result_ptr + rows, tl.where(mask, a * x + c * v + b, 0.0), mask=rows < count)
 
 
-@triton.jit
-def _sums_kernel(
-    values_ptr, mask_ptr, bounds_ptr, sums_ptr, counts_ptr, splits, BLOCK: tl.constexpr
-):
-    """A share of one sequence's blocks, [S, splits]."""
-    sequence, split = tl.program_id(0), tl.program_id(1)
-    start = tl.load(bounds_ptr + sequence).to(tl.int64)
-    stop = tl.load(bounds_ptr + sequence + 1).to(tl.int64)
-    lanes = tl.arange(0, BLOCK)
-    sums = tl.zeros([BLOCK], tl.float32)
-    counts = tl.zeros([BLOCK], tl.float32)
-    for block in range(split, tl.cdiv(stop - start, BLOCK), splits):
-        rows = start + block * BLOCK + lanes
-        inside = rows < stop
-        mask = (tl.load(mask_ptr + rows, mask=inside, other=0) != 0) & inside
-        sums += tl.load(values_ptr + rows, mask=mask, other=0.0)
-        counts += tl.where(mask, 1.0, 0.0)
-    tl.store(sums_ptr + sequence * splits + split, tl.sum(sums, 0))
-    tl.store(counts_ptr + sequence * splits + split, tl.sum(counts, 0))
-
-
 def gae_triton(
     rewards: Tensor,
     values: Tensor,
@@ -243,7 +221,7 @@ def _scan(
     maps = torch.empty((5, tiles), dtype=torch.float32, device=device)
     states = torch.zeros((2, tiles + 1), dtype=torch.float32, device=device)
     out = torch.empty_like(rewards, memory_format=torch.contiguous_format)
-    inputs = (rewards.contiguous(), values, _bytes(mask), bootstrap, cu_seqlens, ends)
+    inputs = (rewards.contiguous(), values, as_bytes(mask), bootstrap, cu_seqlens, ends)
     flags = {"VALUES": values is not None, "BLOCK": BLOCK}
     _ends_kernel[(triton.cdiv(sequences, BLOCK),)](cu_seqlens, ends, sequences, BLOCK=BLOCK)
     if tiles > 1:  # one tile has no state behind it
@@ -251,24 +229,3 @@ def _scan(
         _carry_kernel[(1,)](maps, states, tiles, BLOCK=BLOCK)
     _rows_kernel[(tiles,)](*inputs, states, out, sequences, tiles, count, gamma, lam, **flags)
     return out
-
-
-def sums_triton(values: Tensor, mask: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum and number of rows of each sequence."""
-    sequences = cu_seqlens.shape[0] - 1
-    if not sequences:
-        nothing = torch.empty(0, dtype=values.dtype, device=values.device)
-        return nothing, nothing.clone()
-    # Few sequences are spread over many programs, many need no spreading.
-    blocks = triton.cdiv(values.shape[0], BLOCK)
-    splits = max(1, min(SPLITS, blocks // sequences))
-    sums = torch.empty((sequences, splits), dtype=values.dtype, device=values.device)
-    counts = torch.empty_like(sums)
-    _sums_kernel[(sequences, splits)](
-        values.contiguous(), _bytes(mask), cu_seqlens, sums, counts, splits, BLOCK=BLOCK
-    )
-    return sums.sum(1), counts.sum(1)
-
-
-def _bytes(mask: Tensor) -> Tensor:
-    return mask.contiguous().view(torch.uint8)
