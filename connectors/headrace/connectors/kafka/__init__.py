@@ -3,6 +3,7 @@
 The one place where librdkafka's settings are chosen. Imports no torch, Faust or pyarrow.
 """
 
+from headrace.connectors.kafka.client_log import in_words
 from headrace.connectors.kafka.config import (
     KafkaAccess,
     KafkaConfig,
@@ -84,6 +85,7 @@ __all__ = [
     "admin_settings",
     "consumer_settings",
     "ends_of",
+    "in_words",
     "letter_of",
     "lost_range",
     "make_guard",

@@ -1,6 +1,5 @@
 """librdkafka's settings, chosen once."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -8,13 +7,10 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from headrace.connectors.kafka.client_log import client_log, in_words
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMissing
 from headrace.connectors.settings import check, inner, key, pem_file
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
-
-client_logger = logging.getLogger("headrace.connectors.kafka.client")
-"""Where librdkafka's own lines go, instead of standard error."""
-
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -113,7 +109,7 @@ def _common(config: KafkaConfig) -> dict[str, Any]:
     return {
         "bootstrap.servers": config.bootstrap,
         "client.id": config.client_id,
-        "logger": client_logger,
+        "logger": client_log(config.bootstrap),
         # A broker that comes back is found within half a second, not ten.
         "reconnect.backoff.max.ms": 500,
         "topic.metadata.refresh.fast.interval.ms": 100,
@@ -182,13 +178,13 @@ def partitions_of(config: KafkaConfig | str, topic: str, timeout: float = 10.0) 
         metadata = AdminClient(admin_settings(config)).list_topics(topic, timeout=timeout)
     except KafkaException as error:
         raise KafkaUnavailable(
-            f"no answer from {config.bootstrap} within {timeout:g} s: {error.args[0]}; "
+            f"no answer from {config.bootstrap} within {timeout:g} s: {in_words(error)}; "
             "check that the broker runs"
         ) from error
     found = metadata.topics[topic]
     if found.error is not None or not found.partitions:
         raise TopicMissing(
-            f"the cluster at {config.bootstrap} has no topic {topic} ({found.error}): "
+            f"the cluster at {config.bootstrap} has no topic {topic}: "
             "create the topics with `headrace up`"
         )
     return len(found.partitions)

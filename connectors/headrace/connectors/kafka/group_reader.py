@@ -5,9 +5,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from headrace.connectors.kafka.client_log import client_logger, in_words
 from headrace.connectors.kafka.config import (
     KafkaConfig,
-    client_logger,
     consumer_settings,
 )
 from headrace.connectors.kafka.offsets import Partition
@@ -81,7 +81,7 @@ class GroupReader(Reader):
             else:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            client_logger.warning("%s did not commit: %s", self._group, error.args[0])
+            client_logger.warning("%s did not commit: %s", self._group, in_words(error))
 
     def answers(self, timeout: float) -> None:
         """Ask the brokers for something small; raises what the client raises if none answers."""

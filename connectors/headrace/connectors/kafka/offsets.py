@@ -8,6 +8,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 # Public names, but not in an __all__.
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from headrace.connectors.kafka.client_log import in_words
 from headrace.connectors.kafka.config import KafkaConfig, admin_settings
 from headrace.connectors.kafka.errors import KafkaUnavailable
 
@@ -71,6 +72,6 @@ class Offsets:
             # ever (FENCED_LEADER_EPOCH): the next question goes to a new one.
             self._admin = None
             raise KafkaUnavailable(
-                f"{self._config.bootstrap} did not tell its offsets: {error.args[0]}; "
+                f"{self._config.bootstrap} did not tell its offsets: {in_words(error)}; "
                 "check that the broker runs"
             ) from error

@@ -13,9 +13,7 @@ from confluent_kafka import (
     KafkaError,
 )
 
-from headrace.connectors.kafka.config import (
-    client_logger,
-)
+from headrace.connectors.kafka.client_log import client_logger, in_words
 from headrace.connectors.kafka.errors import KafkaUnavailable
 from headrace.connectors.kafka.offsets import Partition
 
@@ -45,8 +43,8 @@ class LogRecord:
 
     @property
     def tick(self) -> bool:
-        """Whether it has no content and only moves the partition's clock."""
-        return TICK_HEADER in self.headers
+        """Whether it has neither key nor value and only moves the partition's clock."""
+        return self.key is None and self.value is None and TICK_HEADER in self.headers
 
     @property
     def forwarded(self) -> bool:
@@ -93,9 +91,9 @@ class Reader:
         elif error.code() in _OUT_OF_RANGE:
             self.lost[where] = error.str()
         elif error.fatal():
-            raise KafkaUnavailable(f"reading {where[0]}/{where[1]}: {error.str()}")
+            raise KafkaUnavailable(f"reading {where[0]}/{where[1]}: {in_words(error)}")
         else:  # a broker away, a leader moving: the client goes on by itself
-            client_logger.warning("reading %s/%d: %s", *where, error.str())
+            client_logger.debug("reading %s/%d: %s", *where, error.str())
 
 
 def _record_of(message: Any) -> LogRecord:

@@ -17,7 +17,7 @@ from headrace.schemas.codec import SCHEMA_FILES, schema_text
 from headrace.schemas.errors import RegistryUnavailable, SchemaError, UnknownSchemaId
 
 COMPATIBILITY = "FULL_TRANSITIVE"
-NOT_FOUND = 404
+NOT_FOUND, SERVER_ERROR = 404, 500
 _NO_PROXY = "http://127.0.0.1:9"  # named and never asked
 SCHEMES = ("http", "https", "mock")  # mock: the client's own, in memory
 
@@ -116,6 +116,10 @@ class Registry:
             try:
                 self._ids[topic] = self._client.register_schema(subject_of(topic), schema)
             except SchemaRegistryError as error:
+                if error.http_status_code >= SERVER_ERROR:
+                    raise RegistryUnavailable(
+                        f"the registry at {self.url} failed on the schema of {topic}: {error}"
+                    ) from error
                 raise SchemaError(
                     f"the registry at {self.url} refused the schema of {topic} "
                     f"(it must be {COMPATIBILITY} with the registered ones): {error}"

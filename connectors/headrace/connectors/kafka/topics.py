@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     NewTopic,
 )
 
+from headrace.connectors.kafka.client_log import in_words
 from headrace.connectors.kafka.config import KafkaConfig, admin_settings
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMismatch
 from headrace.schemas.topics import MAX_MESSAGE_BYTES, Topic, dead_letters_of
@@ -105,7 +106,7 @@ def create_topics(kafka: KafkaConfig | str, partitions: int = DEFAULT_PARTITIONS
         _check_settings(admin, [spec for spec in TOPICS if spec.name in existing], bootstrap)
     except KafkaException as error:
         raise KafkaUnavailable(
-            f"cannot create the topics on {bootstrap}: {error.args[0]}; check that the broker "
+            f"cannot create the topics on {bootstrap}: {in_words(error)}; check that the broker "
             "runs and that this user may create topics"
         ) from error
 

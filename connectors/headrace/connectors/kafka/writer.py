@@ -9,6 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from headrace.connectors.kafka.client_log import in_words
 from headrace.connectors.kafka.config import KafkaConfig, producer_settings
 from headrace.connectors.kafka.errors import KafkaUnavailable
 
@@ -62,7 +63,7 @@ class Writer:
                 self._discard(producer)
             raise KafkaUnavailable(
                 f"{records[0].topic} on {self._config.bootstrap} did not take a record: "
-                f"{receipt.error.str()}"
+                f"{in_words(receipt.error)}"
             )
 
     async def asend(self, records: Sequence[Outgoing]) -> None:
@@ -114,7 +115,8 @@ class Writer:
             except KafkaException as error:
                 self._discard(producer)
                 raise KafkaUnavailable(
-                    f"{record.topic} on {self._config.bootstrap} cannot be written: {error.args[0]}"
+                    f"{record.topic} on {self._config.bootstrap} cannot be written: "
+                    f"{in_words(error)}"
                 ) from error
 
 
