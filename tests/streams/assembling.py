@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from headrace.schemas import (
     response_id,
     schema_text,
 )
+from headrace.streams.assemble.build import REPEATED_SCHEMA
 from headrace.streams.assemble.columns import SPANS_SCHEMA
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.stage import AssembleStage
@@ -66,6 +68,7 @@ class World:
 
     spans: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     episodes: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    repeated: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     sent: list[Outgoing] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     fuse: int = -1
@@ -80,10 +83,13 @@ class World:
 
     def insert_arrow(self, table: str, data: pa.RecordBatch) -> int:
         last = self.burn()
-        target, version = (self.spans, "ver") if table == "spans" else (self.episodes, "version")
+        target, names, version = {
+            "spans": (self.spans, ("span_id",), "ver"),
+            "episodes": (self.episodes, (), "version"),
+            "repeated_batches": (self.repeated, ("producer", "episode_batch"), "ver"),
+        }[table]
         for row in data.to_pylist():
-            names = ("project", "rollout_id", "attempt", "span_id")[: 4 if table == "spans" else 3]
-            key = tuple(row[name] for name in names)
+            key = tuple(row[name] for name in ("project", "rollout_id", "attempt", *names))
             if key not in target or row[version] >= target[key][version]:
                 target[key] = row
         if last:
@@ -107,6 +113,9 @@ class World:
                 [pa.array([k[i] for k in found], pa.string()) for i in range(3)],
                 names=["project", "rollout_id", "attempt"],
             )
+        if "FROM repeated_batches" in sql:
+            rows = [row for key, row in self.repeated.items() if key[:3] in keys]
+            return pa.Table.from_pylist(rows, REPEATED_SCHEMA)
         rows = [row for key, row in self.spans.items() if key[:3] in keys]
         rows.sort(key=lambda row: row["offset"])
         plain = [
@@ -170,6 +179,33 @@ def run(stage: AssembleStage, *takes: Sequence[LogRecord], assigned: bool = Fals
             await stage.take(take)
 
     asyncio.run(go())
+
+
+def live_through(
+    records: Sequence[LogRecord], chance: random.Random, *, memory_bytes: int, deaths: int
+) -> World:
+    """What workers make of a log that die at any point and have takes of any size."""
+    world = World()
+    stage = make_stage(world, memory_bytes=memory_bytes)
+    run(stage, assigned=True)
+    done = 0
+    fuses = sorted(chance.randint(1, 12) for _ in range(deaths))
+    while done < len(records):
+        if world.fuse <= 0 and fuses:
+            world.fuse, world.torn = fuses.pop(), chance.random() < 0.5
+        take = records[done : done + chance.randint(1, 5)]
+        try:
+            run(stage, take)
+        except CrashedError:
+            # Nothing of the take was acknowledged, and the last acknowledgements may be lost.
+            done = max(0, done - chance.randint(0, 3))
+            world.fuse = -1
+            stage = make_stage(world, memory_bytes=memory_bytes)
+            run(stage, assigned=True)
+        else:
+            done += len(take)
+    world.fuse = -1
+    return world
 
 
 def span_id(number: int) -> str:

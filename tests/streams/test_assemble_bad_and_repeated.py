@@ -62,6 +62,16 @@ def test_a_record_with_episodes_of_two_partitions_is_split_without_end() -> None
     assert len([r for r in world.sent if r.topic == TOPIC]) == 1
 
 
+def test_what_says_it_was_sent_on_and_belongs_nowhere_here_is_a_dead_letter() -> None:
+    world = World()
+    value = Producer("p").seal(start(), end())
+    elsewhere = 1 - partition_of("r", PARTITIONS)
+    stage = make_stage(world)
+    run(stage, [record(value, 0, 1, partition=elsewhere, forwarded=True)])
+    assert [letter.value for letter in world.letters] == [value]
+    assert (world.spans, world.sent) == ({}, [])
+
+
 # The literal traps of the contract
 
 

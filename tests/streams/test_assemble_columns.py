@@ -18,7 +18,7 @@ from headrace.schemas import (
     read_span_batch,
 )
 from headrace.streams.assemble.cells import plain
-from headrace.streams.assemble.columns import SPANS_SCHEMA, LoggedBatch, as_spans, spans_of
+from headrace.streams.assemble.columns import SPANS_SCHEMA, LoggedBatch, as_rows, spans_of
 from headrace.streams.assemble.keys import span_numbers
 
 
@@ -162,10 +162,10 @@ def test_rows_read_back_fit_the_same_layout() -> None:
         for f in SPANS_SCHEMA
     ]
     table = pa.Table.from_batches([batch]).cast(pa.schema(decoded))
-    again = as_spans(table)
+    again = as_rows([table], SPANS_SCHEMA)
     assert again.schema == SPANS_SCHEMA
     assert again.to_pylist() == batch.to_pylist()
-    assert as_spans(table.slice(0, 0)).num_rows == 0
+    assert as_rows([table.slice(0, 0)], SPANS_SCHEMA).num_rows == 0
 
 
 @pytest.mark.parametrize("rows", [slice(0, 3), slice(1, 3), slice(2, 2)])

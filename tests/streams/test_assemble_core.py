@@ -142,7 +142,7 @@ def test_expired_stubs_are_rebuilt_some_at_a_time() -> None:
     for number in range(5):
         assembler.stub(0, f"default/r{number}/a", 1_000 + number)
     assert assembler.next_deadline(0) == 1_000
-    assembler.advance(0, 1_003)
+    assembler.advance(0, 1_003, 9)
     assert assembler.needs([]).due == ["default/r0/a", "default/r1/a"]
     due = assembler.needs([]).due
     assert due == ["default/r2/a"], "r3 is due at 1,003, not before it has passed"
@@ -157,7 +157,7 @@ def test_an_open_episode_is_published_once_and_again_when_it_closes() -> None:
     assert [(s.version, s.closed) for s in first.snapshots] == [(2, False)]
     assembler.fold(spans_of([batch_of(1, "r")]))
     assert assembler.settle().snapshots == []
-    assembler.advance(0, 2_000)
+    assembler.advance(0, 2_000, 9)
     last = assembler.settle()
     assert [(s.version, s.closed_by) for s in last.snapshots] == [(5, "idle")]
     assert last.rows.num_rows == 2

@@ -20,6 +20,7 @@ def message(**facts: Any) -> Any:
         "partition": 2,
         "offset": 7,
         "timestamp": 1_700_000_000_123 / 1000.0,
+        "key": None,
         "value": b"x",
         "headers": [],
     }
@@ -32,9 +33,12 @@ def test_the_brokers_milliseconds_survive_fausts_seconds(milliseconds: int) -> N
 
 
 @pytest.mark.parametrize("headers", [[("headrace.tick", b"")], {"headrace.tick": b""}])
-def test_a_tick_is_known_by_its_header(headers: Any) -> None:
+def test_a_tick_has_its_header_and_neither_key_nor_value(headers: Any) -> None:
     assert log_record(message(headers=headers, value=None)).tick
-    assert not log_record(message(headers=None)).tick
+    assert not log_record(message(headers=None, value=None)).tick
+    assert not log_record(message(headers=headers)).tick, "what holds something is read"
+    assert not log_record(message(headers=headers, value=b"")).tick
+    assert not log_record(message(headers=headers, value=None, key=b"k")).tick
 
 
 def test_a_quiet_partition_gets_a_tick_when_its_deadline_is_over() -> None:

@@ -40,6 +40,15 @@ _POSITION = {"partition": "UInt32", "offset": "UInt64", "log_time": "Int64"}
 TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "spans": {column.name: sql_type(column) for column in SPAN_COLUMNS},
+        "repeated_batches": {
+            "project": "LowCardinality(String)",
+            "rollout_id": "String",
+            "attempt": "String",
+            "producer": "String",
+            "episode_batch": "UInt32",
+            **_POSITION,
+            "ver": "Int64",
+        },
         "episodes": {
             "project": "LowCardinality(String)",
             "rollout_id": "String",

@@ -24,31 +24,39 @@ from headrace.streams.assemble.core import Folded, Snapshot
 from headrace.streams.assemble.facts import Facts, read_facts
 from headrace.streams.assemble.holes import missing_batches
 from headrace.streams.assemble.keys import flags, parts_of
+from headrace.streams.assemble.repeats import RepeatedBatch
 from headrace.streams.assemble.rewards import read_rewards
 from headrace.streams.signals import Seen, Take, read_signals
 
 _TOOL_COLUMNS = [field.name for field in fields(EpisodeTool)]
 EPISODES_SCHEMA = schema_of("episodes")
+REPEATED_SCHEMA = schema_of("repeated_batches")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Built:
-    """What a take publishes: closed episodes, their samples, and a row for each snapshot."""
+    """What a take publishes: closed episodes, their samples, and a row for each snapshot.
+
+    `repeats`: rows of `repeated_batches`, to be stored before the rest leaves the worker.
+    """
 
     episodes: list[Episode]
     samples: list[Sample]
     rows: pa.RecordBatch
+    repeats: pa.RecordBatch
 
 
 def build(folded: Folded, *, most_text: int) -> Built:
     """The records of a fold. An episode with over `most_text` bytes of text loses most of it."""
-    snapshots = folded.snapshots
+    snapshots, repeats = folded.snapshots, _repeated_rows(folded.repeats)
     if not snapshots:
-        return Built(episodes=[], samples=[], rows=pa.RecordBatch.from_pylist([], EPISODES_SCHEMA))
+        rows = pa.RecordBatch.from_pylist([], EPISODES_SCHEMA)
+        return Built(episodes=[], samples=[], rows=rows, repeats=repeats)
     batch, slot = folded.rows.unify_dictionaries().combine_chunks().to_batches()[0], folded.slot
     count = len(snapshots)
     facts = read_facts(batch, slot, count)
     missing = missing_batches(batch, slot, count)
+    missing = [m - snapshot.filled for m, snapshot in zip(missing, snapshots, strict=True)]
     tokens = Tokens(batch)
     calls = read_calls(batch, slot, count, tokens)
     tools = _read_tools(batch, slot, count)
@@ -59,20 +67,23 @@ def build(folded: Folded, *, most_text: int) -> Built:
     ]
     seen = [_seen(snapshots[i], facts[i], calls[i], tools[i], rewards[i]) for i in range(count)]
     signals = read_signals(Take(spans=batch, slot=slot, episodes=seen))
-    episodes, samples, rows = [], [], []
+    episodes: list[Episode] = []
+    samples: list[Sample] = []
+    found: list[dict[str, Any]] = []
     for i, snapshot in enumerate(snapshots):
         episode = _episode(
             snapshot, facts[i], missing[i], signals[i], tools[i], calls[i], rewards[i]
         )
         episode = _without_texts(episode) if text_bytes(episode) > most_text else episode
-        rows.append(_row(snapshot, episode))
+        found.append(_row(snapshot, episode))
         if snapshot.closed:
             episodes.append(episode)
             samples.extend(samples_of(episode, calls[i], tokens))
     return Built(
         episodes=episodes,
         samples=samples,
-        rows=pa.RecordBatch.from_pylist(rows, EPISODES_SCHEMA),
+        rows=pa.RecordBatch.from_pylist(found, EPISODES_SCHEMA),
+        repeats=repeats,
     )
 
 
@@ -182,3 +193,21 @@ def _row(snapshot: Snapshot, episode: Episode) -> dict[str, Any]:
         "version_max": max((call.version_max for call in versions), default=-1),
         "signals": sorted(episode.signals.items()),
     }
+
+
+def _repeated_rows(repeats: Sequence[RepeatedBatch]) -> pa.RecordBatch:
+    """Rows of the table `repeated_batches`."""
+    rows = [
+        (
+            *parts_of(repeat.key),
+            *repeat.number,
+            repeat.partition,
+            repeat.offset,
+            repeat.log_time,
+            -repeat.offset,
+        )
+        for repeat in repeats
+    ]
+    columns = zip(*rows, strict=True) if rows else ([] for _ in REPEATED_SCHEMA)
+    arrays = [pa.array(list(c), f.type) for c, f in zip(columns, REPEATED_SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=REPEATED_SCHEMA)

@@ -52,10 +52,13 @@ def spans_of(records: Sequence[LoggedBatch]) -> pa.RecordBatch:
     return batch
 
 
-def as_spans(table: pa.Table) -> pa.RecordBatch:
-    """Rows read back from the table `spans`, in the layout of `spans_of`."""
-    batches = table.select(SPANS_SCHEMA.names).cast(SPANS_SCHEMA).combine_chunks().to_batches()
-    return batches[0] if batches else spans_of([])
+def as_rows(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows read back from a table of the store, in one batch of a layout of ours."""
+    if not tables:
+        return pa.RecordBatch.from_pylist([], schema=schema)
+    whole = pa.concat_tables(tables).select(schema.names).cast(schema).combine_chunks()
+    batches = whole.to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def _own_rows(records: Sequence[LoggedBatch]) -> pa.Array:

@@ -5,29 +5,44 @@ wins, time is the log's. So whatever is forgotten can be rebuilt, and two worker
 same prefix of a partition say the same of each episode (docs/design.md has the rules).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from headrace.schemas.spans import Array
+from headrace.streams.assemble.additions import Additions
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.episode import EpisodeState, Limits
-from headrace.streams.assemble.keys import Grouped, group, span_numbers
+from headrace.streams.assemble.keys import group, in_order
+from headrace.streams.assemble.repeats import (
+    BatchNumber,
+    RepeatedBatch,
+    by_key,
+    filled,
+    highest_of,
+    numbers_of,
+)
 from headrace.streams.deadlines import Deadlines, earliest
 
 _SPAN_BYTES = 120  # of a span id in a set and its row numbers, beside the columns
+_REPEAT_BYTES = 200  # of a batch number in a set
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Snapshot:
-    """What a fold says of one episode. `version` = 2·n_spans + closed; times are log time, ms."""
+    """What a fold says of one episode. Times are log time, ms.
+
+    `version` = 2·(n_spans + filled) + closed. `filled`: numbers of batches that only repeated
+    spans, where they would pass for holes.
+    """
 
     key: str
     partition: int
     version: int
     n_spans: int
+    filled: int
     digest: int
     closed: bool
     closed_by: str
@@ -41,12 +56,14 @@ class Folded:
     """What a take changed: s snapshots, and the spans they are made of.
 
     rows: n spans of SPANS_SCHEMA, those of one snapshot in the order of offset, start and id; slot
-    [n]: the snapshot each belongs to.
+    [n]: the snapshot each belongs to; repeats: batches that only repeated spans, to be stored
+    before anything is published.
     """
 
     snapshots: list[Snapshot]
     rows: pa.Table
     slot: Array
+    repeats: list[RepeatedBatch]
 
 
 @dataclass(slots=True)
@@ -91,7 +108,9 @@ class Assembler:
         self._next: dict[int, int] = {}
         self._touched: dict[str, EpisodeState] = {}
         self._restored: frozenset[str] = frozenset()
+        self._repeats: list[RepeatedBatch] = []
         self._clocks: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
         self._held: dict[int, _Held] = {}
         self._held_bytes = 0
         self._takes = 0
@@ -124,8 +143,9 @@ class Assembler:
         """
         return self._next.get(partition)
 
-    def advance(self, partition: int, log_time: int) -> None:
-        """The partition's log has reached this time."""
+    def advance(self, partition: int, log_time: int, offset: int) -> None:
+        """The partition's log has reached this time and offset."""
+        self._positions[partition] = offset
         self._clocks[partition] = max(self._clocks.get(partition, 0), log_time)
 
     def needs(self, keys: Iterable[str]) -> Needs:
@@ -141,8 +161,12 @@ class Assembler:
             due=self._due_stubs(),
         )
 
-    def restore(self, spans: pa.RecordBatch, keys: Iterable[str]) -> None:
+    def restore(
+        self, spans: pa.RecordBatch, keys: Iterable[str], repeats: pa.RecordBatch | None = None
+    ) -> None:
         """Take back episodes `keys` with all of their spans as the store has them.
+
+        `repeats`: the batches of these that it knows as repeated, rows of REPEATED_SCHEMA.
 
         The take's own spans are among these, so `fold` skips them. A restored episode is settled
         whether it changed or not: its spans were in the table before anybody told of them (rule:
@@ -152,23 +176,37 @@ class Assembler:
         for key in self._restored:
             if (partition := self._stubs.pop(key, None)) is not None:
                 self._stub_deadlines.disarm(partition, key)
-        self._touched |= self._absorb(spans, skip=frozenset())
+        touched, _ = self._absorb(self._reached(spans), skip=frozenset())
+        self._touched |= touched
+        known = {} if repeats is None else by_key(self._reached(repeats))
+        for key, numbers in known.items():
+            if key in self._episodes:
+                self._episodes[key].repeats.update(numbers)
 
     def fold(self, batch: pa.RecordBatch) -> None:
         """Add a take's spans, in log order; a span that is there already changes nothing."""
-        self._touched |= self._absorb(batch, skip=self._restored)
+        touched, doubtful = self._absorb(batch, skip=self._restored)
+        self._repeats = self._repeated(batch, doubtful)
+        self._touched |= touched
+        for repeat in self._repeats:
+            self._touched[repeat.key] = self._episodes[repeat.key]
 
     def settle(self) -> Folded:
         """What the take changed, and what its time has closed: this is to be published."""
+        for state in self._touched.values():
+            if state.repeats:
+                parts = self._parts(state)
+                state.filled = filled(state.repeats, self._numbers(state), highest_of(parts))
         touched = self._touched | self._expire()
         states = [
             state for key, state in touched.items() if key in self._restored or state.unpublished()
         ]
-        self._touched, self._restored = {}, frozenset()
+        repeats = self._repeats
+        self._touched, self._restored, self._repeats = {}, frozenset(), []
         for state in states:
             state.published()
         self._refresh()
-        return self._gather(states)
+        return self._gather(states, repeats)
 
     def evict(self) -> None:
         """Forget the oldest takes until memory is in bounds; call it when rows are durable.
@@ -204,15 +242,37 @@ class Assembler:
             due += self._stub_deadlines.due(partition, clock - 1, room)
         return due
 
-    def _absorb(self, batch: pa.RecordBatch, skip: frozenset[str]) -> dict[str, EpisodeState]:
+    def _reached(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of the store without what another worker stored ahead of where this one reads.
+
+        They come by the log: so an episode is always what a prefix of its partition makes it
+        (rule: a rebuild ends where the reader is).
+        Old rows of a log that began again at 0 stay, by their time.
+        """
+        if not rows.num_rows or not self._positions:
+            return rows
+        home, offset = rows.column("partition").to_numpy(), rows.column("offset").to_numpy()
+        log_time = rows.column("log_time").to_numpy()
+        ahead = np.zeros(rows.num_rows, bool)
+        for partition, position in self._positions.items():
+            here = (home == partition) & (offset > position)
+            ahead |= here & (log_time >= self._clocks[partition])
+        return rows.filter(pa.array(~ahead)) if ahead.any() else rows
+
+    def _absorb(
+        self, batch: pa.RecordBatch, skip: frozenset[str]
+    ) -> tuple[dict[str, EpisodeState], dict[str, Array]]:
+        """The episodes that got spans, and of those that did not take all: the batch's rows."""
         if not batch.num_rows:
-            return {}
+            return {}, {}
         grouped = group(batch)
         self._takes += 1
         touched: dict[str, EpisodeState] = {}
-        added = _Additions(grouped)
+        doubtful: dict[str, Array] = {}
+        added = Additions(grouped)
         for slot, key in enumerate(grouped.keys):
             if key in skip:
+                doubtful[key] = added.rows(slot)
                 continue
             state = self._episodes.get(key)
             if state is None:
@@ -223,15 +283,59 @@ class Assembler:
             if len(rows):
                 state.rows[self._takes] = rows
                 touched[key] = state
+            if len(rows) < len(added.rows(slot)):
+                doubtful[key] = added.rows(slot)
             if state.closed:
                 self._open_deadlines.disarm(state.partition, key)
             elif before is None or state.close_by(self._limits) < before:
                 self._watch(state)
         if touched:
             size = batch.nbytes + _SPAN_BYTES * batch.num_rows
-            self._held[self._takes] = _Held(batch=batch, keys=list(touched), size=size)
-            self._held_bytes += size
-        return touched
+            self._hold(batch, list(touched), size)
+        return touched, doubtful
+
+    def _hold(self, batch: pa.RecordBatch, keys: list[str], size: int) -> None:
+        self._held[self._takes] = _Held(batch=batch, keys=keys, size=size)
+        self._held_bytes += size
+
+    def _repeated(
+        self, batch: pa.RecordBatch, doubtful: Mapping[str, Array]
+    ) -> list[RepeatedBatch]:
+        """Take note of the batches of which an episode has no span; those not known yet.
+
+        (rule: a repetition is no hole)
+        """
+        found = []
+        for key, rows in doubtful.items():
+            state = self._episodes[key]
+            seen = self._numbers(state) | state.repeats
+            for number, row in numbers_of(batch, rows).items():
+                if number not in seen:
+                    state.repeats.add(number)
+                    found.append(
+                        RepeatedBatch(
+                            key=key,
+                            number=number,
+                            partition=state.partition,
+                            offset=batch.column("offset")[row].as_py(),
+                            log_time=batch.column("log_time")[row].as_py(),
+                        )
+                    )
+        if found:
+            # What they cost goes when their episodes do.
+            self._takes += 1
+            keys = list(dict.fromkeys(repeat.key for repeat in found))
+            for key in keys:
+                self._episodes[key].rows[self._takes] = np.zeros(0, np.int64)
+            self._hold(batch.slice(0, 0), keys, _REPEAT_BYTES * len(found))
+        return found
+
+    def _parts(self, state: EpisodeState) -> list[tuple[pa.RecordBatch, Array]]:
+        return [(self._held[number].batch, rows) for number, rows in state.rows.items()]
+
+    def _numbers(self, state: EpisodeState) -> set[BatchNumber]:
+        """The batches that an episode's spans came in."""
+        return {pair for batch, rows in self._parts(state) for pair in numbers_of(batch, rows)}
 
     def _watch(self, state: EpisodeState) -> None:
         self._open_deadlines.arm(state.partition, state.key, state.close_by(self._limits))
@@ -248,7 +352,7 @@ class Assembler:
                     self._watch(state)
         return closed
 
-    def _gather(self, states: Sequence[EpisodeState]) -> Folded:
+    def _gather(self, states: Sequence[EpisodeState], repeats: list[RepeatedBatch]) -> Folded:
         """The spans of some episodes in one table, from whichever takes hold them.
 
         An episode's spans stand in the order of offset, start and id, which no take or rebuild
@@ -264,23 +368,15 @@ class Assembler:
             counts = [len(rows) for _, rows in chosen]
             slot_of = np.repeat(np.array([slot for slot, _ in chosen]), counts)
             batch = self._held[number].batch
-            order = _in_order(batch, rows)
+            order = in_order(batch, rows)
             tables.append(pa.Table.from_batches([batch.take(pa.array(rows[order]))]))
             slots.append(slot_of[order])
         return Folded(
             snapshots=[_snapshot(state, self._limits) for state in states],
             rows=pa.concat_tables(tables) if tables else pa.table({}),
             slot=np.concatenate(slots),
+            repeats=repeats,
         )
-
-
-def _in_order(batch: pa.RecordBatch, rows: Array) -> Array:
-    """The order of some rows of a batch by offset, start and id."""
-    keys = batch.select(["span_id", "started_at", "offset"]).take(pa.array(rows))
-    order: Array = np.lexsort(
-        (span_numbers(keys), keys.column(1).to_numpy(), keys.column(2).to_numpy())
-    )
-    return order
 
 
 def _snapshot(state: EpisodeState, limits: Limits) -> Snapshot:
@@ -289,6 +385,7 @@ def _snapshot(state: EpisodeState, limits: Limits) -> Snapshot:
         partition=state.partition,
         version=state.version,
         n_spans=len(state.ids),
+        filled=state.filled,
         digest=state.digest,
         closed=state.closed,
         closed_by=state.closed_by,
@@ -296,65 +393,3 @@ def _snapshot(state: EpisodeState, limits: Limits) -> Snapshot:
         log_first=state.log_first,
         log_last=state.log_last,
     )
-
-
-class _Additions:
-    """A grouped batch with its per-episode sums, ready to be added episode by episode."""
-
-    def __init__(self, grouped: Grouped) -> None:
-        self.grouped = grouped
-        first = grouped.starts[:-1]
-        gaps = np.diff(grouped.log_time, prepend=grouped.log_time[:1])
-        gaps[first] = 0
-        self.starts: list[int] = grouped.starts.tolist()
-        self.ids: list[int] = grouped.span_id.tolist()
-        self.sums: list[int] = np.add.reduceat(grouped.mixed, first).tolist()
-        self.widest: list[int] = np.maximum.reduceat(gaps, first).tolist()
-        self.ended: list[bool] = np.logical_or.reduceat(grouped.ended, first).tolist()
-        self.bounds: list[int] = np.minimum.reduceat(grouped.bound, first).tolist()
-        self.log_first: list[int] = grouped.log_time[first].tolist()
-        self.log_last: list[int] = np.maximum.reduceat(grouped.log_time, first).tolist()
-        self._partitions: list[int] = grouped.partition[first].tolist()
-
-    def partition(self, slot: int) -> int:
-        """The partition in which the episode lives."""
-        return self._partitions[slot]
-
-    def add(self, state: EpisodeState, slot: int, limits: Limits) -> Array:
-        """Add the slot's spans to its episode; returns the batch's rows that were new."""
-        low, high = self.starts[slot], self.starts[slot + 1]
-        ids = self.ids[low:high]
-        if state.takes_plainly(
-            ids,
-            first=self.log_first[slot],
-            last=self.log_last[slot],
-            widest=self.widest[slot],
-            bound=self.bounds[slot],
-            limits=limits,
-        ):
-            state.add_all(
-                ids,
-                mixed=self.sums[slot],
-                first=self.log_first[slot],
-                last=self.log_last[slot],
-                ended=self.ended[slot],
-                bound=self.bounds[slot],
-            )
-            return self.grouped.row[low:high]
-        return self._add_singly(state, low, high, limits)
-
-    def _add_singly(self, state: EpisodeState, low: int, high: int, limits: Limits) -> Array:
-        grouped = self.grouped
-        kept = [
-            index
-            for index in range(low, high)
-            if state.add(
-                self.ids[index],
-                mixed=int(grouped.mixed[index]),
-                log_time=int(grouped.log_time[index]),
-                ended=bool(grouped.ended[index]),
-                bound=int(grouped.bound[index]),
-                limits=limits,
-            )
-        ]
-        return grouped.row[kept]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import ClosedBy
 from headrace.streams.assemble.keys import NEVER
+from headrace.streams.assemble.repeats import BatchNumber
 
 _MASK = (1 << 64) - 1
 _SIGN = 1 << 63
@@ -34,11 +35,13 @@ class EpisodeState:
         "_lapsed",
         "_published",
         "_sum",
+        "filled",
         "ids",
         "key",
         "log_first",
         "log_last",
         "partition",
+        "repeats",
         "rows",
     )
 
@@ -47,6 +50,8 @@ class EpisodeState:
         self.partition = partition
         self.ids: set[int] = set()
         self.rows: dict[int, Array] = {}
+        self.repeats: set[BatchNumber] = set()
+        self.filled = 0
         self.log_first = 0
         self.log_last = 0
         self._sum = 0
@@ -67,8 +72,8 @@ class EpisodeState:
 
     @property
     def version(self) -> int:
-        """2·n_spans + closed (rule: the highest version wins)."""
-        return 2 * len(self.ids) + self.closed
+        """2·(n_spans + filled) + closed (rule: the highest version wins)."""
+        return 2 * (len(self.ids) + self.filled) + self.closed
 
     @property
     def digest(self) -> int:

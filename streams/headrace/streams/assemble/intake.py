@@ -58,6 +58,12 @@ class BatchReader:
             _partition_of(episode["rollout_id"], self._partitions) == record.partition
             for episode in columns.episodes
         )
+        if record.forwarded and not any(here):
+            raise MalformedRecord(
+                f"SpanBatch: none of its episodes lives in partition {record.partition}, to which "
+                f"it was sent on ({FORWARDED_HEADER}): produce it to murmur2(rollout_id) mod "
+                f"{self._partitions}, without that header"
+            )
         return LoggedBatch(
             columns=columns,
             partition=record.partition,

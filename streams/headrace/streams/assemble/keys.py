@@ -94,6 +94,15 @@ def span_numbers(batch: pa.RecordBatch) -> Array:
     return np.frombuffer(bytes.fromhex(digits), dtype=">u8").astype(np.uint64)
 
 
+def in_order(batch: pa.RecordBatch, rows: Array) -> Array:
+    """The order of some rows of a batch by offset, start and id."""
+    keys = batch.select(["span_id", "started_at", "offset"]).take(pa.array(rows))
+    order: Array = np.lexsort(
+        (span_numbers(keys), keys.column(1).to_numpy(), keys.column(2).to_numpy())
+    )
+    return order
+
+
 def mix(values: Array) -> Array:
     """Splitmix64's finaliser (Steele et al., OOPSLA 2014) on uint64, wrapping."""
     with np.errstate(over="ignore"):

@@ -21,8 +21,8 @@ from headrace.connectors.kafka import (
 from headrace.schemas import Codec
 from headrace.schemas.topics import Topic
 from headrace.schemas.vocabulary import RowState
-from headrace.streams.assemble.build import Built, build
-from headrace.streams.assemble.columns import SPANS_SCHEMA, as_spans, spans_of
+from headrace.streams.assemble.build import REPEATED_SCHEMA, Built, build
+from headrace.streams.assemble.columns import SPANS_SCHEMA, as_rows, spans_of
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.core import Assembler
 from headrace.streams.assemble.intake import BatchReader
@@ -38,6 +38,9 @@ _EPISODE_IN = "(project, rollout_id, attempt) IN {keys:Array(Tuple(String, Strin
 _KNOWN = f"SELECT DISTINCT project, rollout_id, attempt FROM episodes WHERE {_EPISODE_IN}"
 _REBUILD = (
     f"SELECT {', '.join(SPANS_SCHEMA.names)} FROM spans FINAL WHERE {_EPISODE_IN} ORDER BY offset"
+)
+_REPEATED = (
+    f"SELECT {', '.join(REPEATED_SCHEMA.names)} FROM repeated_batches FINAL WHERE {_EPISODE_IN}"
 )
 # The filter on `state` stands after FINAL: an open row may be outvoted by a closed one.
 _OPEN = (
@@ -101,7 +104,7 @@ class AssembleStage:
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
         """Steps 1 to 5; the host acknowledges (6) when this returns what could not be read."""
         for record in records:
-            self._assembler.advance(record.partition, record.log_time)
+            self._assembler.advance(record.partition, record.log_time, record.offset)
         batch, letters = await self._read([record for record in records if not record.tick])
         # Nothing leaves the worker and nothing is rebuilt before the spans are in the table; what
         # is made of them is made meanwhile.
@@ -112,6 +115,7 @@ class AssembleStage:
             inserting.cancel()
             raise
         await inserting
+        await insert(self._patience, self._tables, "repeated_batches", built.repeats)
         await self._publish(outbox)
         await insert(self._patience, self._tables, "episodes", built.rows)
         self._assembler.evict()
@@ -128,14 +132,19 @@ class AssembleStage:
         if rebuild:
             await inserting  # they are read back with the take's own spans
         rebuilt = await self._rebuild(rebuild, touched)
-        built = await asyncio.to_thread(self._built, batch, rebuilt, rebuild)
+        repeats = await self._repeats(rebuild)
+        built = await asyncio.to_thread(self._built, batch, rebuilt, rebuild, repeats)
         outbox = await self._patience.auntil_done(lambda: self._outbox(built))
         return rebuild, built, outbox
 
     def _built(
-        self, batch: pa.RecordBatch, rebuilt: pa.RecordBatch, rebuild: Sequence[str]
+        self,
+        batch: pa.RecordBatch,
+        rebuilt: pa.RecordBatch,
+        rebuild: Sequence[str],
+        repeats: pa.RecordBatch,
     ) -> Built:
-        self._assembler.restore(rebuilt, rebuild)
+        self._assembler.restore(rebuilt, rebuild, repeats)
         self._assembler.fold(batch)
         return build(self._assembler.settle(), most_text=self._config.message_bytes)
 
@@ -181,7 +190,7 @@ class AssembleStage:
         ]
         if not tables:
             return spans_of([])
-        spans = as_spans(pa.concat_tables(tables))
+        spans = as_rows(tables, SPANS_SCHEMA)
         if lost := set(touched) - set(keys_of(spans)[0]):
             raise StoreInconsistent(
                 f"spans shows nothing of {len(lost)} episodes whose spans were just inserted, "
@@ -189,6 +198,14 @@ class AssembleStage:
                 "insert_quorum with select_sequential_consistency)"
             )
         return spans
+
+    async def _repeats(self, keys: Sequence[str]) -> pa.RecordBatch:
+        """The batches of some episodes that only repeated spans."""
+        tables = [
+            await self._query(_REPEATED, {"keys": [parts_of(key) for key in some]})
+            for some in by_query(keys)
+        ]
+        return as_rows(tables, REPEATED_SCHEMA)
 
     async def _publish(self, records: Sequence[Outgoing]) -> None:
         # Samples are acknowledged before the first episode is sent.

@@ -253,5 +253,6 @@ def log_record(message: Any) -> LogRecord:
         offset=message.offset,
         log_time=round(message.timestamp * 1000),  # Faust divided milliseconds by 1000.0
         value=message.value,
+        key=message.key,
         headers=dict(message.headers or ()),
     )
