@@ -41,6 +41,10 @@ def fail(task_input, *, base_url, api_key):
 def die(task_input, *, base_url, api_key):
     os._exit(9)
 
+def until_mended(task_input, *, base_url, api_key):
+    if not Path(task_input).exists():
+        raise RuntimeError("not mended")
+
 def hang(task_input, *, base_url, api_key):
     threading.Event().wait()
 
@@ -219,6 +223,35 @@ def test_every_kind_of_agent_leaves_a_closed_episode(
     (expired,) = watch.attempts[late.rollout_id].values()
     assert ("event", "never_run", "ok") in expired.spans
     assert watch.statuses(late.rollout_id) == ["infrastructure"], "no agent had its chance"
+
+
+def test_an_agent_that_always_fails_is_given_a_rest_until_one_is_ok(
+    stack: Stack, watch: Watch, agents: str, tmp_path: Path
+) -> None:
+    group = group_at_the_end(stack)
+    mended = tmp_path / "mended"
+    tasks = [
+        Task(rollout_id=new_ulid(), agent=f"{agents}:until_mended", input=json.dumps(str(mended)))
+        for _ in range(30)
+    ]
+    send(watch, tasks)
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        gateway_url="http://gateway:1",
+        group=group,
+        processes=1,
+        concurrency=2,
+        pause_after=4,
+        spool_directory=tmp_path / "spool",
+    )
+    with running(config) as runner:
+        watch.until(lambda: runner.resting and not runner.running)
+        assert runner.stats.failed <= 4 + 2, "those that ran beside the last one"
+        mended.touch()
+        watch.until(lambda: all(watch.ended(task.rollout_id) for task in tasks))
+        assert not runner.resting
+    assert runner.stats.ok >= 30 - 6
 
 
 def test_a_task_under_a_runner_that_stops_is_run_again(

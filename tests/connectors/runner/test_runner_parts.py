@@ -53,6 +53,30 @@ def proxies(task_input, *, base_url, api_key):
 def nothing(task_input, *, base_url, api_key):
     return None
 
+class Silent(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+def silent(task_input, *, base_url, api_key):
+    raise Silent
+
+class Interrupting(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+def interrupting(task_input, *, base_url, api_key):
+    raise Interrupting
+
+class Unasked:
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+def odd(task_input, *, base_url, api_key):
+    return {(1, 2): Unasked(), "digits": 10**5000}
+
+def unasked(task_input, *, base_url, api_key):
+    return Unasked()
+
 constant = 3
 """
 WAIT_S = 60.0
@@ -105,16 +129,16 @@ def test_a_lost_partition_is_not_committed() -> None:
 
 
 def test_an_agent_gets_its_input_its_address_and_nothing_else(agents: str) -> None:
-    assert call_agent(job(f"{agents}:echo")) == (
+    assert call_agent(job(f"{agents}:echo")).text == (
         '{"input": "hello", "url": "http://g/v1", "key": "k"}'
     )
-    assert call_agent(job(f"{agents}:nothing")) == ""
+    assert call_agent(job(f"{agents}:nothing")).text == ""
 
 
 def test_the_model_is_given_to_agents_that_ask_for_one(agents: str) -> None:
-    assert call_agent(job(f"{agents}:later", model="p@3", pinned=True)) == '"p@3"'
-    assert call_agent(job(f"{agents}:later")) == '"mine"'
-    assert "hello" in call_agent(job(f"{agents}:echo", model="p"))
+    assert call_agent(job(f"{agents}:later", model="p@3", pinned=True)).text == '"p@3"'
+    assert call_agent(job(f"{agents}:later")).text == '"mine"'
+    assert "hello" in call_agent(job(f"{agents}:echo", model="p")).text
     with pytest.raises(AgentUnusable, match="pins p@3"):
         call_agent(job(f"{agents}:echo", model="p@3", pinned=True))
 
@@ -131,7 +155,8 @@ def test_an_agent_that_is_no_function_is_named(agents: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"processes": 0}, {"agent": "nocolon"}, {"attempt_timeout_s": 0}]
+    "settings",
+    [{"processes": 0}, {"agent": "nocolon"}, {"attempt_timeout_s": 0}, {"pause_after": 0}],
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any]) -> None:
     with pytest.raises(BadSettings, match=next(iter(settings))):
@@ -181,6 +206,25 @@ def test_agents_reach_the_gateway_without_a_proxy(
         running.close()
     assert proxy == "http://127.0.0.1:9"
     assert excepted == "corp.example,localhost,127.0.0.1,::1,127.0.0.0/8,127.0.0.5"
+
+
+@pytest.mark.integration
+def test_an_exception_that_cannot_be_told_ends_its_job_with_its_type(
+    pool: Pool, agents: str
+) -> None:
+    for key, name in enumerate(["silent", "interrupting"]):
+        failure = pool.run(job(f"{agents}:{name}", key), WAIT_S).failure
+        assert failure is not None
+        assert failure.name in ("Silent", "KeyboardInterrupt")
+
+
+@pytest.mark.integration
+def test_a_result_that_json_cannot_hold_is_told_as_far_as_it_goes(pool: Pool, agents: str) -> None:
+    odd = pool.run(job(f"{agents}:odd"), WAIT_S)
+    assert (odd.failure, odd.replaced) == (None, 3)
+    assert "5001 digits" in odd.output
+    unasked = pool.run(job(f"{agents}:unasked", 1), WAIT_S)
+    assert (unasked.failure, unasked.replaced) == (None, 1)
 
 
 @pytest.mark.integration

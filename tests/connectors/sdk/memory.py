@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from headrace.connectors.sdk import Away
+from headrace.connectors.sdk import Away, Refused
 from headrace.connectors.sdk.sealing import TOPIC
 from headrace.schemas import Codec, Span, new_span_id, schema_text
 
@@ -18,6 +18,7 @@ class Broker:
     def __init__(self) -> None:
         self.up = threading.Event()
         self.registry_up = threading.Event()
+        self.refused = threading.Event()
         self.up.set()
         self.registry_up.set()
         self.records: list[tuple[int, bytes]] = []
@@ -52,6 +53,8 @@ class MemoryTransport:
     def schema_id(self) -> int:
         if not self.broker.registry_up.is_set():
             raise Away("registry is away")
+        if self.broker.refused.is_set():
+            raise Refused("the schema is not compatible")
         return 7
 
     def send(self, partition: int, value: bytes, taken: Callable[[str | None, bool], None]) -> bool:

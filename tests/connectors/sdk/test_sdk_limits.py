@@ -1,12 +1,13 @@
 """What telemetry does not send: too much, refused, illegal or unwanted spans."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from headrace.connectors.sdk import Closed, NotDurable, SdkConfig, Telemetry, TelemetryError
-from headrace.schemas import InvalidId
+from headrace.connectors.sdk import Closed, NotDurable, SdkConfig, Telemetry
+from headrace.schemas import Call, InvalidId
 from tests.connectors.sdk.memory import WAIT_S, Broker, span
 
 
@@ -62,8 +63,10 @@ def test_a_span_that_no_batch_can_hold_fails_its_waiter_alone(
     broker: Broker, start: Callable[..., Telemetry]
 ) -> None:
     telemetry = start()
+    words: Any = ["no", "tokens"]
+    tokens = Call(prompt_ids=words, sampled_ids=words, logprobs=words)
     with pytest.raises(NotDurable, match="encoded"):
-        telemetry.emit_durably(span("n1", started_at=2**70), WAIT_S)
+        telemetry.emit_durably(span("n1", kind="call", call=tokens), WAIT_S)
     assert telemetry.emit_durably(span("n2"), WAIT_S) == "delivered"
     assert telemetry.stats().unencodable == 1
 
@@ -77,7 +80,7 @@ def test_closing_delivers_and_then_takes_nothing(
     telemetry.close()
     assert broker.names() == ["n1"]
     telemetry.emit(span("n2"))
-    with pytest.raises((Closed, TelemetryError)):
+    with pytest.raises(Closed):
         telemetry.emit_durably(span("n2"))
 
 
@@ -105,3 +108,16 @@ def test_capture_metadata_sends_no_content(broker: Broker, start: Callable[..., 
 def test_a_bad_setting_is_named(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         SdkConfig(bootstrap="b", registry_url="r", **settings)
+
+
+def test_a_schema_that_the_registry_refuses_is_said_once_and_not_called_away(
+    broker: Broker, start: Callable[..., Telemetry], caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.refused.set()
+    with (
+        caplog.at_level(logging.WARNING, logger="headrace.connectors.sdk"),
+        pytest.raises(NotDurable, match="not compatible"),
+    ):
+        start().emit_durably(span("n1"), 0.5)
+    (said,) = [record for record in caplog.records if "not compatible" in record.getMessage()]
+    assert said.levelno == logging.ERROR

@@ -1,7 +1,8 @@
 """Batches as the SDK seals them: numbers without gaps, nothing lost, bad spans left out alone."""
 
+import json
 from collections import defaultdict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,8 +29,6 @@ class _OneSchema:
         return 1
 
     def writer_schema(self, schema_id: int) -> dict[str, Any]:
-        import json
-
         from headrace.schemas import schema_text
 
         schema: dict[str, Any] = json.loads(schema_text(TOPIC))
@@ -37,6 +36,8 @@ class _OneSchema:
 
 
 CODEC = Codec(_OneSchema())
+_WORDS: Any = ["no", "tokens"]
+UNSENDABLE = Call(prompt_ids=_WORDS, sampled_ids=_WORDS, logprobs=_WORDS)
 
 
 def span(rollout: str = "r1", span_id: str | None = None, **fields: Any) -> Span:
@@ -165,7 +166,7 @@ def test_spans_wait_for_the_partition_count_in_their_order() -> None:
 
 def test_one_span_that_cannot_be_encoded_does_not_take_the_others_along() -> None:
     of = sealer()
-    bad = span(started_at=2**70)
+    bad = span(kind="call", call=UNSENDABLE)
     for each in (span("r1"), bad):
         of.add(each, 10, due=0.0)
     (batch,) = seal_all(of)
@@ -179,11 +180,18 @@ def test_one_span_that_cannot_be_encoded_does_not_take_the_others_along() -> Non
     assert decode(after)["sequence"] == 1  # the batch of nothing used up no number
 
 
-def test_lone_surrogates_are_replaced() -> None:
+def test_what_a_batch_cannot_hold_is_replaced_and_marked() -> None:
     of = sealer()
-    of.add(span(output="a\ud800b"), 10, due=0.0)
+    odd: Any = {"started_at": 2**70, "agent": 5, "output": "a\ud800b"}
+    start = Start(group_id="g\udfff", group_size=10**30, deadline=cast(Any, None))
+    of.add(span(**odd, start=start), 10, due=0.0)
     (batch,) = seal_all(of)
-    assert decode(batch)["content"]["output"] == b"a?b"
+    sent = decode(batch)
+    assert (batch.refused, batch.replaced) == ([], 1)
+    assert sent["content"]["output"] == rb"a\ud800b"
+    assert json.loads(sent["content"]["attributes"]) == {"headrace.replaced": 6}
+    (first,) = sent["starts"]
+    assert (first["group_id"], first["group_size"]) == (r"g\udfff", 2**31 - 1)
 
 
 def test_ids_off_the_pattern_are_refused_before_they_can_spoil_a_batch() -> None:
@@ -191,8 +199,12 @@ def test_ids_off_the_pattern_are_refused_before_they_can_spoil_a_batch() -> None
         sealer().add(span("no spaces please"), 10, due=0.0)
     with pytest.raises(InvalidId, match="span id"):
         check_span(span(span_id="xyz"))
+    with pytest.raises(InvalidId, match="an id is a int"):
+        check_span(span(rollout=cast(Any, 5)))
     with pytest.raises(ValueError, match="kind"):
         check_span(span(kind="unheard of"))
+    with pytest.raises(ValueError, match="kind"):
+        check_span(span(kind=["not even a word"]))
     with pytest.raises(ValueError, match="status"):
         check_span(span(status="fine"))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.connectors.runner.errors import AgentUnusable
 from headrace.connectors.runner.jobs import Job
+from headrace.connectors.sdk.described import Described, as_json, as_name
 
 
 def import_from_here() -> None:
@@ -32,7 +33,7 @@ def load_agent(name: str) -> Callable[..., Any]:
         agent = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise AgentUnusable(
-            f"agent {name!r} cannot be imported here ({error}): "
+            f"agent {name!r} cannot be imported here ({as_name(error)}): "
             "start the runner in its folder or install it"
         ) from error
     if not callable(agent):
@@ -41,8 +42,8 @@ def load_agent(name: str) -> Callable[..., Any]:
     return found
 
 
-def call_agent(job: Job) -> str:
-    """Run a job's agent and return what it returned as JSON.
+def call_agent(job: Job) -> Described:
+    """Run a job's agent and return what it returned as JSON, whatever it is.
 
     The agent is given `model=` only if it has a parameter of that name: `policy@version` where
     the task pins a version, else `policy`. Raises whatever the agent raises, and AgentUnusable.
@@ -59,9 +60,16 @@ def call_agent(job: Job) -> str:
         )
     task_input = json.loads(job.task_input) if job.task_input else None
     result = agent(task_input, **arguments)
-    if inspect.isawaitable(result):
+    if _is_awaitable(result):
         result = asyncio.run(_awaited(result))
-    return "" if result is None else json.dumps(result, ensure_ascii=False, default=str)
+    return Described(text="") if result is None else as_json(result)
+
+
+def _is_awaitable(result: Any) -> bool:
+    try:
+        return inspect.isawaitable(result)
+    except Exception:  # its class raises when asked
+        return False
 
 
 async def _awaited(result: Any) -> Any:

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from headrace.connectors.runner.config import RunnerConfig
+from headrace.connectors.runner.failures import Failures
 from headrace.connectors.runner.jobs import Job
 from headrace.connectors.runner.pool import AgentStuck, Pool, WorkerDied
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
+from headrace.connectors.sdk.described import Described
 from headrace.schemas import Task
 from headrace.schemas.vocabulary import InfrastructureEnd, SpanStatus
 
 logger = logging.getLogger(__name__)
+
+_SHOWN = 200  # characters of an agent's message in a line for people
 
 
 @dataclass(slots=True)
@@ -48,6 +52,7 @@ class TaskRunner:
         self, config: RunnerConfig, telemetry: Telemetry, pool: Pool, stop: threading.Event
     ) -> None:
         self.stats = RunnerStats()
+        self.failures = Failures(config.pause_after)
         self._config = config
         self._telemetry = telemetry
         self._pool = pool
@@ -88,10 +93,10 @@ class TaskRunner:
             return "stopped"
         how, output = self._run_agent(task, attempt)
         status = SpanStatus.OK if how == SpanStatus.OK else SpanStatus.ERROR
-        ended = self._durably(lambda: attempt.end(output or None, status=status))
+        ended = self._durably(lambda: attempt.end(output, status=status))
         return how if ended else "stopped"
 
-    def _run_agent(self, task: Task, attempt: Attempt) -> tuple[str, str]:
+    def _run_agent(self, task: Task, attempt: Attempt) -> tuple[str, Described | None]:
         limit = self._config.attempt_timeout_s
         if task.deadline:
             limit = min(limit, task.deadline / 1000 - time.time())
@@ -100,12 +105,13 @@ class TaskRunner:
                 InfrastructureEnd.NEVER_RUN,
                 {"message": "the deadline was over before the agent began"},
             )
-            return "deadline", ""
+            return "deadline", None
         try:
             done = self._pool.run(self._job(task, attempt), limit)
         except AgentStuck:
             attempt.event("deadline")
-            return "deadline", ""
+            self.failures.failed("it did not end by its deadline")
+            return "deadline", None
         except WorkerDied as error:
             how = "stopped" if self._stop.is_set() else "died"
             event = (
@@ -114,14 +120,18 @@ class TaskRunner:
                 else InfrastructureEnd.WORKER_DIED
             )
             attempt.event(event, {"message": str(error)})
-            return how, ""
+            if how == "died":
+                self.failures.failed(f"its worker process ended ({error})")
+            return how, None
         if done.failure is not None:
             failure = done.failure
             agent = self._config.agent or task.agent
             logger.warning("agent %s raised %s: %s", agent, failure.name, failure.message)
             attempt.failure(failure.name, failure.message, failure.trace)
-            return "failed", ""
-        return SpanStatus.OK, done.output
+            self.failures.failed(f"{failure.name}: {failure.message[:_SHOWN]}")
+            return "failed", None
+        self.failures.ok()
+        return SpanStatus.OK, Described(text=done.output, replaced=done.replaced)
 
     def _job(self, task: Task, attempt: Attempt) -> Job:
         pinned = task.version >= 0

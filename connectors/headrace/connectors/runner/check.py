@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 
 from headrace.connectors.runner.agent import import_from_here, load_agent
 from headrace.connectors.runner.errors import AgentUnusable
+from headrace.connectors.sdk.described import as_name, type_name
 
 _spawn = get_context("spawn")
 
@@ -47,7 +48,7 @@ def _trouble(name: str) -> str:
     except AgentUnusable as error:
         return str(error)
     except Exception as error:  # whatever its module does at its top level
-        return f"agent {name!r} cannot be imported: {type(error).__name__}: {error}"
+        return f"agent {name!r} cannot be imported: {type_name(error)}: {as_name(error)}"
     try:
         inspect.signature(agent).bind(None, base_url="", api_key="")
     except TypeError as error:

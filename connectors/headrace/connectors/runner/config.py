@@ -19,6 +19,9 @@ class RunnerSettings:
     """Attempts at a task whose worker process died."""
     attempt_timeout_s: float = key(600.0, least=0.001)
     """Seconds that an attempt may take whose task has no deadline, or a later one."""
+    pause_after: int = key(32, least=1)
+    """Attempts that failed in a row after which only single ones are tried: when four groups of
+    eight hold not one agent that came to its end, more of them teach nothing."""
     drain_s: float = key(10.0, least=0)
     """Seconds that running attempts may go on after the runner was told to stop."""
 

@@ -41,4 +41,6 @@ class Done:
     key: int
     output: str = ""
     """Its return value as JSON."""
+    replaced: int = 0
+    """Values in it that are replaced by what could be said of them."""
     failure: Failure | None = None

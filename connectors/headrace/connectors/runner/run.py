@@ -16,6 +16,7 @@ from headrace.connectors.kafka import (
     KafkaUnavailable,
     Registry,
     consumer_settings,
+    in_words,
 )
 from headrace.connectors.runner.attempts import RunnerStats, TaskRunner
 from headrace.connectors.runner.broker import BrokerWatch
@@ -79,6 +80,11 @@ class Runner:
         """Whether no broker answers now."""
         return self._broker.away
 
+    @property
+    def resting(self) -> bool:
+        """Whether all attempts failed for so long that only single ones are tried."""
+        return self._tasks is not None and self._tasks.failures.paused
+
     def run(self, stop: threading.Event, on_turn: Callable[[], None] = lambda: None) -> None:
         """Run tasks until `stop` is set; then wait for running attempts, `drain_s` at most.
 
@@ -127,9 +133,13 @@ class Runner:
             letters.close()
             registry.close()
 
+    def _may_start(self) -> bool:
+        assert self._tasks is not None
+        return self._tasks.failures.may_start(self._running)
+
     def _next(self, consumer: Consumer, slots: int) -> Any:
         """The next task's message, if there is room for one; keeps the membership alive."""
-        full = self._running >= slots
+        full = self._running >= slots or not self._may_start()
         if full != self._paused:
             (consumer.pause if full else consumer.resume)(consumer.assignment())
             self._paused = full
@@ -140,9 +150,9 @@ class Runner:
         error = message.error()
         if error is not None and error.fatal():
             raise ReadingFailed(
-                f"cannot read {TOPIC} on {self._config.kafka.bootstrap}: {error.str()}"
+                f"cannot read {TOPIC} on {self._config.kafka.bootstrap}: {in_words(error)}"
             )
-        logger.warning("reading %s: %s", TOPIC, error)
+        logger.debug("reading %s: %s", TOPIC, error)  # what lasts, the client's log tells
         return None
 
     def _start(
@@ -166,6 +176,7 @@ class Runner:
             return
         assert self._tasks is not None
         self._running += 1
+        self._tasks.failures.started()
         future = executor.submit(self._tasks.run, task)
         future.add_done_callback(partial(self._ended, partition, offset))
 

@@ -3,13 +3,13 @@
 import os
 import signal
 import threading
-import traceback
 from multiprocessing.connection import Connection
 
 from headrace.connectors.loopback import exempt
 from headrace.connectors.runner.agent import call_agent, import_from_here
 from headrace.connectors.runner.jobs import Done, Failure, Job
 from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
+from headrace.connectors.sdk.described import error_facts, type_name
 
 _FLUSH_S = 10.0
 
@@ -24,7 +24,11 @@ def main(connection: Connection, config: SdkConfig) -> None:
     sending = threading.Lock()
 
     def run(job: Job) -> None:
-        done = _run(job, telemetry)
+        try:
+            done = _run(job, telemetry)
+        except BaseException as error:  # whatever it is, the runner waits for an answer
+            failure = Failure(name=type_name(error), message="", trace="")
+            done = Done(key=job.key, failure=failure)
         with sending:
             connection.send(done)
 
@@ -52,11 +56,11 @@ def _run(job: Job, telemetry: Telemetry) -> Done:
     try:
         exempt(os.environ, job.base_url)
         with attempt:
-            output = call_agent(job)
-        done = Done(key=job.key, output=output)
+            result = call_agent(job)
+        done = Done(key=job.key, output=result.text, replaced=result.replaced)
     except BaseException as error:  # SystemExit too: an agent ends its attempt, not the worker
-        trace = "".join(traceback.format_exception(error))
-        failure = Failure(name=type(error).__name__, message=str(error), trace=trace)
+        name, message, trace = error_facts(error)
+        failure = Failure(name=name, message=message, trace=trace)
         done = Done(key=job.key, failure=failure)
     if attempt.emitted:  # the end marker may not overtake the tools' spans
         telemetry.flush(_FLUSH_S)

@@ -5,10 +5,11 @@ Imports no torch, no Faust and no pyarrow.
 
 from headrace.connectors.sdk.attempt import Attempt, ToolResult, current_attempt, send_reward
 from headrace.connectors.sdk.config import SdkConfig, sdk_config
+from headrace.connectors.sdk.emitter import Durability
 from headrace.connectors.sdk.errors import Closed, NotDurable, SpoolError, TelemetryError
 from headrace.connectors.sdk.stats import Stats
-from headrace.connectors.sdk.telemetry import Durability, Telemetry
-from headrace.connectors.sdk.transport import Away, KafkaTransport, Transport
+from headrace.connectors.sdk.telemetry import Telemetry
+from headrace.connectors.sdk.transport import Away, KafkaTransport, Refused, Transport
 
 __all__ = [
     "Attempt",
@@ -17,6 +18,7 @@ __all__ = [
     "Durability",
     "KafkaTransport",
     "NotDurable",
+    "Refused",
     "SdkConfig",
     "SpoolError",
     "Stats",

@@ -2,21 +2,35 @@
 
 An agent needs none of this: the runner starts and ends its attempt and the gateway sees its
 calls. Tools that want to be seen ask `current_attempt()`.
+
+No value of an agent makes any of it raise: what JSON or a batch cannot hold is replaced by what can
+be said of it, and the span is marked (`headrace.replaced` among its attributes).
 """
 
-import json
+import logging
 import time
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
-from headrace.schemas import Reward, Span, Start, episode_id, new_span_id, new_ulid
+from headrace.connectors.sdk.described import (
+    REPLACED,
+    as_attributes,
+    as_json,
+    as_name,
+    as_number,
+    as_text,
+    error_facts,
+    marked,
+    type_name,
+)
+from headrace.connectors.sdk.emitter import Durability, Emitter
+from headrace.schemas import STATUSES, Reward, Span, Start, episode_id, new_span_id, new_ulid
 from headrace.schemas.vocabulary import SpanKind, SpanStatus
 
-if TYPE_CHECKING:
-    from headrace.connectors.sdk.telemetry import Durability, Telemetry
+logger = logging.getLogger(__name__)
 
 _current: ContextVar["Attempt | None"] = ContextVar("headrace_attempt", default=None)
 
@@ -48,22 +62,22 @@ class Attempt:
 
     def __init__(
         self,
-        telemetry: "Telemetry",
+        telemetry: Emitter,
         rollout_id: str,
         attempt: str | None = None,
         *,
         project: str | None = None,
         subject: str | None = None,
         agent: str = "",
-        task_input: str = "",
+        task_input: Any = "",
         facts: Start | None = None,
         root: str | None = None,
     ) -> None:
         self.rollout_id = rollout_id
         self.attempt = attempt or new_ulid()
         self.project = project or telemetry.config.project
-        self.subject = subject
-        self.agent = agent
+        self.subject = None if subject is None else as_name(subject)
+        self.agent = as_name(agent)
         self.emitted = 0
         """Spans emitted through this object."""
         self._telemetry = telemetry
@@ -86,26 +100,27 @@ class Attempt:
         path = f"/rollout/{self.rollout_id}/attempt/{self.attempt}/v1"
         return gateway.rstrip("/") + project + path
 
-    def start(self, timeout: float = 30.0) -> "Durability":
+    def start(self, timeout: float = 30.0) -> Durability:
         """Emit `attempt.start` and wait until it is durable. Raises NotDurable."""
         return self._telemetry.emit_durably(self._start_span(), timeout)
 
-    async def astart(self, within: float = 30.0) -> "Durability":
+    async def astart(self, within: float = 30.0) -> Durability:
         """`start` for asyncio."""
         return await self._telemetry.aemit_durably(self._start_span(), within)
 
     def end(
         self, result: Any = None, *, status: str = SpanStatus.OK, timeout: float = 30.0
-    ) -> "Durability":
+    ) -> Durability:
         """Emit `attempt.end` with the result as JSON and wait until it is durable.
 
-        After NotDurable call it again with the same result: it is the same span.
+        A status that is none of `ok`, `error` and `unset` counts as `error`. After NotDurable call
+        it again with the same result: it is the same span.
         """
         return self._telemetry.emit_durably(self._end_span(result, status), timeout)
 
     async def aend(
         self, result: Any = None, *, status: str = SpanStatus.OK, within: float = 30.0
-    ) -> "Durability":
+    ) -> Durability:
         """`end` for asyncio."""
         return await self._telemetry.aemit_durably(self._end_span(result, status), within)
 
@@ -116,80 +131,110 @@ class Attempt:
         result = ToolResult()
         try:
             yield result
-        except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-            self._tool_span(name, arguments, text, SpanStatus.ERROR, started_at)
+        except BaseException as raised:
+            error = raised
+            self._emit(lambda: self._failed_tool(name, arguments, error, started_at))
             raise
-        self._tool_span(name, arguments, _text(result.output), SpanStatus.OK, started_at)
+        self._emit(
+            lambda: self._tool_span(name, arguments, result.output, SpanStatus.OK, started_at)
+        )
 
     def event(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Record that something happened."""
-        self._emit(self._span(SpanKind.EVENT, name, attributes=_text(attributes)))
+
+        def span() -> Span:
+            given = "" if attributes is None else as_attributes(attributes)
+            return self._span(SpanKind.EVENT, name, attributes=given)
+
+        self._emit(span)
 
     def exception(self, error: BaseException) -> None:
         """Record an exception with its traceback."""
-        trace = "".join(traceback.format_exception(error))
-        self.failure(type(error).__name__, str(error), trace)
+        self.failure(*error_facts(error))
 
     def failure(self, name: str, message: str, trace: str = "") -> None:
         """Record an exception that another process caught."""
-        attributes = _text({"exception.type": name, "exception.message": message})
-        span = self._span(
-            SpanKind.EXCEPTION, name, attributes=attributes, output=trace, status=SpanStatus.ERROR
-        )
+
+        def span() -> Span:
+            facts = {"exception.type": name, "exception.message": message}
+            return self._span(
+                SpanKind.EXCEPTION,
+                name,
+                attributes=as_attributes(facts),
+                output=trace,
+                status=SpanStatus.ERROR,
+            )
+
         self._emit(span)
 
     def reward(self, name: str, value: float, target: str = "", source: str = "") -> None:
-        """Give a reward, also after the end. `target` is a call's or response's id."""
-        self._emit(self._reward_span(Reward(name=name, value=value, source=source, target=target)))
+        """Give a reward, also after the end. `target` is a call's or response's id.
+
+        A value that is no number counts as NaN: no rule can use it, and the episode says so.
+        """
+        self._emit(
+            lambda: self._span(SpanKind.REWARD, name, **_reward(name, value, source, target))
+        )
 
     def __enter__(self) -> "Attempt":
         self._tokens.append(_current.set(self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._tokens.pop())
+        # Left in another context than it was entered in, as generators do: nothing to go back to.
+        with suppress(ValueError, IndexError):
+            _current.reset(self._tokens.pop())
 
-    def _emit(self, span: Span) -> None:
+    def _emit(self, make: Callable[[], Span]) -> None:
         self.emitted += 1
-        self._telemetry.emit(span)
+        try:
+            self._telemetry.emit(make())
+        except Exception:  # hardly any stack is left, or memory: the agent goes on
+            with suppress(Exception):
+                logger.warning("a span of %s could not be made", self.episode_id)
 
     def _tool_span(
-        self, name: str, arguments: Any, output: str, status: str, started_at: int
-    ) -> None:
-        self._emit(
-            self._span(
-                SpanKind.TOOL,
-                name,
-                input=_text(arguments),
-                output=output,
-                status=status,
-                started_at=started_at,
-            )
+        self, name: str, arguments: Any, output: Any, status: str, started_at: int
+    ) -> Span:
+        return self._span(
+            SpanKind.TOOL,
+            name,
+            input=arguments,
+            output=output,
+            status=status,
+            started_at=started_at,
         )
 
+    def _failed_tool(
+        self, name: str, arguments: Any, error: BaseException, started_at: int
+    ) -> Span:
+        text = f"{type_name(error)}: {as_name(error)}"
+        return self._tool_span(name, arguments, text, SpanStatus.ERROR, started_at)
+
     def _start_span(self) -> Span:
+        expected = as_text(self._facts.expected)
         return self._span(
             SpanKind.START,
             self.agent or "attempt",
             span_id=self.root,
             parent_id="",
             input=self._task_input,
-            start=self._facts,
+            attributes=marked("", expected.replaced),
+            start=replace(self._facts, expected=expected.text),
         )
 
-    def _end_span(self, result: Any, status: str) -> Span:
+    def _end_span(self, result: Any, status: Any) -> Span:
+        told = issubclass(type(status), str) and str.__str__(status) in STATUSES
         return self._span(
             SpanKind.END,
             self.agent or "attempt",
             span_id=self._end_id,
-            output=_text(result),
-            status=status,
+            output=result,
+            attributes="" if told else as_json({"status": as_name(status), REPLACED: 1}).text,
+            # Not `unset`: that is what an attempt has that nobody ended.
+            status=status if told else SpanStatus.ERROR,
             started_at=self._started_at,
         )
-
-    def _reward_span(self, reward: Reward) -> Span:
-        return self._span(SpanKind.REWARD, reward.name, reward=reward)
 
     def _span(self, kind: str, name: str, **fields: Any) -> Span:
         now = time.time_ns()
@@ -204,11 +249,22 @@ class Attempt:
             "started_at": now,
             "ended_at": now,
         }
-        return Span(kind=kind, name=name, **(defaults | fields))
+        texts = {side: as_text(fields.pop(side, "")) for side in ("input", "output")}
+        attributes = fields.pop("attributes", "")
+        if replaced := sum(text.replaced for text in texts.values()):
+            attributes = marked(attributes, replaced)
+        return Span(
+            kind=kind,
+            name=as_name(name),
+            attributes=attributes,
+            input=texts["input"].text,
+            output=texts["output"].text,
+            **(defaults | fields),
+        )
 
 
 def send_reward(
-    telemetry: "Telemetry",
+    telemetry: Emitter,
     rollout_id: str,
     attempt: str,
     name: str,
@@ -219,10 +275,12 @@ def send_reward(
     project: str | None = None,
     span_id: str | None = None,
     timeout: float = 30.0,
-) -> "Durability":
+) -> Durability:
     """Give a reward to an attempt of long ago, from anywhere; returns when it is durable.
 
     Give a `span_id` of your own to be able to send it again without counting twice.
+
+    A value that is no number counts as NaN.
 
     Raises:
         NotDurable: it may not have arrived.
@@ -234,17 +292,19 @@ def send_reward(
         attempt=attempt,
         span_id=span_id or new_span_id(),
         kind=SpanKind.REWARD,
-        name=name,
+        name=as_name(name),
         project=project or telemetry.config.project,
         started_at=now,
         ended_at=now,
-        reward=Reward(name=name, value=value, source=source, target=target),
+        **_reward(name, value, source, target),
     )
     return telemetry.emit_durably(span, timeout)
 
 
-def _text(value: Any) -> str:
-    """JSON of a value that is none yet; a string stays as it is."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _reward(name: Any, value: Any, source: Any, target: Any) -> dict[str, Any]:
+    number, instead = as_number(value)
+    texts = {"name": as_name(name), "source": as_name(source), "target": as_name(target)}
+    return {
+        "reward": Reward(value=number, **texts),
+        "attributes": marked(instead.text, instead.replaced),
+    }

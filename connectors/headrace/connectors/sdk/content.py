@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.connectors.sdk.config import Capture
-from headrace.schemas import KIND, STATUSES, InvalidId, Span, check_id
+from headrace.connectors.sdk.config import Capture, SdkConfig
+from headrace.connectors.sdk.described import as_name, as_number, as_text, marked, type_name
+from headrace.schemas import KIND, STATUSES, Call, InvalidId, Reward, Span, Start, check_id
 from headrace.schemas.vocabulary import Untrainable
 
 EpisodeKey = tuple[str, str, str]
@@ -38,14 +39,19 @@ def check_episode(key: EpisodeKey) -> None:
 
 
 def check_span(span: Span) -> None:
-    """Raises InvalidId for a span id, and ValueError for a kind or status, that is none."""
+    """Raises InvalidId for an id, and ValueError for a kind or status, that is none.
+
+    Of the episode's ids only that they are texts: their pattern is looked at once an episode.
+    """
+    for value in (*key_of(span), span.span_id, span.parent_id):
+        if not issubclass(type(value), str):
+            raise InvalidId(f"an id is a {type_name(value)}: it must be a string")
     for text, what in ((span.span_id, "span id"), (span.parent_id, "parent id")):
         if text or what == "span id":
             _check_hex(text, what)
-    if span.kind not in KIND:
-        raise ValueError(f"kind {span.kind!r} of a span: use one of {', '.join(KIND)}")
-    if span.status not in STATUSES:
-        raise ValueError(f"status {span.status!r} of a span: use one of {', '.join(STATUSES)}")
+    for value, what, words in ((span.kind, "kind", KIND), (span.status, "status", STATUSES)):
+        if not issubclass(type(value), str) or value not in words:
+            raise ValueError(f"{what} {as_name(value)!r} of a span: use one of {', '.join(words)}")
 
 
 def _check_hex(text: str, what: str) -> None:
@@ -89,8 +95,93 @@ def redacted(span: Span, capture: Capture) -> Span:
     return replace(span, **changes)
 
 
-def printable(span: Span) -> Span:
-    """The span with what UTF-8 cannot hold (lone surrogates) replaced in its strings."""
-    names = ("name", "agent", *_TEXTS)
-    texts = {name: getattr(span, name).encode(errors="replace").decode() for name in names}
-    return replace(span, **texts)
+def prepared(span: Span, config: SdkConfig) -> tuple[Span, bool, int]:
+    """The span as it is sent, whether a text of it was cut, and its size.
+
+    Raises InvalidId for an id, and ValueError for a kind or status, that is none.
+    """
+    check_span(span)
+    try:
+        return _fitted(span, config)
+    except Exception:  # a text that is no string, for example
+        return _fitted(encodable(span), config)
+
+
+def _fitted(span: Span, config: SdkConfig) -> tuple[Span, bool, int]:
+    span, was_cut = cut(redacted(span, config.capture), config.text_bytes)
+    return span, was_cut, size_of(span)
+
+
+def encodable(span: Span) -> Span:
+    """The span with every field of its type and in its range, and the mark if one was not."""
+    fixer = _Fixer()
+    fixed = fixer.span(span)
+    if not fixer.replaced:
+        return span
+    return replace(fixed, attributes=marked(fixed.attributes, fixer.replaced))
+
+
+class _Fixer:
+    """Gives values the types that a batch needs, and counts those that were of another."""
+
+    def __init__(self) -> None:
+        self.replaced = 0
+
+    def span(self, span: Span) -> Span:
+        return replace(
+            span,
+            subject=None if span.subject is None else self._name(span.subject),
+            name=self._name(span.name),
+            agent=self._name(span.agent),
+            started_at=self._whole(span.started_at, 64),
+            ended_at=self._whole(span.ended_at, 64),
+            start=span.start and self._start(span.start),
+            call=span.call and self._call(span.call),
+            reward=span.reward and self._reward(span.reward),
+            **{name: self._text(getattr(span, name)) for name in _TEXTS},
+        )
+
+    def _start(self, start: Start) -> Start:
+        return Start(
+            group_id=self._name(start.group_id),
+            group_size=self._whole(start.group_size, 32, otherwise=1),
+            group_rollouts=tuple(self._name(rollout) for rollout in start.group_rollouts),
+            policy=self._name(start.policy),
+            split=self._name(start.split),
+            deadline=self._whole(start.deadline, 64),
+            expected=self._text(start.expected),
+        )
+
+    def _call(self, call: Call) -> Call:
+        names = ("model", "policy", "response_id", "finish_reason", "untrainable_reason")
+        texts: dict[str, Any] = {name: self._name(getattr(call, name)) for name in names}
+        return replace(call, **texts)
+
+    def _reward(self, reward: Reward) -> Reward:
+        number, instead = as_number(reward.value)
+        self.replaced += instead.replaced
+        return Reward(
+            name=self._name(reward.name),
+            value=number,
+            source=self._name(reward.source),
+            target=self._name(reward.target),
+        )
+
+    def _name(self, value: Any) -> str:
+        name = as_name(value)
+        self.replaced += name is not value
+        return name
+
+    def _text(self, value: Any) -> str:
+        text = as_text(value).text
+        self.replaced += text is not value
+        return text
+
+    def _whole(self, value: Any, bits: int, otherwise: int = 0) -> int:
+        """A value as a signed integer of so many bits; `otherwise` for what is none."""
+        try:
+            whole = int(max(-(1 << bits - 1), min(int(value), (1 << bits - 1) - 1)))
+        except Exception:  # no number, or one without an end
+            whole = otherwise
+        self.replaced += whole is not value
+        return whole

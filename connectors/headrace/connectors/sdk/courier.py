@@ -11,14 +11,14 @@ from headrace.connectors.sdk.errors import NotDurable
 from headrace.connectors.sdk.sealing import Ticket
 from headrace.connectors.sdk.spool import Entry
 from headrace.connectors.sdk.stats import Ledger
-from headrace.connectors.sdk.transport import Away, Transport
+from headrace.connectors.sdk.transport import Away, Refused, Transport
 from headrace.schemas import frame
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _AGAIN_S = 0.5
-_SAY_EVERY_S = 30.0
+_REFUSED_AGAIN_S = 30.0
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -61,7 +61,9 @@ class Courier(threading.Thread):
         self._stopping = False
         self._hold_until = 0.0
         self._quiet_since = time.monotonic()
-        self._said = float("-inf")
+        self._said = ""
+        self.trouble = ""
+        """What spans wait for; '' for nothing."""
 
     def submit(self, parcel: Parcel) -> None:
         """Take a parcel; returns at once."""
@@ -111,6 +113,7 @@ class Courier(threading.Thread):
     def _connected(self) -> bool:
         if self._partitions is not None and self._schema_id is not None:
             return True
+        pause = _AGAIN_S
         try:
             if self._partitions is None:
                 partitions = self._transport.partitions()
@@ -119,13 +122,16 @@ class Courier(threading.Thread):
             self._schema_id = self._transport.schema_id()
         except Away as error:
             self._say("spans wait, nothing is lost yet: %s", error)
+        except Refused as error:
+            pause = _REFUSED_AGAIN_S
+            self._say("spans wait, and will until this is mended: %s", error, level=logging.ERROR)
         except Exception:  # whatever it is, telemetry tries again and the agent goes on
             logger.exception("cannot set up the way to Kafka: trying again")
         else:
             return True
         with self._lock:
             if not self._stopping:
-                self._lock.wait(_AGAIN_S)
+                self._lock.wait_for(lambda: self._stopping, pause)
         return False
 
     def _pump(self) -> None:
@@ -162,6 +168,8 @@ class Courier(threading.Thread):
                 self._queue.appendleft(parcel)
                 return
             self._quiet_since = time.monotonic()
+            if error is None:
+                self._said = self.trouble = ""
             self._finish(parcel, error)
             self._lock.notify_all()
 
@@ -213,8 +221,9 @@ class Courier(threading.Thread):
             self._ledger.add(held=-len(parcel.body))
             parcel.body = None
 
-    def _say(self, message: str, *arguments: object) -> None:
-        now = time.monotonic()
-        if now - self._said >= _SAY_EVERY_S:
-            self._said = now
-            logger.warning(message, *arguments)
+    def _say(self, message: str, error: object, level: int = logging.WARNING) -> None:
+        """Once for each state: until Kafka has taken something, or it is another trouble."""
+        self.trouble = str(error)
+        if (state := message % "") != self._said:
+            self._said = state
+            logger.log(level, message, error)

@@ -7,8 +7,9 @@ from typing import Any
 
 from headrace.connectors.sdk import spool as spools
 from headrace.connectors.sdk.config import SdkConfig
-from headrace.connectors.sdk.content import check_span, cut, redacted, size_of
+from headrace.connectors.sdk.content import prepared
 from headrace.connectors.sdk.courier import Courier, Parcel
+from headrace.connectors.sdk.described import REPLACED
 from headrace.connectors.sdk.errors import Closed, NotDurable
 from headrace.connectors.sdk.sealing import TOPIC, OpenBatch, Sealer, Ticket
 from headrace.connectors.sdk.stats import Ledger, Stats
@@ -68,9 +69,8 @@ class Incarnation:
             NotDurable: memory is full.
         """
         try:
-            check_span(span)
-            span, was_cut = cut(redacted(span, self._config.capture), self._config.text_bytes)
-            size = size_of(span)
+            span, was_cut, size = prepared(span, self._config)
+            replaced = REPLACED in span.attributes
             ticket = Ticket() if durable else None
             wait_ms = self._config.durable_seal_ms if durable else self._config.seal_ms
             with self._news:
@@ -85,7 +85,7 @@ class Incarnation:
                     )
                 if self._sealer.add(span, size, time.monotonic() + wait_ms / 1000, ticket):
                     self._news.notify_all()
-                self._ledger.add(held=size, emitted=1, cut=was_cut)
+                self._ledger.add(held=size, emitted=1, cut=was_cut, replaced=replaced)
         except NotDurable:
             raise
         except Exception:
@@ -100,6 +100,11 @@ class Incarnation:
     def away(self) -> bool:
         """Whether Kafka has been silent for longer than the patience with it."""
         return self._courier.quiet_for() > self._config.broker_patience_ms / 1000
+
+    @property
+    def trouble(self) -> str:
+        """What spans wait for; '' for nothing."""
+        return self._courier.trouble
 
     def flush(self, timeout: float) -> bool:
         """Seal everything and wait until Kafka has it; False if not within `timeout` seconds."""
@@ -182,7 +187,11 @@ class Incarnation:
 
     def _seal(self, batch: OpenBatch, numbers: dict[Any, int]) -> None:
         sealed = self._sealer.seal(batch, numbers, content=self._config.capture == "full")
-        self._ledger.add(held=len(sealed.body) - batch.size, unencodable=len(sealed.refused))
+        self._ledger.add(
+            held=len(sealed.body) - batch.size,
+            unencodable=len(sealed.refused),
+            replaced=sealed.replaced,
+        )
         refused = {id(span) for span in sealed.refused}
         for span, ticket in batch.tickets:
             if id(span) in refused:

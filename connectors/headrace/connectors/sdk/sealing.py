@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from headrace.connectors.sdk.content import EpisodeKey, check_episode, key_of, printable
+from headrace.connectors.sdk.content import EpisodeKey, check_episode, encodable, key_of
 from headrace.schemas import Span, build_span_batch, encode_body, partition_of
 from headrace.schemas.topics import Topic
 
@@ -48,6 +48,8 @@ class SealedBatch:
     body: bytes
     refused: list[Span]
     """Spans that cannot be encoded and were left out."""
+    replaced: int
+    """Spans with a value replaced because a batch cannot hold it."""
 
 
 @dataclass(slots=True)
@@ -157,14 +159,24 @@ class Sealer:
         sequence = self._sequences.get(batch.partition, 0)
         spans: Sequence[Span] = batch.spans
         refused: list[Span] = []
+        replaced = 0
         try:
             body = self._encode(spans, sequence, numbers, content)
         except Exception:  # one bad span must not take the others with it
-            logger.warning("a batch of %d spans does not encode: looking for why", len(spans))
+            logger.debug("a batch of %d spans does not encode: looking for why", len(spans))
+            given = spans
             spans, refused = self._encodable(spans, numbers, content)
+            known = {id(span) for span in given}
+            replaced = sum(id(span) not in known for span in spans)
             body = self._encode(spans, sequence, numbers, content) if spans else b""
         self._sequences[batch.partition] = sequence + bool(spans)
-        return SealedBatch(partition=batch.partition, spans=len(spans), body=body, refused=refused)
+        return SealedBatch(
+            partition=batch.partition,
+            spans=len(spans),
+            body=body,
+            refused=refused,
+            replaced=replaced,
+        )
 
     def _encode(
         self,
@@ -189,7 +201,7 @@ class Sealer:
         refused: list[Span] = []
         for span in spans:
             try:
-                candidate = printable(span)
+                candidate = encodable(span)
                 self._encode([candidate], 0, numbers, content)
                 kept.append(candidate)
             except Exception:  # whatever is wrong with it, only this span is lost

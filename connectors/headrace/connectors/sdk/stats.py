@@ -41,6 +41,9 @@ class Stats:
     """Left behind by a dead process, and refused by Kafka or unreadable."""
     cut: int = 0
     """Taken with a text cut to `text_bytes`."""
+    replaced: int = 0
+    """Taken with a value replaced by what could be said of it; they bear the attribute
+    `headrace.replaced`."""
     held_bytes: int = 0
     """Memory that waiting spans and batches take now."""
     quiet_s: float = 0.0

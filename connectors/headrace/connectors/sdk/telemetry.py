@@ -11,11 +11,13 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_any
 from ctypes import py_object, pythonapi
 from multiprocessing.util import Finalize
-from typing import Any, Literal
+from typing import Any
 
 from headrace.connectors.sdk.attempt import Attempt
 from headrace.connectors.sdk.config import SdkConfig
-from headrace.connectors.sdk.errors import NotDurable, TelemetryError
+from headrace.connectors.sdk.described import as_name
+from headrace.connectors.sdk.emitter import Durability
+from headrace.connectors.sdk.errors import Closed, NotDurable
 from headrace.connectors.sdk.incarnation import Incarnation
 from headrace.connectors.sdk.sealing import Ticket
 from headrace.connectors.sdk.stats import Stats
@@ -24,9 +26,6 @@ from headrace.schemas import Span, Start
 from headrace.schemas.vocabulary import Split
 
 logger = logging.getLogger(__name__)
-
-Durability = Literal["delivered", "spooled", "suppressed"]
-"""Kafka has it; Kafka is away and the spool has it; the capture mode is `none`."""
 
 
 class Telemetry:
@@ -92,7 +91,7 @@ class Telemetry:
             wait_for_any([ticket.spooled], max(0.0, end - time.monotonic()))
             if not _spooled(ticket):
                 wait_for_any([ticket.delivered], max(0.0, end - time.monotonic()))
-        return _verdict(ticket, span, timeout)
+        return _verdict(ticket, span, timeout, self._trouble())
 
     async def aemit_durably(self, span: Span, within: float = 30.0) -> Durability:
         """`emit_durably` for asyncio: the event loop is not blocked."""
@@ -105,7 +104,7 @@ class Telemetry:
             await _wait(ticket.spooled, max(0.0, end - time.monotonic()))
             if not _spooled(ticket):
                 await _wait(ticket.delivered, max(0.0, end - time.monotonic()))
-        return _verdict(ticket, span, within)
+        return _verdict(ticket, span, within, self._trouble())
 
     def attempt(
         self,
@@ -118,20 +117,21 @@ class Telemetry:
         policy: str = "",
         split: str = Split.TRAIN,
         deadline: int = 0,
-        expected: str = "",
-        task_input: str = "",
+        expected: Any = "",
+        task_input: Any = "",
         agent: str = "",
         project: str | None = None,
         subject: str | None = None,
     ) -> Attempt:
         """An attempt at a rollout (`attempt` is drawn if not given); nothing is sent yet.
 
-        `task_input` and `expected` are JSON, `deadline` is milliseconds since the epoch.
+        `task_input` and `expected` are JSON, or values that are made JSON; `deadline` is
+        milliseconds since the epoch.
         """
         facts = Start(
             group_id=group_id or rollout_id,
             group_size=group_size,
-            group_rollouts=tuple(group_rollouts),
+            group_rollouts=_names(group_rollouts),
             policy=policy,
             split=split,
             deadline=deadline,
@@ -188,7 +188,7 @@ class Telemetry:
         if incarnation is None:
             with self._lock:
                 if self._closed:
-                    raise TelemetryError("the telemetry is closed: emit spans before close()")
+                    raise Closed("the telemetry is closed: emit spans before close()")
                 incarnation = self._incarnation = self._incarnation or self._start()
         return incarnation
 
@@ -205,6 +205,10 @@ class Telemetry:
             return timeout
         away = self._current().away()
         return 0.0 if away else min(timeout, self.config.broker_patience_ms / 1000)
+
+    def _trouble(self) -> str:
+        incarnation = self._incarnation
+        return incarnation.trouble if incarnation is not None else ""
 
     def _forked(self) -> None:
         """In a forked child: locks may be held by threads that are not here, so all is new."""
@@ -229,6 +233,13 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+def _names(values: Any) -> tuple[str, ...]:
+    try:
+        return tuple(as_name(value) for value in values)
+    except Exception:  # not a sequence: what it holds nobody can tell
+        return ()
+
+
 def _spooled(ticket: Ticket) -> bool:
     return ticket.spooled.done() and ticket.spooled.result()
 
@@ -238,7 +249,7 @@ async def _wait(future: "Future[Any]", seconds: float) -> None:
     await asyncio.wait([asyncio.wrap_future(future)], timeout=seconds)
 
 
-def _verdict(ticket: Ticket, span: Span, timeout: float) -> Durability:
+def _verdict(ticket: Ticket, span: Span, timeout: float, trouble: str) -> Durability:
     if ticket.delivered.done():
         ticket.delivered.result()
         return "delivered"
@@ -246,5 +257,5 @@ def _verdict(ticket: Ticket, span: Span, timeout: float) -> Durability:
         return "spooled"
     raise NotDurable(
         f"neither Kafka nor a spool had span {span.span_id} within {timeout:g} s; "
-        "it may still arrive"
+        f"it may still arrive{trouble and ': '}{trouble}"
     )

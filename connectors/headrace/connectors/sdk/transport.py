@@ -10,12 +10,13 @@ from headrace.connectors.kafka import (
     KafkaClientError,
     KafkaConfig,
     Registry,
+    in_words,
     partitions_of,
     producer_settings,
 )
 from headrace.connectors.sdk.config import SdkConfig
 from headrace.connectors.sdk.sealing import TOPIC
-from headrace.schemas import SchemaError
+from headrace.schemas import RegistryUnavailable, SchemaError
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,10 @@ class Away(Exception):
     """The broker or the registry does not answer now."""
 
 
+class Refused(Exception):
+    """What is to be sent is refused, and will be until somebody mends that."""
+
+
 class Transport(Protocol):
     """What the courier needs. `send`, `poll` and `close` come from several threads."""
 
@@ -36,7 +41,7 @@ class Transport(Protocol):
         """Partition count of the spans' topic; blocks for seconds; raises Away."""
 
     def schema_id(self) -> int:
-        """Registry id of the spans' schema; blocks for seconds; raises Away."""
+        """Registry id of the spans' schema; blocks for seconds; raises Away or Refused."""
 
     def send(self, partition: int, value: bytes, taken: Taken) -> bool:
         """Hand a record over; False: no room now, poll and try again."""
@@ -72,11 +77,13 @@ class KafkaTransport:
             raise Away(str(error)) from error
 
     def schema_id(self) -> int:
-        """Registry id of the spans' schema; raises Away."""
+        """Registry id of the spans' schema; raises Away or Refused."""
         try:
             return self._registry.schema_id(TOPIC)
-        except SchemaError as error:
+        except RegistryUnavailable as error:
             raise Away(str(error)) from error
+        except SchemaError as error:
+            raise Refused(str(error)) from error
 
     def send(self, partition: int, value: bytes, taken: Taken) -> bool:
         """Hand a record over; False: no room now."""
@@ -116,4 +123,4 @@ class KafkaTransport:
 def _verdict(error: KafkaError | None) -> tuple[str | None, bool]:
     if error is None:
         return None, False
-    return error.str(), error.code() != KafkaError.MSG_SIZE_TOO_LARGE
+    return in_words(error), error.code() != KafkaError.MSG_SIZE_TOO_LARGE

@@ -66,6 +66,8 @@ def progress(runner: Runner, *, stopping: bool) -> str:
         told.append("stopping")
     elif runner.away:
         told.append("waiting for Kafka")
+    elif runner.resting:
+        told.append("paused: every attempt fails")
     elif not runner.running:
         told.append("waiting for tasks")
     return "; ".join(told)
