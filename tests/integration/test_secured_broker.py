@@ -19,7 +19,6 @@ from headrace.connectors.sdk.config import sdk_config
 from headrace.infra.launch.halted import halted_partitions
 from headrace.infra.settings import Settings
 from headrace.schemas import new_ulid
-from headrace.trainer.log import Log
 from tests.support.secured import PASSWORD, secured_stack
 from tests.support.waiting import wait_until
 
@@ -94,7 +93,8 @@ def test_a_span_becomes_an_episode_and_its_credit(settings: Settings, tmp_path: 
 
 
 def test_the_readers_of_trainer_gateway_and_status_enter(settings: Settings) -> None:
-    reader = Log(settings.kafka_access.client("test-trainer"), ["headrace.credits"], "test", {})
+    kafka = settings.kafka_access.client("test-trainer")
+    reader = Tailer(kafka, ["headrace.credits"], name="test-trainer")
     assert len(reader.partitions) == settings.kafka.partitions
     reader.close()
     tailer = Tailer(settings.kafka_access.client("test"), ["headrace.policies"], name="test")

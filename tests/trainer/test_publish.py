@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException
 
-from headrace.connectors.kafka import KafkaConfig, Registry
+from headrace.connectors.kafka import KafkaConfig, Patience, Registry, Stopped
 from headrace.schemas import Codec, Outcome, PolicyVersion
 from headrace.trainer import publish
 from headrace.trainer.errors import CommitRefused, TrainerFenced
 from headrace.trainer.publish import Publisher
-from headrace.trainer.waiting import Patience, Stopped
 
 SLOW = KafkaException(KafkaError(KafkaError._TIMED_OUT, "slow", retriable=True))
 ABORT = KafkaException(KafkaError(KafkaError._TIMED_OUT, "lost", txn_requires_abort=True))
@@ -99,7 +98,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
 
 @pytest.fixture
 def publisher(broker: Broker) -> Publisher:
-    patience = Patience(threading.Event())
+    patience = Patience()
     patience.pause = lambda *_: None  # type: ignore[method-assign]  # no waiting in a unit test
     codec = Codec(Registry("mock://publish"))
     config = KafkaConfig(bootstrap="127.0.0.1:1")
@@ -202,7 +201,7 @@ def test_a_trainer_that_is_told_to_stop_does_not_wait_for_the_broker(broker: Bro
     stop.set()
     codec = Codec(Registry("mock://publish"))
     publisher = Publisher(
-        KafkaConfig(bootstrap="127.0.0.1:1"), codec, Patience(stop), policy="p", trainer="t"
+        KafkaConfig(bootstrap="127.0.0.1:1"), codec, Patience(stop=stop), policy="p", trainer="t"
     )
     broker.answers["init"] = [SLOW] * 1000
     with pytest.raises(Stopped):

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from headrace.connectors.kafka import (
     KafkaConfig,
     Outgoing,
+    PoisonLimit,
     Registry,
     RegistryAccess,
     Tailer,
@@ -77,6 +78,10 @@ class Running:
         """Whether it has fenced earlier ones, read the past, and begun its loop."""
         return bool(read_heartbeat(self.beat))
 
+    def doing(self) -> str:
+        """What it last said that it does."""
+        return str(read_heartbeat(self.beat).get("doing", ""))
+
 
 class Bench:
     """One policy of its own on the shared topics."""
@@ -100,6 +105,7 @@ class Bench:
     def config(self, **intake: Any) -> TrainerConfig:
         trainer = intake.setdefault("trainer", "main")
         max_versions = intake.pop("max_versions", 0)
+        poison = intake.pop("poison", PoisonLimit())
         intake.setdefault("rollouts_per_step", GROUP)
         return TrainerConfig(
             kafka=self.kafka,
@@ -112,6 +118,7 @@ class Bench:
             optimizer=OptimizerConfig(lr=1e-3),
             threads=1,
             max_versions=max_versions,
+            poison=poison,
         )
 
     @contextmanager

@@ -6,8 +6,16 @@ from dataclasses import replace
 
 from confluent_kafka import TopicPartition
 
-from headrace.connectors.kafka import LOG_LOST, RESUMED, HaltLog
-from tests.integration.trainer.bench import SAMPLES, SECONDS, Bench, end_of, trained
+from headrace.connectors.kafka import (
+    HALTED,
+    LOG_LOST,
+    POISON,
+    RESUMED,
+    HaltLog,
+    Outgoing,
+    PoisonLimit,
+)
+from tests.integration.trainer.bench import CREDITS, SAMPLES, SECONDS, Bench, end_of, trained
 from tests.support.waiting import wait_until
 
 
@@ -50,3 +58,26 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(bench: Bench) -> None:
         bench.await_version(1)
         assert not running.ended()
     assert set(trained(bench.outcomes()).values()) == {1}
+
+
+def test_too_many_unreadable_records_halt_the_trainer_until_it_is_resumed(bench: Bench) -> None:
+    before, after = bench.group_ids(2)
+    limit = PoisonLimit(records=3, window_ms=600_000)
+    halts = HaltLog(bench.kafka, bench.codec)
+    key = (f"headrace.trainer.{bench.policy}", (CREDITS, 3))
+    with bench.trainer(poison=limit):
+        bench.put(before)
+        bench.await_version(1)
+        garbage = f"garbage for {bench.policy}".encode()
+        bench.writer.send([Outgoing(topic=CREDITS, value=garbage, partition=3)] * 4, SECONDS)
+        wait_until(lambda: key in halts.read(), "the halt of the trainer", SECONDS)
+        bench.put(after, version=1)
+    halt = halts.read()[key]
+    assert (halt.stage, halt.reason, halt.state) == ("trainer", POISON, HALTED)
+    with bench.trainer(poison=limit) as running:  # a restart halts as well
+        wait_until(lambda: running.doing() == "halted", "the halted trainer's beat", SECONDS)
+        assert [v.version for v in bench.versions()] == [0, 1]
+        halts.write(replace(halt, state=RESUMED))
+        bench.await_version(2)
+    assert bench.versions()[-1].groups == [after]
+    halts.close()

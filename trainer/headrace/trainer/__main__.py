@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from headrace.connectors.kafka import KafkaClientError
 from headrace.connectors.settings import BadSettings
 from headrace.trainer.config import config_from_environment
 from headrace.trainer.errors import TrainerError
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadSettings as error:
         logging.getLogger(__name__).critical("the trainer cannot start: %s", error)
         return 2
-    except TrainerError as error:
+    except (TrainerError, KafkaClientError) as error:
         logging.getLogger(__name__).error("%s", error)
         return 1
     return 0

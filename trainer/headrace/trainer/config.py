@@ -9,7 +9,13 @@ from pathlib import Path
 
 from headrace.connectors.engines.arithmetic import Arithmetic, DtypeSetting, choose
 from headrace.connectors.engines.policy import PolicySettings
-from headrace.connectors.kafka import KafkaAccess, KafkaConfig, RegistryAccess
+from headrace.connectors.kafka import (
+    KafkaAccess,
+    KafkaConfig,
+    PoisonLimit,
+    PoisonSettings,
+    RegistryAccess,
+)
 from headrace.connectors.settings import sections_from_environment
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.batch import PackingConfig
@@ -43,6 +49,8 @@ class TrainerConfig:
     threads: int = 2
     max_versions: int = 0
     """Stop training (but keep accounting) after this version; 0: never."""
+    poison: PoisonLimit = field(default_factory=PoisonLimit)
+    """How many records of a partition may be refused before the trainer halts."""
     heartbeat: Path | None = None
     """File that says what the trainer is doing; None: none."""
 
@@ -73,6 +81,7 @@ SECTIONS: Mapping[str, type] = {
     "policy": PolicySettings,
     "kafka": KafkaAccess,
     "registry": RegistryAccess,
+    "streams": PoisonSettings,
 }
 """What of the settings the trainer reads."""
 WANTED = ("HEADRACE_KAFKA_BOOTSTRAP", "HEADRACE_REGISTRY_URL", "HEADRACE_POLICY_NAME")
@@ -110,6 +119,7 @@ def config_from_environment(
         dtype=policy.dtype,
         threads=own.threads,
         max_versions=own.max_versions,
+        poison=made["streams"].poison,
         heartbeat=Path(run) / "trainer.json" if run else None,
     )
 

@@ -6,7 +6,6 @@ TrainerError
 ├── TrainerFenced        another trainer of this policy and name has taken over
 ├── CommitRefused        the broker refuses our transactions, and will go on doing so
 ├── NonFiniteStep        loss or gradient is not finite; the weights are untouched
-├── LogLost              the log no longer holds what the last version still needs
 └── CheckpointError
     ├── CheckpointMissing    no such checkpoint, or its optimiser state was pruned
     └── CheckpointCorrupt    its content is not what its hash says
@@ -35,10 +34,6 @@ class CommitRefused(TrainerError):
 
 class NonFiniteStep(TrainerError):
     """The step met a loss or gradient that is not finite; no weight was changed."""
-
-
-class LogLost(TrainerError):
-    """Records that the last committed version still needs are gone from the log."""
 
 
 class CheckpointError(TrainerError):

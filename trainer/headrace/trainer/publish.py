@@ -7,15 +7,13 @@ trainer (KIP-98).
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from headrace.connectors.kafka import KafkaConfig, producer_settings
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Patience, producer_settings
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
 from headrace.schemas.topics import Topic
 from headrace.trainer.errors import CommitRefused, TrainerFenced
-from headrace.trainer.waiting import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +29,6 @@ _FENCED = (
     KafkaError.PRODUCER_FENCED,
     KafkaError.INVALID_PRODUCER_EPOCH,
 )
-
-
-class _Out(NamedTuple):
-    topic: str
-    key: bytes
-    value: bytes
-    partition: int = -1  # -1: by the key
 
 
 class Publisher:
@@ -81,7 +72,7 @@ class Publisher:
         `offsets` go to the consumer group `group` (its metadata object): they tell its lag, and
         what is not missed if the log loses it. `version.offsets` say where to read on.
         """
-        records = self._patience.until_there(lambda: self._records(version, outcomes))
+        records = self._patience.until_done(lambda: self._records(version, outcomes))
         positions = [TopicPartition(*where, offset) for where, offset in (offsets or {}).items()]
         while True:
             try:
@@ -93,23 +84,25 @@ class Publisher:
                 self._until_done("abort", lambda: self._producer.abort_transaction(CALL_S))
                 self._patience.pause(f"the broker refused a transaction: {error}")
 
-    def _records(self, version: PolicyVersion | None, outcomes: Iterable[Outcome]) -> list[_Out]:
+    def _records(
+        self, version: PolicyVersion | None, outcomes: Iterable[Outcome]
+    ) -> list[Outgoing]:
         records = [
-            _Out(
-                OUTCOMES,
-                (outcome.sample_id or outcome.rollout_id).encode(),
-                self._codec.encode(OUTCOMES, to_avro(outcome)),
+            Outgoing(
+                topic=OUTCOMES,
+                key=outcome.sample_id or outcome.rollout_id,
+                value=self._codec.encode(OUTCOMES, to_avro(outcome)),
             )
             for outcome in outcomes
         ]
         if version is not None:
-            key = f"{version.policy}/version/{version.version}".encode()
+            key = f"{version.policy}/version/{version.version}"
             value = self._codec.encode(POLICIES, to_avro(PolicyRecord(version=version)))
-            records.append(_Out(POLICIES, key, value, 0))
+            records.append(Outgoing(topic=POLICIES, key=key, value=value, partition=0))
         return records
 
     def _attempt(
-        self, records: Iterable[_Out], positions: list[TopicPartition], group: object
+        self, records: Iterable[Outgoing], positions: list[TopicPartition], group: object
     ) -> None:
         producer = self._producer
         producer.begin_transaction()
@@ -123,13 +116,13 @@ class Publisher:
         self._until_done("commit", lambda: producer.commit_transaction(CALL_S))
         producer.flush()  # nothing is in flight: only what was heard of it is taken in
 
-    def _produce(self, record: _Out) -> None:
+    def _produce(self, record: Outgoing) -> None:
         while True:
             try:
                 self._producer.produce(
                     record.topic,
                     value=record.value,
-                    key=record.key,
+                    key=(record.key or "").encode(),
                     partition=record.partition,
                     on_delivery=self._delivered,
                 )

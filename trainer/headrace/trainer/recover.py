@@ -5,14 +5,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.connectors.kafka import KafkaConfig, Offsets, Partition, partitions_of
+from headrace.connectors.kafka import (
+    KafkaConfig,
+    LogRecord,
+    Offsets,
+    Partition,
+    Patience,
+    Tailer,
+    partitions_of,
+)
 from headrace.schemas import Outcome, PolicyRecord, from_avro
 from headrace.schemas import PolicyVersion as Version
 from headrace.trainer.decided import Decision, GroupKey, Span, decision_of, merged
-from headrace.trainer.decode import Decoder
-from headrace.trainer.log import Log, Record
 from headrace.trainer.publish import OUTCOMES, POLICIES
-from headrace.trainer.waiting import Patience
+from headrace.trainer.reading import Reading
 
 TELL_S = 5.0
 """A wait shorter than this is not worth a line in the log."""
@@ -72,10 +78,10 @@ class History:
     """
 
     def __init__(
-        self, kafka: KafkaConfig, decoder: Decoder, patience: Patience, whose: Whose
+        self, kafka: KafkaConfig, reading: Reading, patience: Patience, whose: Whose
     ) -> None:
         self._kafka = kafka
-        self._decoder = decoder
+        self._reading = reading
         self._patience = patience
         self._whose = whose
         self._offsets = Offsets(kafka)
@@ -84,7 +90,7 @@ class History:
         """The newest version of the whole log of policies."""
         past = Past(publishes=self._whose.publishes)
         for record, data in self._read(POLICIES, {}, self._ends_of(POLICIES)):
-            past.add_version(from_avro(PolicyRecord, data).version, record.position.log_time)
+            past.add_version(from_avro(PolicyRecord, data).version, record.log_time)
         return past
 
     def decisions(self, span: Span) -> dict[GroupKey, Decision]:
@@ -94,35 +100,34 @@ class History:
             ends = self._first_at(span.until, ends)
         found: dict[GroupKey, Decision] = {}
         for record, data in self._read(OUTCOMES, self._first_at(span.since, ends), ends):
-            self._whose.add_outcome(found, from_avro(Outcome, data), record.position.log_time)
+            self._whose.add_outcome(found, from_avro(Outcome, data), record.log_time)
         return found
 
     def _first_at(self, log_time: int, ends: Mapping[Partition, int]) -> dict[Partition, int]:
         """Offsets of the first records written at `log_time` or later; at most `ends`."""
-        found = self._patience.until_there(lambda: self._offsets.since(ends, log_time))
+        found = self._patience.until_done(lambda: self._offsets.since(ends, log_time))
         return {w: min(found[w], end) if found[w] >= 0 else end for w, end in ends.items()}
 
     def _ends_of(self, topic: str) -> dict[Partition, int]:
-        count = self._patience.until_there(lambda: partitions_of(self._kafka, topic))
+        count = self._patience.until_done(lambda: partitions_of(self._kafka, topic))
         partitions = [(topic, partition) for partition in range(count)]
-        return self._patience.until_there(lambda: self._offsets.ends(partitions))
+        return self._patience.until_done(lambda: self._offsets.ends(partitions))
 
     def _read(
         self, topic: str, starts: Mapping[Partition, int], ends: Mapping[Partition, int]
-    ) -> Iterator[tuple[Record, dict[str, Any]]]:
+    ) -> Iterator[tuple[LogRecord, dict[str, Any]]]:
         group = f"headrace.trainer.{self._whose.publishes}.past"
-        log_ = self._patience.until_there(lambda: Log(self._kafka, [topic], group, starts))
+        tailer = self._patience.until_done(
+            lambda: Tailer(self._kafka, [topic], name=group, starts=starts)
+        )
         try:
             tell_at = time.monotonic() + TELL_S
-            while not log_.has_read(ends):
-                for record in log_.read():
+            while not tailer.has_read(ends):
+                if records := tailer.read():
                     tell_at = time.monotonic() + TELL_S
-                    where = (topic, record.position.partition)
-                    if record.position.offset >= ends[where]:
-                        continue
-                    if (data := self._decoder.decode(record)) is not None:
-                        yield record, data
+                    before = [one for one in records if one.offset < ends[one.where]]
+                    yield from self._reading.decode(before)[0]
                 if time.monotonic() > tell_at:
                     self._patience.pause(f"a transaction is open before the end of {topic}")
         finally:
-            log_.close()
+            tailer.close()

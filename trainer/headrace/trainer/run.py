@@ -4,10 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
-from headrace.connectors.kafka import KafkaUnavailable
+from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Stopped, ends_of
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, from_avro
 from headrace.schemas.vocabulary import DropReason
 from headrace.trainer.batch import TrainingRow, pack_rows
@@ -15,13 +16,12 @@ from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep, RowError
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Position, TrainableGroup
-from headrace.trainer.log import Record
+from headrace.trainer.reading import position_of
 from headrace.trainer.rows import rows_of
 from headrace.trainer.session import SAMPLES, Session, now_ms, opened
 from headrace.trainer.step import StepResult, TrainStep
-from headrace.trainer.waiting import Patience, Stopped
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -35,16 +35,28 @@ class Trainer:
         """Recover, then train until `stop` is set.
 
         Raises a TrainerError for what a restart or a person has to mend: TrainerFenced,
-        CommitRefused, LogLost, CheckpointError, PolicyLoadError.
+        CommitRefused, CheckpointError, PolicyLoadError; and LogLost.
         """
         torch.set_num_threads(self.config.threads)
         try:
-            with opened(self.config, Patience(stop), self.heartbeat) as session:
-                loop = Loop(session, self.heartbeat)
+            while not stop.is_set():
+                self._train_until_halted(stop)
+        except Stopped:
+            logger.info("stopped while waiting; a restart goes on from the last commit")
+
+    def _train_until_halted(self, stop: threading.Event) -> None:
+        patience = Patience("the trainer", stop=stop)
+        with opened(self.config, patience, self.heartbeat) as session:
+            loop = Loop(session, self.heartbeat)
+            try:
                 while not stop.is_set():
                     loop.turn()
-        except Stopped:
-            log.info("stopped while waiting; a restart goes on from the last commit")
+            except Halted:
+                logger.error("halted: read on from the last commit after `headrace resume`")
+
+
+class Halted(Exception):
+    """A partition may not be read on; recovery waits until a person lets it."""
 
 
 class Loop:
@@ -59,8 +71,7 @@ class Loop:
 
     def turn(self) -> None:
         """One look at the log, and a step if one is due."""
-        for record in self._session.log.read():
-            self._take(record)
+        self._read()
         self._bound()
         if self._has_finished():
             self._account(self._intake.drop_all("max_versions", now_ms()))
@@ -71,18 +82,29 @@ class Loop:
             self._session.flush()
         self._beat("finished" if self._has_finished() else "waiting for credits")
 
-    def _take(self, record: Record) -> None:
-        decoded = self._session.decoder.decode(record)
-        if decoded is None:
-            return
-        if record.position.topic == SAMPLES:
+    def _read(self) -> None:
+        """Take in what the log holds next; raises Halted where too much of it cannot be read."""
+        session = self._session
+        records = session.log.read()
+        taken, refused = session.reading.decode(records)
+        for record, decoded in taken:
+            self._take(record, decoded)
+        session.guard.taken(ends_of(records))
+        if refused:
+            session.patience.until_done(lambda: session.guard.refused(refused))
+        if session.guard.halted:
+            raise Halted
+
+    def _take(self, record: LogRecord, decoded: dict[str, Any]) -> None:
+        position = position_of(record)
+        if record.topic == SAMPLES:
             sample = from_avro(Sample, decoded)
-            self._look_up(sample, record.position)
-            self._intake.add_sample(sample, record.position)
+            self._look_up(sample, position)
+            self._intake.add_sample(sample, position)
             return
         for credits in from_avro(CreditsBatch, decoded).credits:
-            self._look_up(credits, record.position)
-            self._account(self._intake.add_credits(credits, record.position, now_ms()))
+            self._look_up(credits, position)
+            self._account(self._intake.add_credits(credits, position, now_ms()))
 
     def _look_up(self, record: Sample | Credits, position: Position) -> None:
         """Read back what of the trainer's past decides about a record."""
@@ -125,13 +147,13 @@ class Loop:
                 episodes=sum(group.episodes for group in groups),
             )
         except NonFiniteStep as error:
-            log.error("step %d was not taken: %s", next_version, error)
+            logger.error("step %d was not taken: %s", next_version, error)
             self._drop(groups, DropReason.NON_FINITE)
             return
         self._account(self._intake.trained(groups, now_ms()))
         metrics = self._metrics(groups, result, time.monotonic() - started)
         self._session.commit_version(groups, metrics)
-        log.info("version %d: %s", next_version, _brief(metrics))
+        logger.info("version %d: %s", next_version, _brief(metrics))
 
     def _sound(
         self, batch: Sequence[TrainableGroup]
@@ -143,7 +165,7 @@ class Loop:
                 made = rows_of(group, self._vocabulary)
                 pack_rows(made, self._session.config.packing)
             except RowError as error:
-                log.warning("group %s is dropped: %s", group.credits.group_id, error)
+                logger.warning("group %s is dropped: %s", group.credits.group_id, error)
                 self._drop([group], DropReason.BAD_ROW, str(error))
                 continue
             groups.append(group)
@@ -179,7 +201,7 @@ class Loop:
             held_samples=self._intake.held_samples,
             held_bytes=self._intake.held_bytes,
             pending_outcomes=len(self._session.ledger.pending),
-            dead_letters=self._session.decoder.dead_letters,
+            dead_letters=self._session.reading.dead_letters,
         )
 
 

@@ -10,23 +10,28 @@ from pathlib import Path
 
 import torch
 
-from headrace.connectors.kafka import DeadLetters, Partition, Registry
+from headrace.connectors.kafka import (
+    DeadLetters,
+    Guard,
+    Partition,
+    Patience,
+    Registry,
+    Tailer,
+    make_guard,
+)
 from headrace.schemas import Codec, Offset, PolicyVersion
 from headrace.schemas.topics import Topic
 from headrace.trainer import checkpoint
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decided import Decided
-from headrace.trainer.decode import Decoder
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake, TrainableGroup
 from headrace.trainer.ledger import PendingOutcomes
-from headrace.trainer.log import Log
-from headrace.trainer.lost import readable
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy
 from headrace.trainer.publish import Publisher
+from headrace.trainer.reading import READ, STAGE, Reading, readable
 from headrace.trainer.recover import History, Whose
-from headrace.trainer.waiting import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +45,9 @@ class Session:
     config: TrainerConfig
     patience: Patience
     publisher: Publisher
-    decoder: Decoder
-    log: Log
+    reading: Reading
+    guard: Guard
+    log: Tailer
     intake: Intake
     history: History
     policy: Policy
@@ -55,7 +61,7 @@ class Session:
         version = self.intake.version
         config = self.config
         saved = checkpoint.save(config.checkpoints, version, self.policy, self.optimizer)
-        offsets = self._needed()
+        offsets = self._needed() if groups else {}  # version 0 is made of nothing that was read
         record = PolicyVersion(
             policy=config.publishes,
             version=version,
@@ -114,7 +120,8 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
     """Recover: fence older incarnations, read what is committed, load the checkpoint that the last
     committed version names, and read on at its offsets. Without one, version 0 is published.
 
-    Waits where the log no longer holds those offsets, until the loss is accepted.
+    Waits where a partition is halted (unreadable records, or a log that no longer holds those
+    offsets), until `headrace resume`.
     """
     with ExitStack() as stack:
         registry = Registry(config.registry)
@@ -122,34 +129,38 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         codec = Codec(registry)
         dead_letters = DeadLetters(config.kafka)
         stack.callback(dead_letters.close)
-        decoder = Decoder(codec, dead_letters, patience)
+        reading = Reading(codec, dead_letters, patience)
         intake = config.intake
         publisher = Publisher(
             config.kafka, codec, patience, policy=intake.policy, trainer=intake.trainer
         )
         publisher.start()  # (rule: fence before reading)
         whose = Whose(policy=intake.policy, trainer=intake.trainer, publishes=config.publishes)
-        history = History(config.kafka, decoder, patience, whose)
+        history = History(config.kafka, reading, patience, whose)
         past = history.last_commit()
         decided = Decided(past.last_at)
         # Before the first version there is no telling where outcomes begin: all are read.
         if (span := decided.needs(past.last_at)) is not None:
             decided.restore(span, history.decisions(span))
         group = f"headrace.trainer.{config.publishes}"
-        offsets = readable(
-            config.kafka, codec, patience, heartbeat, group=group, offsets=past.offsets
+        guard = make_guard(
+            config.kafka,
+            codec,
+            stage=STAGE,
+            group=group,
+            limit=config.poison,
         )
+        starts = readable(config.kafka, guard, patience, heartbeat, past.offsets)
         policy, optimizer = _weights(config, past.last)
-        records = patience.until_there(
-            lambda: Log(config.kafka, [CREDITS, SAMPLES], group, offsets)
-        )
-        stack.callback(records.close)
+        log_ = patience.until_done(lambda: Tailer(config.kafka, READ, name=group, starts=starts))
+        stack.callback(log_.close)
         session = Session(
             config=config,
             patience=patience,
             publisher=publisher,
-            decoder=decoder,
-            log=records,
+            reading=reading,
+            guard=guard,
+            log=log_,
             intake=Intake(intake, 0 if past.last is None else past.last.version, decided),
             history=history,
             policy=policy,

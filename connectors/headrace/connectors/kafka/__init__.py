@@ -36,7 +36,7 @@ from headrace.connectors.kafka.halts import (
     lost_range,
 )
 from headrace.connectors.kafka.offsets import Offsets, Partition
-from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit
+from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit, PoisonSettings
 from headrace.connectors.kafka.reader import FORWARDED_HEADER, TICK_HEADER, LogRecord, ends_of
 from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, RegistryAccess, subject_of
 from headrace.connectors.kafka.tailer import Tailer
@@ -74,6 +74,7 @@ __all__ = [
     "Patience",
     "PoisonCount",
     "PoisonLimit",
+    "PoisonSettings",
     "Registry",
     "RegistryAccess",
     "Stopped",

@@ -3,6 +3,23 @@
 from dataclasses import dataclass
 
 from headrace.connectors.kafka.offsets import Partition
+from headrace.connectors.settings import key
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class PoisonSettings:
+    """The keys of `[streams]` that the trainer heeds too."""
+
+    poison_limit: int = key(100, least=0)
+    """Unreadable records of a partition within the window before it is halted
+    ([operations](operations.md)); 0: any number."""
+    poison_window_ms: int = key(600_000, least=1)
+    """The window, in milliseconds of log time."""
+
+    @property
+    def poison(self) -> "PoisonLimit":
+        """How many records of a partition may be refused before it is halted."""
+        return PoisonLimit(records=self.poison_limit, window_ms=self.poison_window_ms)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -4,14 +4,15 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headrace.connectors.kafka import (
-    KafkaUnavailable,
-    LogRecord,
+    Decoder,
     Outgoing,
+    Patience,
     Registry,
+    Stopped,
     Tailer,
     Writer,
     partitions_of,
@@ -19,16 +20,7 @@ from headrace.connectors.kafka import (
 from headrace.connectors.tasks.admission import Admission
 from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig
 from headrace.connectors.tasks.pace import Pace
-from headrace.schemas import (
-    Codec,
-    MalformedRecord,
-    RegistryUnavailable,
-    Task,
-    UnknownSchemaId,
-    new_ulid,
-    partition_of,
-    to_avro,
-)
+from headrace.schemas import Codec, Task, new_ulid, partition_of, to_avro
 from headrace.schemas.topics import Topic
 from headrace.schemas.vocabulary import SampleOutcome, Split
 
@@ -57,6 +49,10 @@ class TaskSource:
         self._registry = Registry(config.registry)
         self._codec = Codec(self._registry)
         self._writer = Writer(self._kafka)
+        codec = self._codec
+        self._decoder: Decoder[dict[str, Any]] = Decoder(
+            lambda record: codec.decode(record.topic, record.value), stage="task source"
+        )
         self._partitions: int | None = None
         self._groups = 0
 
@@ -86,10 +82,13 @@ class TaskSource:
             KafkaClientError: a topic is missing, or the broker was away for minutes.
         """
         tailer = Tailer(self._kafka, (TASKS, POLICIES, OUTCOMES), name="headrace.task-source")
+        patience = Patience("the task source", stop=stop, delay_s=_AGAIN_S)
         try:
             while not stop.is_set():
-                for message in tailer.read(_POLL_S):
-                    self._follow(message, stop)
+                records = [one for one in tailer.read(_POLL_S) if one.value is not None]
+                # What is refused, its own stage puts on the dead-letter topic.
+                for record, data in self._decoder.decode(records, patience).taken:
+                    self._follow(record.topic, data)
                 # Before the ends were seen, rollouts that are over still look free or running.
                 if not tailer.caught_up:
                     continue
@@ -98,8 +97,10 @@ class TaskSource:
                     if item is None:
                         logger.info("no more tasks to draw")
                         return
-                    self._send_group(item, stop)
+                    self._send_group(item, patience)
                 on_turn(self.pace)
+        except Stopped:
+            logger.info("stopped while waiting")
         finally:
             tailer.close()
 
@@ -126,7 +127,7 @@ class TaskSource:
         self._writer.close()
         self._registry.close()
 
-    def _send_group(self, item: TaskItem, stop: threading.Event) -> None:
+    def _send_group(self, item: TaskItem, patience: Patience) -> None:
         rollouts = [new_ulid() for _ in range(self._config.group_size)]
         group = new_ulid()
         tasks = [
@@ -134,16 +135,9 @@ class TaskSource:
             for rollout in rollouts
         ]
         # The same ids again after a failure: whatever arrived of them is the same rollouts.
-        while not stop.is_set():
-            try:
-                self._writer.send([self._record(task) for task in tasks])
-            except (KafkaUnavailable, RegistryUnavailable) as error:
-                logger.warning("a group of tasks waits: %s", error)
-                stop.wait(_AGAIN_S)
-            else:
-                self.admission.admitted(rollouts)
-                self._groups += 1
-                return
+        patience.until_done(lambda: self._writer.send([self._record(task) for task in tasks]))
+        self.admission.admitted(rollouts)
+        self._groups += 1
 
     def _task(
         self,
@@ -182,13 +176,7 @@ class TaskSource:
             value=self._codec.encode(TASKS, to_avro(task)),
         )
 
-    def _follow(self, message: LogRecord, stop: threading.Event) -> None:
-        topic = message.topic
-        if message.value is None:  # a tombstone of compaction
-            return
-        record = self._decode(topic, message, stop)
-        if record is None:
-            return
+    def _follow(self, topic: str, record: Mapping[str, Any]) -> None:
         if topic == POLICIES:
             version = record["version"]
             if version is not None and version["policy"] == self._config.policy:
@@ -204,20 +192,5 @@ class TaskSource:
         elif record["split"] == self._config.split and record["version"] < 0:
             self.admission.admitted([record["rollout_id"]])
 
-    def _ours(self, record: dict[str, Any]) -> bool:
+    def _ours(self, record: Mapping[str, Any]) -> bool:
         return (record["policy"], record["project"]) == (self._config.policy, self._config.project)
-
-    def _decode(
-        self, topic: str, message: LogRecord, stop: threading.Event
-    ) -> dict[str, Any] | None:
-        while not stop.is_set():
-            try:
-                return self._codec.decode(topic, message.value)
-            except (RegistryUnavailable, UnknownSchemaId) as error:
-                logger.warning("reading %s waits for the registry: %s", topic, error)
-                stop.wait(_AGAIN_S)
-            except MalformedRecord as error:  # its stage puts it on the dead-letter topic
-                where = f"{topic}/{message.partition}/{message.offset}"
-                logger.warning("%s is skipped: %s", where, error)
-                return None
-        return None

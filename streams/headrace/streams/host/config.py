@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.connectors.clickhouse import ClickHouseConfig
-from headrace.connectors.kafka import KafkaAccess, PoisonLimit, RegistryAccess
+from headrace.connectors.kafka import KafkaAccess, PoisonSettings, RegistryAccess
 from headrace.connectors.settings import (
     SERVERS,
     check,
@@ -23,14 +23,9 @@ from headrace.connectors.settings import (
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class StreamsSettings:
+class StreamsSettings(PoisonSettings):
     """What the stream workers have in common."""
 
-    poison_limit: int = key(100, least=0)
-    """Unreadable records of a partition within the window before it is halted
-    ([operations](operations.md)); 0: any number."""
-    poison_window_ms: int = key(600_000, least=1)
-    """The window, in milliseconds of log time."""
     take_records: int = key(200, least=1, most=10_000)
     """Records that a worker takes at once, at most."""
     take_ms: int = key(100, least=1, most=10_000)
@@ -76,11 +71,6 @@ class HostConfig(StreamsSettings):
     def group_id(self) -> str:
         """The consumer group."""
         return self.group or f"headrace.{self.name}"
-
-    @property
-    def poison(self) -> PoisonLimit:
-        """How many records of a partition may be refused before it is halted."""
-        return PoisonLimit(records=self.poison_limit, window_ms=self.poison_window_ms)
 
 
 SECTIONS: Mapping[str, type] = {

@@ -1,33 +1,24 @@
 """Reads `headrace.policies` from its start and follows it, outside the event loop."""
 
 import asyncio
-import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from headrace.connectors.kafka import (
+    Decoder,
     KafkaClientError,
     KafkaConfig,
-    LogRecord,
+    Patience,
     Registry,
     RegistryAccess,
+    Stopped,
     Tailer,
 )
-from headrace.schemas import (
-    Codec,
-    MalformedRecord,
-    PolicyRecord,
-    RegistryUnavailable,
-    UnknownSchemaId,
-    from_avro,
-)
+from headrace.schemas import Codec, PolicyRecord, from_avro
 from headrace.schemas.topics import Topic
 
-logger = logging.getLogger(__name__)
-
 TOPIC = Topic.POLICIES
-UNKNOWN_ID_S = 30.0
 _POLL_S = 0.2
 _RETRY_S = 1.0
 
@@ -52,11 +43,16 @@ class PolicyLog:
     ) -> None:
         self.malformed = 0
         self._kafka = kafka
-        self._codec = Codec(Registry(registry))
+        codec = Codec(Registry(registry))
+        self._decoder = Decoder(
+            lambda record: from_avro(PolicyRecord, codec.decode(TOPIC, record.value)),
+            stage="gateway",
+        )
         self._on_start = on_start
         self._on_records = on_records
         self._loop = loop
         self._stopping = threading.Event()
+        self._patience = Patience(f"reading {TOPIC}", stop=self._stopping, delay_s=_RETRY_S)
 
     def stop(self) -> None:
         """Have `run` return within a second or so."""
@@ -64,15 +60,14 @@ class PolicyLog:
 
     def run(self) -> None:
         """Read until stopped; for a thread of its own."""
-        last = ""
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except KafkaClientError as error:
-                if str(error) != last:
-                    logger.warning("waiting for %s: %s", TOPIC, error)
-                    last = str(error)
-                self._stopping.wait(_RETRY_S)
+            except KafkaClientError as error:  # the log is read again, from its start
+                with suppress(Stopped):
+                    self._patience.pause(str(error))
+            except Stopped:
+                return
 
     def _follow(self) -> None:
         tailer = Tailer(self._kafka, [TOPIC], name="headrace.gateway.policies")
@@ -88,34 +83,12 @@ class PolicyLog:
             tailer.close()
 
     def _read(self, tailer: Tailer) -> list[PolicyRecord]:
-        records = [self._decode(message) for message in tailer.read(_POLL_S)]
-        return [record for record in records if record is not None]
+        # A record without a value is compaction's mark that a key is gone.
+        records = [record for record in tailer.read(_POLL_S) if record.value is not None]
+        decoded = self._decoder.decode(records, self._patience)
+        self.malformed += len(decoded.refused)
+        return [record for _, record in decoded.taken]
 
     def _hand_over(self, receive: OnRecords, records: Sequence[PolicyRecord]) -> None:
         if not self._stopping.is_set():
             self._loop.call_soon_threadsafe(receive, records)
-
-    def _decode(self, message: LogRecord) -> PolicyRecord | None:
-        if message.value is None:  # compaction's mark that a key is gone
-            return None
-        give_up = time.monotonic() + UNKNOWN_ID_S
-        while not self._stopping.is_set():
-            try:
-                return from_avro(PolicyRecord, self._codec.decode(TOPIC, message.value))
-            except MalformedRecord as error:
-                self._leave_out(message, error)
-                return None
-            except UnknownSchemaId as error:
-                if time.monotonic() > give_up:
-                    self._leave_out(message, error)
-                    return None
-                logger.warning("waiting for the schema of %s: %s", TOPIC, error)
-            except RegistryUnavailable as error:
-                give_up = time.monotonic() + UNKNOWN_ID_S
-                logger.warning("waiting for the registry: %s", error)
-            self._stopping.wait(_RETRY_S)
-        return None
-
-    def _leave_out(self, message: LogRecord, error: Exception) -> None:
-        self.malformed += 1
-        logger.error("%s offset %d is left out: %s", TOPIC, message.offset, error)
