@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from headrace.connectors.kafka.client_log import client_logger, in_words
 from headrace.connectors.kafka.config import (
@@ -22,7 +22,8 @@ class GroupReader(Reader):
 
     `on_assigned` is called, within a read, with what was assigned; without it each partition is
     read from where the group has committed, or from its start. `on_revoked` hears of partitions
-    that are taken away. `settings` are librdkafka's, with `_` for `.`.
+    that are taken away, `on_error` of what the client tells of the cluster. `settings` are
+    librdkafka's, with `_` for `.`.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class GroupReader(Reader):
         group: str,
         on_assigned: Assigned | None = None,
         on_revoked: Callable[[Sequence[Partition]], None] | None = None,
+        on_error: Callable[[KafkaError], None] | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(Consumer(consumer_settings(config, group=group, **settings)))
+        heard = {} if on_error is None else {"error_cb": on_error}
+        super().__init__(Consumer(consumer_settings(config, group=group, **settings) | heard))
         self._topics = list(topics)
         self._group = group
         hooks: dict[str, Any] = {}

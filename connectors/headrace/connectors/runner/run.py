@@ -2,21 +2,21 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
-
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from headrace.connectors.kafka import (
-    DeadLetter,
     DeadLetters,
+    Decoder,
+    GroupReader,
     KafkaUnavailable,
+    LogRecord,
+    Partition,
+    Patience,
     Registry,
-    consumer_settings,
-    in_words,
+    Stopped,
 )
 from headrace.connectors.runner.attempts import RunnerStats, TaskRunner
 from headrace.connectors.runner.broker import BrokerWatch
@@ -25,17 +25,8 @@ from headrace.connectors.runner.errors import ReadingFailed
 from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
 from headrace.connectors.sdk import Telemetry, sdk_config
-from headrace.schemas import (
-    Codec,
-    MalformedRecord,
-    RegistryUnavailable,
-    Task,
-    UnknownSchemaId,
-    check_id,
-    from_avro,
-)
+from headrace.schemas import Codec, Task, check_id, from_avro
 from headrace.schemas.topics import Topic
-from headrace.schemas.vocabulary import LetterReason
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +55,7 @@ class Runner:
         self._running = 0
         self._paused = False
         self._tasks: TaskRunner | None = None
+        self._patience = Patience("the runner")
 
     @property
     def stats(self) -> RunnerStats:
@@ -105,30 +97,31 @@ class Runner:
         pool = Pool(self._sdk, config.processes)
         self._tasks = TaskRunner(config, telemetry, pool, give_up)
         executor = ThreadPoolExecutor(slots, thread_name_prefix="attempt")
-        consumer = Consumer(
-            consumer_settings(
-                self._kafka,
-                group=config.group,
-                session_timeout_ms=10_000,
-                partition_assignment_strategy="cooperative-sticky",
-            )
-            | {"error_cb": self._broker.heard}
+        reader: GroupReader = GroupReader(
+            self._kafka,
+            [TOPIC],
+            group=config.group,
+            on_revoked=partial(self._revoked, lambda: reader),
+            on_error=self._broker.heard,
+            session_timeout_ms=10_000,
+            partition_assignment_strategy="cooperative-sticky",
         )
-        consumer.subscribe([TOPIC], on_revoke=self._revoked, on_lost=self._lost)
+        self._patience = Patience("the runner", stop=stop, delay_s=_AGAIN_S)
+        decoder = Decoder(partial(_task, codec), stage="runner")
         try:
             while not stop.is_set():
-                message = self._next(consumer, slots)
-                if message is not None:
-                    self._start(message, codec, letters, executor, stop)
-                self._commit(consumer)
+                self._start(self._next(reader, slots), decoder, letters, executor)
+                self._commit(reader)
                 on_turn()
-            self._drain(consumer, give_up, pool, on_turn)
+            self._drain(reader, give_up, pool, on_turn)
+        except Stopped:  # while it waited: nothing of what it waited with has begun
+            self._drain(reader, give_up, pool, on_turn)
         finally:
             give_up.set()
             pool.close()
             executor.shutdown(wait=True)
-            self._commit(consumer)
-            consumer.close()
+            self._commit(reader)
+            reader.close()
             telemetry.close()
             letters.close()
             registry.close()
@@ -137,48 +130,38 @@ class Runner:
         assert self._tasks is not None
         return self._tasks.failures.may_start(self._running)
 
-    def _next(self, consumer: Consumer, slots: int) -> Any:
-        """The next task's message, if there is room for one; keeps the membership alive."""
+    def _next(self, reader: GroupReader, slots: int) -> list[LogRecord]:
+        """The next task's record, if there is room for one; keeps the membership alive."""
         full = self._running >= slots or not self._may_start()
         if full != self._paused:
-            (consumer.pause if full else consumer.resume)(consumer.assignment())
+            (reader.pause if full else reader.resume)(reader.assigned)
             self._paused = full
-        message = consumer.poll(_POLL_S)
-        self._broker.ask(lambda: consumer.list_topics(TOPIC, timeout=_ANSWER_S))
-        if message is None or message.error() is None:
-            return message
-        error = message.error()
-        if error is not None and error.fatal():
-            raise ReadingFailed(
-                f"cannot read {TOPIC} on {self._config.kafka.bootstrap}: {in_words(error)}"
-            )
-        logger.debug("reading %s: %s", TOPIC, error)  # what lasts, the client's log tells
-        return None
+        try:
+            records = reader.read(_POLL_S, 1)
+        except KafkaUnavailable as error:
+            raise ReadingFailed(f"cannot read {TOPIC}: {error}") from error
+        self._broker.ask(lambda: reader.answers(_ANSWER_S))
+        return records
 
     def _start(
         self,
-        message: Any,
-        codec: Codec,
+        records: list[LogRecord],
+        decoder: Decoder[Task],
         letters: DeadLetters,
         executor: ThreadPoolExecutor,
-        stop: threading.Event,
     ) -> None:
-        partition, offset = message.partition(), message.offset()
-        self._offsets.started(partition, offset)
-        try:
-            task = _decode(codec, message, stop)
-        except MalformedRecord as error:
-            logger.error("%s/%d/%d is no task: %s", TOPIC, partition, offset, error)
-            if _bury(letters, message, str(error), stop):
-                self._offsets.finished(partition, offset)
-            return
-        if task is None:  # stopped while the registry was away
-            return
+        for record in records:
+            self._offsets.started(record.partition, record.offset)
+        decoded = decoder.decode(records, self._patience)
+        self._patience.until_done(lambda: letters.send(decoded.refused))
+        for letter in decoded.refused:
+            self._offsets.finished(letter.partition, letter.offset)
         assert self._tasks is not None
-        self._running += 1
-        self._tasks.failures.started()
-        future = executor.submit(self._tasks.run, task)
-        future.add_done_callback(partial(self._ended, partition, offset))
+        for record, task in decoded.taken:
+            self._running += 1
+            self._tasks.failures.started()
+            future = executor.submit(self._tasks.run, task)
+            future.add_done_callback(partial(self._ended, record.partition, record.offset))
 
     def _ended(self, partition: int, offset: int, future: "Future[bool]") -> None:
         error = future.exception()
@@ -186,82 +169,42 @@ class Runner:
             logger.error("task %d/%d could not be run", partition, offset, exc_info=error)
         self._finished.put((partition, offset if error is None and future.result() else -1))
 
-    def _commit(self, consumer: Consumer) -> None:
+    def _commit(self, reader: GroupReader) -> None:
         while not self._finished.empty():
             partition, offset = self._finished.get()
             self._running -= 1
             if offset >= 0:
                 self._offsets.finished(partition, offset)
         news = self._offsets.committable()
-        if not news:
-            return
-        offsets = [TopicPartition(TOPIC, number, offset) for number, offset in news.items()]
-        try:
-            consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:  # the tasks are run again after a restart
-            logger.warning("cannot commit %s: %s", TOPIC, error)
+        # Not waited for: what was not committed is run again after a restart.
+        reader.commit({(TOPIC, number): offset for number, offset in news.items()}, wait=False)
 
     def _drain(
         self,
-        consumer: Consumer,
+        reader: GroupReader,
         give_up: threading.Event,
         pool: Pool,
         on_turn: Callable[[], None],
     ) -> None:
-        consumer.pause(consumer.assignment())
+        reader.pause(reader.assigned)
         for _ in range(int(self._config.drain_s / _POLL_S) + 1):
-            self._commit(consumer)
+            self._commit(reader)
             if not self._running:
                 return
             on_turn()
-            consumer.poll(_POLL_S)
+            reader.read(_POLL_S, 1)
         logger.warning("stopping under %d attempts", self._running)
         give_up.set()
         pool.close()
 
-    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._commit(consumer)
-        self._lost(consumer, partitions)
-
-    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for each in partitions:
-            self._offsets.lost(each.partition)
+    def _revoked(self, reader: Callable[[], GroupReader], places: Sequence[Partition]) -> None:
+        self._commit(reader())
+        for _, partition in places:
+            self._offsets.lost(partition)
 
 
-def _decode(codec: Codec, message: Any, stop: threading.Event) -> Task | None:
-    while not stop.is_set():
-        try:
-            task = from_avro(Task, codec.decode(TOPIC, message.value()))
-            for name in ("project", "rollout_id"):
-                check_id(getattr(task, name), name)
-        except (RegistryUnavailable, UnknownSchemaId) as error:
-            logger.warning("a task waits for the registry: %s", error)
-            stop.wait(_AGAIN_S)
-        except MalformedRecord:
-            raise
-        except ValueError as error:
-            raise MalformedRecord(str(error)) from error
-        else:
-            return task
-    return None
-
-
-def _bury(letters: DeadLetters, message: Any, why: str, stop: threading.Event) -> bool:
-    letter = DeadLetter(
-        topic=TOPIC,
-        partition=message.partition(),
-        offset=message.offset(),
-        value=message.value(),
-        reason=LetterReason.MALFORMED,
-        message=why,
-        stage="runner",
-    )
-    while not stop.is_set():
-        try:
-            letters.send([letter])
-        except KafkaUnavailable as error:
-            logger.warning("a dead letter waits for Kafka: %s", error)
-            stop.wait(_AGAIN_S)
-        else:
-            return True
-    return False
+def _task(codec: Codec, record: LogRecord) -> Task:
+    task = from_avro(Task, codec.decode(TOPIC, record.value))
+    for name in ("project", "rollout_id"):
+        check_id(getattr(task, name), name)
+    return task
