@@ -160,9 +160,7 @@ def read(
     given: dict[str, Any] = {}
     for name, value in values.items():
         if (section, name) in RENAMED:
-            to, new = RENAMED[section, name]
-            text = f"is now [{to}] {new} ({variable(to, new)}): set that one"
-            faults.append(Fault(section, name, text, source(name)))
+            faults.append(_renamed(section, name, source(name)))
             continue
         if name not in known:
             text = f"is no setting: there are {', '.join(known)}"
@@ -228,10 +226,14 @@ def _missing(wanted: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 def renamed(environment: Mapping[str, str]) -> Iterator[Fault]:
     """Variables that are set and have another name now."""
-    for (section, old), (to, new) in RENAMED.items():
+    for section, old in RENAMED:
         if (name := variable(section, old)) in environment:
-            text = f"is now [{to}] {new} ({variable(to, new)}): set that one"
-            yield Fault(section, old, text, name)
+            yield _renamed(section, old, name)
+
+
+def _renamed(section: str, old: str, source: str) -> Fault:
+    to, new = RENAMED[section, old]
+    return Fault(section, old, f"is now [{to}] {new} ({variable(to, new)}): set that one", source)
 
 
 def to_environment(section: str, config: Any) -> dict[str, str]:

@@ -19,6 +19,8 @@ from headrace.connectors.settings import (
 )
 
 SPOOL = ".headrace/spool/gateway"
+KAFKA, REGISTRY = "127.0.0.1:9092", "http://127.0.0.1:8081"
+"""Where a gateway that is started alone looks for them."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -82,10 +84,8 @@ class GatewayConfig(GatewaySettings):
     """The policy that the engine serves."""
     model_directory: Path | None = inner(None)
     """Model, tokenizer and chat template of the engine; None serves the upstream alone."""
-    kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap="127.0.0.1:9092"))
-    registry: RegistryAccess = inner(
-        default_factory=lambda: RegistryAccess(url="http://127.0.0.1:8081")
-    )
+    kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap=KAFKA))
+    registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
     spool_directory: Path = inner(Path(SPOOL))
     """Where calls wait while the broker is away."""
     serve_base: bool = inner(False)
@@ -121,8 +121,8 @@ def config_from_environment(
     parser.add_argument("--model-directory", help="model of the engine (safetensors, tokenizer)")
     options = parser.parse_args(list(argv))
     environment = {
-        "HEADRACE_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
-        "HEADRACE_REGISTRY_URL": "http://127.0.0.1:8081",
+        "HEADRACE_KAFKA_BOOTSTRAP": KAFKA,
+        "HEADRACE_REGISTRY_URL": REGISTRY,
         **environment,
     }
     made = sections_from_environment(SECTIONS, environment)

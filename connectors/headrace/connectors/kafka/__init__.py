@@ -16,7 +16,6 @@ from headrace.connectors.kafka.config import (
 from headrace.connectors.kafka.dead_letters import DeadLetter, DeadLetterLog, DeadLetters, letter_of
 from headrace.connectors.kafka.decode import UNKNOWN_SCHEMA_S, Decoded, Decoder
 from headrace.connectors.kafka.errors import (
-    ClientFailed,
     KafkaClientError,
     KafkaUnavailable,
     LogLost,
@@ -53,7 +52,6 @@ __all__ = [
     "RESUMED",
     "TICK_HEADER",
     "UNKNOWN_SCHEMA_S",
-    "ClientFailed",
     "DeadLetter",
     "DeadLetterLog",
     "DeadLetters",

@@ -4,8 +4,7 @@ KafkaClientError
 ├── KafkaUnavailable   no broker answered, or a record was not acknowledged in time: try again
 ├── LogLost            the log no longer holds what is to be read next
 ├── TopicMissing       the topic does not exist on the cluster
-├── TopicMismatch      a topic exists with other properties than asked
-└── ClientFailed       the client cannot go on: a setting, a right, or a bug
+└── TopicMismatch      a topic exists with other properties than asked
 """
 
 from headrace.schemas import Unavailable
@@ -29,7 +28,3 @@ class TopicMissing(KafkaClientError):
 
 class TopicMismatch(KafkaClientError):
     """A topic exists with other properties than the ones asked for."""
-
-
-class ClientFailed(KafkaClientError):
-    """The brokers refused for good; trying again does not help."""

@@ -1,7 +1,6 @@
 """Schema registry: any one that speaks the Confluent API (Apicurio's is embedded)."""
 
 import json
-import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -152,17 +151,3 @@ class Registry:
     def close(self) -> None:
         """Close the connections to the registry."""
         self._client.close()
-
-    def wait_until_up(self, timeout: float, interval: float = 0.2) -> None:
-        """Return when the registry answers; raises RegistryUnavailable after `timeout` seconds."""
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                self._client.get_subjects()
-                return
-            except Exception as error:  # any failure means: not up yet
-                if time.monotonic() > end:
-                    raise RegistryUnavailable(
-                        f"the schema registry at {self.url} did not answer within {timeout:.0f} s"
-                    ) from error
-            time.sleep(interval)

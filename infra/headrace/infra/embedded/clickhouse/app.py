@@ -18,6 +18,7 @@ from headrace.infra.embedded.clickhouse.errors import (
 )
 from headrace.infra.embedded.clickhouse.execute import Executor
 from headrace.infra.embedded.clickhouse.reply import Reply, Send
+from headrace.infra.embedded.lifespan import live
 
 logger = logging.getLogger(__name__)
 
@@ -35,21 +36,17 @@ class App:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await live(receive, send, self._close)
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
         else:
             raise ValueError(f"unexpected ASGI scope {scope['type']!r}")
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+    async def _close(self) -> None:
         # uvicorn has given running requests their time; what is left must not hold up the end.
         await self._executor.close()
         self._engine.close()
         logger.info("engine closed")
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         reply = Reply(send, self._engine.version)
