@@ -91,7 +91,7 @@ def test_the_result_describes_the_batch(make_row: MakeRow, tiny_model: Path) -> 
     assert (result.row_tokens, result.unique_tokens) == (12, 6)
     assert result.staleness_max == 1
     assert result.staleness_mean == pytest.approx(1 / 3)
-    assert result.same_version_tokens == 5
+    assert result.same_version_tokens == 3
     assert result.logp_gap == pytest.approx(0.0, abs=1e-5)
     assert result.ess == pytest.approx(1.0)
     assert result.max_ratio == pytest.approx(1.0, abs=1e-4)
@@ -99,6 +99,17 @@ def test_the_result_describes_the_batch(make_row: MakeRow, tiny_model: Path) -> 
     # On policy every ratio is 1: the loss is minus the advantages of all tokens, weighted.
     assert result.loss == pytest.approx(-(2 * 1.0 - 3 * 1.0 + 1 * 0.5) / (8 * 3), rel=1e-4)
     assert result.metrics()["grad_norm"] == result.grad_norm > 0
+
+
+def test_a_row_of_two_versions_is_no_evidence_of_a_gap(make_row: MakeRow, tiny_model: Path) -> None:
+    """Its last tokens were sampled over keys and values of the version before."""
+    step = stepper(tiny_model)
+    rows = on_policy(step.policy, sampled_rows(make_row))
+    rows[1].versions[:] = [2, 3, 3]
+    rows[1].behaviour_logp[1:] -= 0.5
+    result = step.run(pack_rows(rows, PackingConfig()), ALGORITHM, version=3)
+    assert result.logp_gap == pytest.approx(0.0, abs=1e-5)
+    assert result.max_ratio > 1.5
 
 
 def test_without_same_version_tokens_there_is_no_gap(make_row: MakeRow, tiny_model: Path) -> None:

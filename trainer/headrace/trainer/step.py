@@ -26,8 +26,9 @@ class StepResult:
     grad_norm: float
     """Before clipping."""
     logp_gap: float | None
-    """Mean |Δ log p| between engine and trainer, on tokens that this very version sampled; None
-    where there are none."""
+    """Mean |Δ log p| between engine and trainer, on tokens of rows that this very version sampled
+    whole; None where there are none. A call that was in flight when its engine took a new version
+    goes on over the old version's keys and values: its ratio is real, not a disagreement."""
     same_version_tokens: int
     ess: float
     """Effective share of samples under the importance ratios, in (0, 1]."""
@@ -67,6 +68,8 @@ class _Tokens:
     behaviour_logp: Tensor
     token_weights: Tensor
     versions: Tensor
+    sampled_by_one: Tensor
+    """Whether one version sampled the token's whole row."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True, eq=False)
@@ -179,6 +182,7 @@ def _tokens(pack: Pack, batch: Batch, weights: Sequence[Tensor], device: torch.d
         behaviour_logp=column(lambda row: row.behaviour_logp, torch.float32),
         token_weights=torch.cat([weights[index] for index in pack.rows]).to(device),
         versions=column(lambda row: row.versions, torch.int64),
+        sampled_by_one=column(lambda row: np.ptp(row.versions) == 0, torch.bool),
     )
 
 
@@ -210,7 +214,7 @@ def _result(
         loss=algorithm.loss(),
         reference_logp=scores.reference_logp,
     )
-    same = (tokens.versions == version) & (tokens.token_weights != 0)
+    same = tokens.sampled_by_one & (tokens.versions == version) & (tokens.token_weights != 0)
     gap = (scores.logp - tokens.behaviour_logp).abs()[same]
     staleness = [version - int(row.versions.min()) for row in batch.rows]
     return StepResult(
