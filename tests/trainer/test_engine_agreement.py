@@ -64,7 +64,8 @@ def draw_from(directory: Path, dtype: DtypeSetting) -> Sampled:
         )
         try:
             prompts = tuple(
-                engine.render([{"role": "user", "content": question}]) for question in QUESTIONS
+                engine.encode(engine.render([{"role": "user", "content": question}]))
+                for question in QUESTIONS
             )
             requests = [
                 GenerationRequest(

@@ -35,7 +35,7 @@ def request(
     engine: Engine, question: str, version: int | None = None, **sampling: Any
 ) -> GenerationRequest:
     return GenerationRequest(
-        prompt_ids=engine.render(conversation(question)),
+        prompt_ids=engine.encode(engine.render(conversation(question))),
         sampling=SamplingParameters(**{"max_tokens": 12, "seed": 1, **sampling}),
         version=version,
     )

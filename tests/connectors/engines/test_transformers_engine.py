@@ -88,7 +88,7 @@ def test_the_logprob_is_of_the_very_distribution_that_was_drawn_from(
 def test_an_empty_completion_is_legal(open_engine: Any, tiny: Path) -> None:
     async def main() -> None:
         async with open_engine(tiny) as engine:
-            ids = engine.render(conversation(QUESTIONS[0]))
+            ids = engine.encode(engine.render(conversation(QUESTIONS[0])))
             tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
             end = tokenizer.eos_token_id
             model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +20,9 @@ from headrace.connectors.engines import (
     GenerationRequest,
     InvalidRequest,
     InvalidWeights,
+    Messages,
+    OnIncrement,
+    Tools,
     UnknownVersion,
 )
 from headrace.connectors.engines.policy import PolicySettings
@@ -68,12 +71,23 @@ class FakeEngine:
     def versions(self) -> tuple[int, ...]:
         return tuple(sorted(self.known))
 
-    def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
+    chat_template = ""
+    end_ids = frozenset({2})
+
+    def render(self, messages: Messages, tools: Tools = ()) -> str:
         if any(message["content"] == "unrenderable" for message in messages):
             raise InvalidRequest("no such conversation")
-        return tuple(ord(c) for message in messages for c in message["content"])
+        return "".join(message["content"] for message in messages)
 
-    async def generate(self, request: GenerationRequest) -> Generation:
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(ord(c) for c in text)
+
+    def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
+        return tuple(chr(token).encode() for token in token_ids)
+
+    async def generate(
+        self, request: GenerationRequest, on_increment: OnIncrement | None = None
+    ) -> Generation:
         self.requests.append(request)
         if request.version is not None and request.version not in self.known:
             raise UnknownVersion(f"{request.version}")

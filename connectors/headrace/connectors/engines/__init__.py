@@ -4,11 +4,17 @@
 """
 
 from headrace.connectors.engines.base import (
+    Constraint,
     Engine,
     EngineStats,
     Generation,
     GenerationRequest,
+    Increment,
+    Messages,
+    OnIncrement,
     SamplingParameters,
+    Tools,
+    TopLogprobs,
 )
 from headrace.connectors.engines.errors import (
     EngineClosed,
@@ -21,6 +27,7 @@ from headrace.connectors.engines.errors import (
 )
 
 __all__ = [
+    "Constraint",
     "Engine",
     "EngineClosed",
     "EngineError",
@@ -28,9 +35,14 @@ __all__ = [
     "Generation",
     "GenerationFailed",
     "GenerationRequest",
+    "Increment",
     "InvalidRequest",
     "InvalidWeights",
+    "Messages",
+    "OnIncrement",
     "PromptTooLong",
     "SamplingParameters",
+    "Tools",
+    "TopLogprobs",
     "UnknownVersion",
 ]

@@ -9,9 +9,10 @@ What holds without exception: the log-probability of a token is that of the very
 drawn from.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from headrace.connectors.engines.errors import InvalidRequest
 
@@ -53,6 +54,19 @@ class SamplingParameters:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class Constraint:
+    """A form that a completion must have. It masks tokens: what it shapes is off support.
+
+    Example:
+        Constraint(kind="json_schema", source='{"type": "integer"}')
+    """
+
+    kind: Literal["json_object", "json_schema", "regex", "lark"]
+    source: str = ""
+    """The schema as JSON, the expression or the grammar; empty for json_object."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class GenerationRequest:
     """One completion to sample."""
 
@@ -60,6 +74,36 @@ class GenerationRequest:
     sampling: SamplingParameters
     version: int | None = None
     """None follows the current version, also while it runs; a number pins that version."""
+    top_logprobs: int = 0
+    """How many of the most probable tokens are told at each position."""
+    constraint: Constraint | None = None
+    """A form that the completion must have; None: any."""
+
+
+TopLogprobs = tuple[tuple[int, float], ...]
+"""(token id, log-probability) of the most probable tokens of one position, descending."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Increment:
+    """What a completion grew by. All increments of a completion, one after the other, are it."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    versions: tuple[int, ...]
+    text: str
+    """Text that is certain: never part of a character, nor what may be the start of a stop string.
+    It may lag behind the tokens."""
+    top_logprobs: tuple[TopLogprobs, ...] = ()
+    """Of each token, if the request asked for them."""
+
+
+OnIncrement = Callable[[Increment], None]
+Messages = Sequence[Mapping[str, Any]]
+"""Messages as chat templates read them: role, content, and where there are any, `tool_calls`,
+`tool_call_id` and `name` as in OpenAI's API, but with a call's arguments as an object."""
+Tools = Sequence[Mapping[str, Any]]
+"""Tools as chat templates read them: `{"type": "function", "function": {…}}`."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -86,6 +130,8 @@ class Generation:
     """The stop string that ended it; None for an end token or the length."""
     stop_token_included: bool
     """Whether token_ids end with tokens that the text does not show (end token, stop string)."""
+    top_logprobs: tuple[TopLogprobs, ...] = ()
+    """Of each token, if the request asked for them."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -119,15 +165,38 @@ class Engine(Protocol):
     def versions(self) -> tuple[int, ...]:
         """The versions whose weights are in memory, ascending."""
 
-    def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
-        """Token ids of a conversation by the model's chat template, ready for the answer.
+    @property
+    def chat_template(self) -> str:
+        """The model's own chat template, as Jinja; empty if it has none."""
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end a completion."""
+
+    def render(self, messages: Messages, tools: Tools = ()) -> str:
+        """A conversation by the model's chat template, up to where the answer begins.
 
         Raises:
             InvalidRequest: the template refuses these messages.
         """
 
-    async def generate(self, request: GenerationRequest) -> Generation:
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of text; special tokens in it are taken as such, none are added."""
+
+    def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
+        """The bytes that each token stands for, those of special tokens included.
+
+        Raises:
+            InvalidRequest: an id is outside the vocabulary.
+        """
+
+    async def generate(
+        self, request: GenerationRequest, on_increment: OnIncrement | None = None
+    ) -> Generation:
         """Sample a completion. Cancelling the awaiting task takes the request out of the batch.
+
+        `on_increment` is called in the awaiting event loop, in order, and for the last time before
+        this returns; what it raises ends the request.
 
         Raises:
             InvalidRequest: the prompt is empty, too long, or holds ids outside the vocabulary.

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ from pathlib import Path
 import torch
 
 from headrace.connectors.engines.arithmetic import DtypeSetting, choose
-from headrace.connectors.engines.base import EngineStats, Generation, GenerationRequest
+from headrace.connectors.engines.base import (
+    EngineStats,
+    Generation,
+    GenerationRequest,
+    Messages,
+    OnIncrement,
+    Tools,
+)
 from headrace.connectors.engines.errors import InvalidRequest, PromptTooLong, UnknownVersion
 from headrace.connectors.engines.transformers.batch import DecodeRow
 from headrace.connectors.engines.transformers.scheduler import Scheduler
@@ -107,10 +115,26 @@ class TransformersEngine:
     def versions(self) -> tuple[int, ...]:
         return self._versions.held
 
-    def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
-        return self._text.render(messages)
+    @property
+    def chat_template(self) -> str:
+        return self._text.chat_template
 
-    async def generate(self, request: GenerationRequest) -> Generation:
+    @property
+    def end_ids(self) -> frozenset[int]:
+        return self._text.end_ids
+
+    def render(self, messages: Messages, tools: Tools = ()) -> str:
+        return self._text.render(messages, tools)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return self._text.encode(text)
+
+    def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
+        raise NotImplementedError
+
+    async def generate(
+        self, request: GenerationRequest, on_increment: OnIncrement | None = None
+    ) -> Generation:
         self._check(request)
         seed = request.sampling.seed
         future: Future[Generation] = Future()

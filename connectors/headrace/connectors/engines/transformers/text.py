@@ -7,7 +7,7 @@ from typing import Any, Literal
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, GenerationConfig
 
-from headrace.connectors.engines.base import SamplingParameters
+from headrace.connectors.engines.base import Messages, SamplingParameters, Tools
 from headrace.connectors.engines.errors import InvalidRequest
 
 
@@ -31,19 +31,32 @@ class Text:
         self._backend: Any = self._tokenizer.backend_tokenizer
         self.end_ids = _end_ids(directory, self._tokenizer.eos_token_id)
 
-    def render(self, messages: list[dict[str, str]]) -> tuple[int, ...]:
-        """Token ids of a conversation, up to where the assistant's answer begins.
+    @property
+    def chat_template(self) -> str:
+        """The model's chat template; empty if it has none."""
+        template = self._tokenizer.chat_template
+        return template if isinstance(template, str) else ""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of text; special tokens in it are taken as such, none are added."""
+        return tuple(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def render(self, messages: Messages, tools: Tools = ()) -> str:
+        """A conversation as text, up to where the assistant's answer begins.
 
         Raises:
             InvalidRequest: the template refuses the messages, or the model has no template.
         """
         try:
             text: str = self._tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False
+                [dict(message) for message in messages],
+                tools=[dict(tool) for tool in tools] or None,
+                add_generation_prompt=True,
+                tokenize=False,
             )
         except (TemplateError, ValueError, TypeError, KeyError) as error:
             raise InvalidRequest(f"The chat template refuses these messages: {error}") from error
-        return tuple(self._backend.encode(text, add_special_tokens=False).ids)
+        return text
 
     def decode(self, token_ids: list[int]) -> str:
         """Text of tokens, special ones left out."""

@@ -46,7 +46,7 @@ class SampledChat:
         )
         has_version = self._serving.admit(pinned)
         try:
-            prompt_ids = self._serving.engine.render(request.messages)
+            prompt_ids = self._serving.engine.encode(self._serving.engine.render(request.messages))
         except InvalidRequest as error:
             raise BadRequest(
                 f"the model's chat template refuses these messages: {error}", param="messages"
