@@ -1,4 +1,4 @@
-"""A span as OpenTelemetry has it, whichever way it came: from the SDK in this process, or by OTLP."""
+"""A span as OpenTelemetry has it: from the SDK in this process, or by OTLP."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class SourceEvent:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class SourceSpan:
-    """One span of OpenTelemetry. Values of attributes are str, bool, int, float or lists of them."""
+    """One span of OpenTelemetry. Attributes are str, bool, int, float, or lists of them."""
 
     trace_id: str
     """32 hexadecimal digits."""
