@@ -1,0 +1,1 @@
+"""OpenAI's API of plain completions: POST /v1/completions."""
