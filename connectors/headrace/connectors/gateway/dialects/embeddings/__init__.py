@@ -1,0 +1,1 @@
+"""OpenAI's API of embeddings: POST /v1/embeddings."""
