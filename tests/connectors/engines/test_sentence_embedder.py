@@ -28,7 +28,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         intermediate_size=32,
         max_position_embeddings=32,
     )
-    model: Any = AutoModel.from_config(config)
+    auto: Any = AutoModel  # it has no types
+    model = auto.from_config(config)
     model.save_pretrained(place)
     (place / "vocab.txt").write_text("\n".join(WORDS))
     BertTokenizer(vocab=str(place / "vocab.txt")).save_pretrained(place)
