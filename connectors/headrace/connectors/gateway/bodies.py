@@ -7,6 +7,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from headrace.connectors.gateway.errors import BadRequest, BodyTooLarge, ClientGone, NotJson
 
+MAX_DEPTH = 100
+"""Of objects and lists in each other: deeper ones could be read, and then not be written again."""
+
 
 async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
     """The request's body as a JSON object.
@@ -15,7 +18,7 @@ async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
         NotJson: it is not declared as JSON. (A web page can send other types to a local server
             without asking; JSON it cannot.)
         BodyTooLarge: more than `max_bytes`; the rest is not read.
-        BadRequest: it is no JSON object, or holds text that is not Unicode.
+        BadRequest: it is no JSON object, is nested too deep, or holds text that is not Unicode.
         ClientGone: the client left while it sent.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -30,7 +33,19 @@ async def read_json(request: Request, max_bytes: int) -> dict[str, Any]:
         raise BadRequest(f"the body is not valid JSON: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
+        _check_depth(body)
     return body
+
+
+def _check_depth(body: dict[str, Any]) -> None:
+    level: list[dict[str, Any] | list[Any]] = [body]
+    for _ in range(MAX_DEPTH):
+        held = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for inner in held for one in inner if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise BadRequest(f"the body is nested more than {MAX_DEPTH} deep")
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:
