@@ -205,7 +205,7 @@ def test_a_body_must_be_declared_as_json(gateway: "Harness") -> None:
 
 
 def test_other_urls_are_not_found_in_openai_s_format(gateway: "Harness") -> None:
-    for answer in (gateway.post("/chat/completions", json={}), gateway.get("/v1/embeddings")):
+    for answer in (gateway.post("/chat/completions", json={}), gateway.get("/v1/audio")):
         assert answer.status_code == 404
         assert "/v1" in answer.json()["error"]["message"]
     assert gateway.get("/v1/chat/completions").status_code == 405

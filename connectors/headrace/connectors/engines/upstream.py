@@ -47,7 +47,7 @@ class Upstream:
 
     def __init__(self, config: UpstreamConfig) -> None:
         key = {"Authorization": f"Bearer {config.api_key}"} if config.api_key else {}
-        self._url = f"{config.url.rstrip('/')}/chat/completions"
+        self._url = config.url.rstrip("/")
         try:
             self._client = httpx2.AsyncClient(
                 headers=key,
@@ -66,11 +66,23 @@ class Upstream:
         Raises:
             UpstreamUnavailable: no connection, or no whole answer in time.
         """
+        return await self._post("chat/completions", body)
+
+    async def embeddings(self, body: Mapping[str, Any]) -> UpstreamAnswer:
+        """Forward a request for embeddings.
+
+        Raises:
+            UpstreamUnavailable: no connection, or no whole answer in time.
+        """
+        return await self._post("embeddings", body)
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> UpstreamAnswer:
+        url = f"{self._url}/{path}"
         try:
-            response = await self._client.post(self._url, json=dict(body))
+            response = await self._client.post(url, json=dict(body))
         except httpx2.HTTPError as error:
             raise UpstreamUnavailable(
-                f"no answer from the upstream at {self._url}: {error or type(error).__name__}; "
+                f"no answer from the upstream at {url}: {error or type(error).__name__}; "
                 "check [gateway] upstream_url and that the server runs"
             ) from error
         return UpstreamAnswer(status=response.status_code, body=response.content)

@@ -10,7 +10,13 @@ from headrace.connectors.gateway.access import LocalOnly, RequireKey
 from headrace.connectors.gateway.correlation import PREFIXES
 from headrace.connectors.gateway.dialects.answers import on_api_error, on_bug, on_http_error
 from headrace.connectors.gateway.dialects.chat import chat_completions
+from headrace.connectors.gateway.dialects.embeddings.serve import embeddings
 from headrace.connectors.gateway.dialects.models import get_model, list_models
+from headrace.connectors.gateway.dialects.responses.stored import (
+    delete_response,
+    get_response,
+    list_input_items,
+)
 from headrace.connectors.gateway.errors import ApiError
 from headrace.connectors.gateway.health import healthz, metrics
 from headrace.connectors.gateway.metrics import Measured
@@ -23,6 +29,10 @@ def create_app(state: GatewayState) -> Starlette:
     for prefix in PREFIXES:
         routes += [
             Route(f"{prefix}/v1/chat/completions", chat_completions, methods=["POST"]),
+            Route(f"{prefix}/v1/responses/{{response_id}}", get_response, methods=["GET"]),
+            Route(f"{prefix}/v1/responses/{{response_id}}", delete_response, methods=["DELETE"]),
+            Route(f"{prefix}/v1/responses/{{response_id}}/input_items", list_input_items),
+            Route(f"{prefix}/v1/embeddings", embeddings, methods=["POST"]),
             Route(f"{prefix}/v1/models", list_models),
             Route(f"{prefix}/v1/models/{{model:path}}", get_model),
         ]

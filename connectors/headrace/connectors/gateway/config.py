@@ -55,6 +55,11 @@ class GatewaySettings:
     empty: none."""
     upstream_api_key: str = key("", secret=True)
     """Its key."""
+    responses_memory_bytes: int = key(64 * 1024 * 1024, least=0)
+    """Bytes of conversations that `previous_response_id` can go on from; 0: none."""
+    embeddings_model: str = ""
+    """Folder of a sentence-transformers model for /v1/embeddings; empty: all-MiniLM-L6-v2 where the
+    extra `embeddings` is installed."""
 
     def __post_init__(self) -> None:
         self.check()

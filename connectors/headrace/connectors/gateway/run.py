@@ -13,6 +13,7 @@ import uvicorn
 from headrace.connectors.engines import Engine
 from headrace.connectors.engines.upstream import Upstream, UpstreamConfig
 from headrace.connectors.gateway.app import create_app
+from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend, local_model
 from headrace.connectors.gateway.backends.forwarded import ForwardedChat
 from headrace.connectors.gateway.backends.sampled import SampledChat
 from headrace.connectors.gateway.config import GatewayConfig
@@ -56,7 +57,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             sdk_config(config.kafka, config.registry, spool_directory=config.spool_directory)
         )
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
-        serving, sampled, forwarded = None, None, None
+        serving, sampled, forwarded, upstream = None, None, None, None
         if config.model_directory is not None:
             engine = await asyncio.to_thread(_engine, config)
             stack.push_async_callback(engine.close)
@@ -75,7 +76,17 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             )
             stack.push_async_callback(upstream.close)
             forwarded = ForwardedChat(upstream)
-        yield GatewayState(config, telemetry, serving=serving, sampled=sampled, forwarded=forwarded)
+        embeddings = EmbeddingsBackend(
+            local=local_model(config.embeddings_model), upstream=upstream
+        )
+        yield GatewayState(
+            config,
+            telemetry,
+            serving=serving,
+            sampled=sampled,
+            forwarded=forwarded,
+            embeddings=embeddings,
+        )
 
 
 def listen(config: GatewayConfig) -> socket.socket:

@@ -5,8 +5,10 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
+from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend
 from headrace.connectors.gateway.calls import Completion, IncomingCall
 from headrace.connectors.gateway.config import GatewayConfig
+from headrace.connectors.gateway.dialects.responses.memory import ResponseMemory
 from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
 from headrace.connectors.gateway.policy.serving import PolicyServing
@@ -41,11 +43,14 @@ class GatewayState:
         serving: PolicyServing | None,
         sampled: Backend | None,
         forwarded: Backend | None,
+        embeddings: EmbeddingsBackend | None = None,
     ) -> None:
         self.config = config
         self.metrics = Metrics()
         self.serving = serving
         self.in_flight = 0
+        self.responses = ResponseMemory(config.responses_memory_bytes)
+        self.embeddings = embeddings or EmbeddingsBackend(local=None, upstream=None)
         self._telemetry = telemetry
         self._sampled = sampled
         self._forwarded = forwarded
