@@ -15,6 +15,12 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        pattern=r"headrace run -- python agent\.py",
+        file="tests/infra/test_cli_run.py",
+        proof="def test_the_agent_runs_as_before",
+        why="run there, with an agent of the test's",
+    ),
+    Elsewhere(
         pattern="make test",
         file=".ci/run",
         proof="make test",

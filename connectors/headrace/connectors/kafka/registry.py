@@ -1,19 +1,21 @@
-"""Schema registry: any one that speaks the Confluent API (Apicurio's is embedded)."""
+"""Schema registry: any one that speaks the Confluent API (Apicurio's is embedded).
+
+Confluent's client is imported by the first registry that is made: it takes half a second, which
+settings and agents that only name a registry need not pay.
+"""
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from confluent_kafka.schema_registry import Schema as RegistrySchema
-from confluent_kafka.schema_registry import SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
-from httpx2 import Client as HttpClient
 
 from headrace.connectors.loopback import is_loopback_url
 from headrace.connectors.settings import check, key, pem_file
 from headrace.schemas.codec import SCHEMA_FILES, schema_text
 from headrace.schemas.errors import RegistryUnavailable, SchemaError, UnknownSchemaId
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 NOT_FOUND, SERVER_ERROR = 404, 500
@@ -26,12 +28,15 @@ def subject_of(topic: str) -> str:
     return f"{topic}-value"
 
 
-def registry_client(url: str, **settings: Any) -> SchemaRegistryClient:
+def registry_client(url: str, **settings: Any) -> "SchemaRegistryClient":
     """Confluent's client; on the way to this machine no proxy of the environment counts.
 
     Raises:
         RegistryUnavailable: the environment's proxy cannot be used.
     """
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from httpx2 import Client as HttpClient
+
     if not all(is_loopback_url(each.strip()) for each in url.split(",")):
         try:
             return SchemaRegistryClient.new_client({"url": url, **settings})
@@ -111,6 +116,9 @@ class Registry:
     def schema_id(self, topic: str) -> int:
         """Id of the topic's schema, registered if it is not yet."""
         if topic not in self._ids:
+            from confluent_kafka.schema_registry import Schema as RegistrySchema
+            from confluent_kafka.schema_registry.error import SchemaRegistryError
+
             schema = RegistrySchema(schema_text(topic), schema_type="AVRO")
             try:
                 self._ids[topic] = self._client.register_schema(subject_of(topic), schema)
@@ -131,6 +139,8 @@ class Registry:
 
     def writer_schema(self, schema_id: int) -> dict[str, Any]:
         """Schema of an id; raises UnknownSchemaId or RegistryUnavailable."""
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
         try:
             schema = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:

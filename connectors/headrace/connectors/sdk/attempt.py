@@ -15,6 +15,7 @@ from contextvars import ContextVar, Token
 from dataclasses import replace
 from typing import Any
 
+from headrace.connectors.instrument.names import attempt_path
 from headrace.connectors.sdk.described import (
     REPLACED,
     as_attributes,
@@ -72,6 +73,8 @@ class Attempt:
         task_input: Any = "",
         facts: Start | None = None,
         root: str | None = None,
+        end_id: str | None = None,
+        started_at: int | None = None,
     ) -> None:
         self.rollout_id = rollout_id
         self.attempt = attempt or new_ulid()
@@ -83,10 +86,10 @@ class Attempt:
         self._telemetry = telemetry
         self._task_input = task_input
         self._facts = facts or Start(group_id=rollout_id)
-        self._started_at = time.time_ns()
+        self._started_at = started_at or time.time_ns()
         self.root = root or new_span_id()
         """Span id of `attempt.start`, the parent of all others."""
-        self._end_id = new_span_id()
+        self._end_id = end_id or new_span_id()
         self._tokens: list[Token[Attempt | None]] = []
 
     @property
@@ -96,9 +99,8 @@ class Attempt:
 
     def base_url(self, gateway: str) -> str:
         """The OpenAI base URL at which the gateway counts calls to this attempt."""
-        project = "" if self.project == "default" else f"/p/{self.project}"
-        path = f"/rollout/{self.rollout_id}/attempt/{self.attempt}/v1"
-        return gateway.rstrip("/") + project + path
+        path = attempt_path(self.project, self.rollout_id, self.attempt)
+        return f"{gateway.rstrip('/')}{path}/v1"
 
     def start(self, timeout: float = 30.0) -> Durability:
         """Emit `attempt.start` and wait until it is durable. Raises NotDurable."""
@@ -167,13 +169,21 @@ class Attempt:
 
         self._emit(span)
 
+    def begin(self) -> None:
+        """Emit `attempt.start` and return at once: for an attempt that is durable elsewhere."""
+        self._emit(self._start_span)
+
+    def record(self, kind: str, name: str, **fields: Any) -> None:
+        """Record a span that was made elsewhere; `fields` are those of `Span`."""
+        self._emit(lambda: self._span(kind, name, **fields))
+
     def reward(self, name: str, value: float, target: str = "", source: str = "") -> None:
         """Give a reward, also after the end. `target` is a call's or response's id.
 
         A value that is no number counts as NaN: no rule can use it, and the episode says so.
         """
         self._emit(
-            lambda: self._span(SpanKind.REWARD, name, **_reward(name, value, source, target))
+            lambda: self._span(SpanKind.REWARD, name, **reward_fields(name, value, source, target))
         )
 
     def __enter__(self) -> "Attempt":
@@ -220,6 +230,7 @@ class Attempt:
             parent_id="",
             input=self._task_input,
             attributes=marked("", expected.replaced),
+            started_at=self._started_at,
             start=replace(self._facts, expected=expected.text),
         )
 
@@ -296,12 +307,13 @@ def send_reward(
         project=project or telemetry.config.project,
         started_at=now,
         ended_at=now,
-        **_reward(name, value, source, target),
+        **reward_fields(name, value, source, target),
     )
     return telemetry.emit_durably(span, timeout)
 
 
-def _reward(name: Any, value: Any, source: Any, target: Any) -> dict[str, Any]:
+def reward_fields(name: Any, value: Any, source: Any, target: Any) -> dict[str, Any]:
+    """The fields of a `Span` that a reward sets, whatever its value is."""
     number, instead = as_number(value)
     texts = {"name": as_name(name), "source": as_name(source), "target": as_name(target)}
     return {

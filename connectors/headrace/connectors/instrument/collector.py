@@ -1,0 +1,94 @@
+"""Reads the journals of an attempt's processes, while they run and to their end."""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace.connectors.instrument import names
+from headrace.connectors.instrument.mapped import record_own, record_source
+from headrace.connectors.instrument.records import Note, OwnSpan, ProcessRecords, Record
+from headrace.connectors.sdk import Attempt
+
+logger = logging.getLogger(__name__)
+
+_PIECE = 1_000_000
+ENDED = "the process ended while it was open"
+
+
+@dataclass(slots=True)
+class _File:
+    descriptor: int
+    records: ProcessRecords = field(default_factory=ProcessRecords)
+    is_over: bool = False
+
+
+class Collector:
+    """Emits what the journals of one attempt say. Not thread-safe."""
+
+    def __init__(self, folder: Path, attempt: Attempt) -> None:
+        self.spans = 0
+        """Spans read so far."""
+        self.notes: set[Note] = set()
+        """What there is to tell the user."""
+        self._folder = folder
+        self._attempt = attempt
+        self._files: dict[str, _File] = {}
+
+    def collect(self, exits: Mapping[int, str] | None = None) -> bool:
+        """Read on; False: some process of the agent still writes.
+
+        `exits` says of processes how they ended, for their open spans.
+        """
+        for name in sorted(os.listdir(self._folder)):  # noqa: PTH208 - names are wanted
+            if name.endswith(names.ENDING) and not name.startswith("."):
+                self._read(name, exits or {})
+        return all(file.is_over for file in self._files.values())
+
+    def close(self) -> None:
+        """Let the files go."""
+        for file in self._files.values():
+            if not file.is_over:
+                os.close(file.descriptor)
+        self._files.clear()
+
+    def _read(self, name: str, exits: Mapping[int, str]) -> None:
+        file = self._files.get(name)
+        if file is None:
+            descriptor = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
+            file = self._files[name] = _File(descriptor)
+        if file.is_over:
+            return
+        over = _is_free(file.descriptor)  # asked first: what was written before is read
+        while piece := os.read(file.descriptor, _PIECE):
+            for record in file.records.feed(piece):
+                self._take(record)
+        if over:
+            how = exits.get(file.records.pid)
+            for record in file.records.end(time.time_ns(), f"{ENDED}: {how}" if how else ENDED):
+                self._take(record)
+            os.close(file.descriptor)
+            file.is_over = True
+
+    def _take(self, record: Record) -> None:
+        if isinstance(record, Note):
+            self.notes.add(record)
+            return
+        self.spans += 1
+        if isinstance(record, OwnSpan):
+            record_own(self._attempt, record)
+        else:
+            record_source(self._attempt, record)
+
+
+def _is_free(descriptor: int) -> bool:
+    """Whether the process that writes a journal has ended."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
