@@ -39,6 +39,16 @@ def test_with_keys_set_only_their_bearers_may_ask(make_gateway: "Callable[..., H
     assert gateway.get("/healthz").status_code == 200
 
 
+def test_anthropic_s_clients_send_their_key_in_a_header_of_its_own(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    gateway = make_gateway(keys=("sk-one",)).serve(0)
+    for key, status in (("sk-one", 200), ("sk-on", 401), ("", 401)):
+        assert gateway.get("/v1/models", headers={"x-api-key": key}).status_code == status
+        both = {"x-api-key": key, "authorization": "Basic sk-one"}
+        assert gateway.get("/v1/models", headers=both).status_code == status
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "gateway.example"])
 def test_beyond_loopback_keys_are_required(host: str) -> None:
     with pytest.raises(BadSettings, match="keys"):

@@ -46,16 +46,19 @@ class RequireKey:
             return
         refusal = NotAuthorised(
             "a valid API key is needed: send it as `Authorization: Bearer KEY` "
-            "(the OpenAI clients' api_key)"
+            "(the OpenAI clients' api_key) or `x-api-key: KEY` (Anthropic's)"
         )
         await error_response(refusal)(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
-        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        headers = Headers(scope=scope)
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            key = headers.get("x-api-key", "")  # Anthropic's clients
         given = _digest(key.strip())
         # Every key is compared, whichever matches.
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return scheme.lower() == "bearer" and any(matches)
+        return any(matches)
 
 
 def _digest(key: str) -> bytes:
