@@ -18,6 +18,7 @@ from headrace.connectors.engines import (
     EngineStats,
     Generation,
     GenerationRequest,
+    Increment,
     InvalidRequest,
     InvalidWeights,
     Messages,
@@ -28,9 +29,10 @@ from headrace.connectors.engines import (
 from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.gateway import GatewayConfig
 from headrace.connectors.gateway.app import create_app
-from headrace.connectors.gateway.backends.sampled import SampledChat
+from headrace.connectors.gateway.backends.forwarded import Forwarded
+from headrace.connectors.gateway.backends.sampled import Sampled
 from headrace.connectors.gateway.policy.serving import PolicyServing
-from headrace.connectors.gateway.state import Backend, GatewayState
+from headrace.connectors.gateway.state import GatewayState
 from headrace.schemas import PolicyRecord, PolicyVersion, Span, Traffic
 from tests.support.waiting import wait_until
 
@@ -54,8 +56,14 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.answer = ANSWER
+        self.pieces: tuple[str, ...] = ()
+        """What the text grows by before it is whole."""
         self.error: Exception | None = None
+        self.late_error: Exception | None = None
+        """Raised after the pieces."""
         self.hold: asyncio.Event | None = None
+        self.pause: asyncio.Event | None = None
+        """Awaited after each piece."""
         self.hold_load: asyncio.Event | None = None
         self.requests: list[GenerationRequest] = []
         self.cancelled = 0
@@ -100,7 +108,29 @@ class FakeEngine:
         if self.error is not None:
             raise self.error
         version = self.current if request.version is None else request.version
-        return replace(self.answer, versions=(version,) * len(self.answer.versions))
+        versions = (version,) * len(self.answer.versions)
+        if on_increment is not None:
+            for at, piece in enumerate(self.pieces):
+                end = None if at + 1 == len(self.pieces) else at + 1
+                on_increment(
+                    Increment(
+                        token_ids=self.answer.token_ids[at:end],
+                        logprobs=self.answer.logprobs[at:end],
+                        versions=versions[at:end],
+                        text=piece,
+                    )
+                )
+                await self._between()
+        if self.late_error is not None:
+            raise self.late_error
+        return replace(self.answer, versions=versions)
+
+    async def _between(self) -> None:
+        try:
+            await (asyncio.sleep(0) if self.pause is None else self.pause.wait())
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
 
     async def load(self, version: int, directory: Path) -> None:
         if str(directory) in self.bad_directories:
@@ -152,7 +182,7 @@ class FakeTelemetry:
 class Harness:
     """One gateway on an event loop of its own."""
 
-    def __init__(self, config: GatewayConfig, forwarded: Backend | None = None) -> None:
+    def __init__(self, config: GatewayConfig, forwarded: Forwarded | None = None) -> None:
         self.engine = FakeEngine()
         self.telemetry = FakeTelemetry()
         self._loop = asyncio.new_event_loop()
@@ -169,7 +199,7 @@ class Harness:
             config,
             self.telemetry,
             serving=self.serving,
-            sampled=SampledChat(self.serving, config),
+            sampled=Sampled(self.serving),
             forwarded=forwarded,
         )
         self.app = create_app(self.state)
@@ -268,7 +298,7 @@ def make_gateway() -> Iterator[Callable[..., Harness]]:
     """Makes gateways of policy `calc`; they are closed after the test."""
     made: list[Harness] = []
 
-    def make(*, forwarded: Backend | None = None, **fields: Any) -> Harness:
+    def make(*, forwarded: Forwarded | None = None, **fields: Any) -> Harness:
         settings = {
             "policy": PolicySettings(name="calc"),
             "model_directory": Path("unused"),

@@ -184,7 +184,7 @@ def test_models_are_the_policy_and_its_versions(gateway: "Harness") -> None:
 def test_metrics_count_what_happened(gateway: "Harness") -> None:
     gateway.chat()
     gateway.chat("/rollout/r/attempt/a/v1/chat/completions", temperature=0)
-    gateway.chat(n=2)
+    gateway.chat(n=0)
     text = gateway.get("/metrics").text
     for line in (
         'headrace_gateway_requests_total{status="200"} 2.0',
@@ -233,15 +233,11 @@ def test_the_unmodified_openai_client_is_served(make_gateway: "Callable[..., Har
                 client.chat.completions.create(
                     model="calc@5", messages=[{"role": "user", "content": "x"}]
                 )
-            with pytest.raises(openai.BadRequestError, match="stream"):
-                client.chat.completions.create(
-                    model="calc", messages=[{"role": "user", "content": "x"}], stream=True
-                )
-            with pytest.raises(openai.BadRequestError, match="tools"):
+            with pytest.raises(openai.BadRequestError, match="logit_bias"):
                 client.chat.completions.create(
                     model="calc",
                     messages=[{"role": "user", "content": "x"}],
-                    tools=[{"type": "function", "function": {"name": "f"}}],
+                    logit_bias={"1": 5},
                 )
         with (
             openai.OpenAI(base_url=base_url, api_key="wrong", max_retries=0) as stranger,

@@ -203,7 +203,7 @@ def test_logprobs_of_the_sampled_tokens_are_given_if_asked(gateway: "Harness") -
     answer = gateway.chat(logprobs=True, top_logprobs=0).json()
     entries = answer["choices"][0]["logprobs"]["content"]
     assert [entry["logprob"] for entry in entries] == [-0.5, -0.25, -0.125]
-    assert entries[0]["token"] == "token_id:44"
+    assert [(entry["token"], entry["bytes"]) for entry in entries[:2]] == [(",", [44]), ("-", [45])]
 
 
 def test_a_pinned_version_is_sampled_and_the_name_keeps_its_meaning(gateway: "Harness") -> None:
@@ -232,8 +232,26 @@ def test_a_pinned_version_whose_weights_are_gone_is_an_error(
     assert "/weights/0" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("model", ["calc@9", "other", "calc@x", "Calc"])
-def test_an_unknown_model_is_not_found(gateway: "Harness", model: str) -> None:
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "other@7", "Calc"])
+def test_another_model_s_name_is_a_name_of_the_policy(gateway: "Harness", model: str) -> None:
+    answer = gateway.chat(model=model).json()
+    assert answer["model"] == model
+    [span] = gateway.telemetry.spans
+    assert span.call is not None
+    assert (span.call.model, span.call.policy) == ("tiny", "calc")
+    assert json.loads(span.attributes)["gen_ai.request.model"] == model
+
+
+def test_other_models_are_unknown_where_the_gateway_is_told_so(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    gateway = make_gateway(other_models="refuse").serve(0)
+    assert gateway.chat(model="gpt-4o-mini").status_code == 404
+    assert gateway.chat(model="calc").status_code == 200
+
+
+@pytest.mark.parametrize("model", ["calc@9", "calc@x"])
+def test_an_unknown_version_is_not_found(gateway: "Harness", model: str) -> None:
     answer = gateway.chat(model=model)
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "model_not_found"

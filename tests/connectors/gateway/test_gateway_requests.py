@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.connectors.gateway.dialects.chat_request import ChatRequest, parse_chat_request
+from headrace.connectors.engines import Constraint
+from headrace.connectors.gateway.conversation import Ask, Message, Tool, ToolCall, ToolChoice
+from headrace.connectors.gateway.dialects.chat.read import read
 from headrace.connectors.gateway.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 HELLO = [{"role": "user", "content": "hello"}]
 
 
-def parse(**fields: Any) -> ChatRequest:
-    return parse_chat_request(
+def parse(**fields: Any) -> Ask:
+    return read(
         {"model": "calc", "messages": HELLO, **fields}, max_messages=10, default_max_tokens=77
     )
 
@@ -53,11 +55,53 @@ def test_text_parts_are_joined_and_developers_are_systems() -> None:
         {"role": "user", "content": "c", "name": "Ann"},
         {"role": "assistant", "content": "d", "refusal": None, "tool_calls": []},
     ]
-    assert parse(messages=messages).messages == [
-        {"role": "system", "content": "ab"},
-        {"role": "user", "content": "c", "name": "Ann"},
-        {"role": "assistant", "content": "d"},
+    assert parse(messages=messages).messages == (
+        Message(role="system", content="ab"),
+        Message(role="user", content="c", name="Ann"),
+        Message(role="assistant", content="d"),
+    )
+
+
+def test_tools_their_calls_and_results_are_read() -> None:
+    function = {"name": "add", "description": "Add.", "parameters": {"type": "object"}}
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    messages = [
+        *HELLO,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "5"},
     ]
+    tools = [{"type": "function", "function": function}]
+    ask = parse(messages=messages, tools=tools, tool_choice="required", parallel_tool_calls=False)
+    assert ask.tools == (Tool(name="add", description="Add.", parameters={"type": "object"}),)
+    assert ask.tool_choice == ToolChoice(mode="required", parallel=False)
+    assert ask.messages[1].tool_calls == (ToolCall(id="c1", name="add", arguments="{}"),)
+    assert ask.messages[2] == Message(role="tool", tool_call_id="c1", content="5")
+    named = parse(tools=tools, tool_choice={"type": "function", "function": {"name": "add"}})
+    assert named.tool_choice == ToolChoice(mode="required", name="add")
+
+
+def test_functions_of_the_older_api_are_tools() -> None:
+    messages = [
+        *HELLO,
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "5"},
+    ]
+    ask = parse(messages=messages, functions=[{"name": "f"}], function_call={"name": "f"})
+    assert [tool.name for tool in ask.tools] == ["f"]
+    assert ask.tool_choice == ToolChoice(mode="required", name="f")
+    assert ask.messages[2].role == "tool"
+
+
+def test_what_nobody_knows_is_noted() -> None:
+    assert parse(colour="red", thinking=None).noted == ("colour",)
+
+
+def test_an_answer_may_have_to_be_json() -> None:
+    schema = {"type": "integer"}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    assert parse(response_format=form).constraint == Constraint(
+        kind="json_schema", source='{"type": "integer"}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,12 +120,15 @@ def test_what_changes_nothing_is_accepted(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n": 2}, "n"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
         ({"n": True}, "n"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"functions": [{"name": "f"}]}, "functions"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"functions": ["f"]}, "functions[0]"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"logit_bias": {"1": 5}}, "logit_bias"),
         ({"presence_penalty": 0.1}, "presence_penalty"),
         ({"frequency_penalty": -1}, "frequency_penalty"),
@@ -90,7 +137,6 @@ def test_what_changes_nothing_is_accepted(fields: dict[str, Any]) -> None:
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"modalities": ["audio"]}, "modalities"),
-        ({"colour": "red"}, "colour"),
         ({"temperature": 2.5}, "temperature"),
         ({"temperature": -0.1}, "temperature"),
         ({"temperature": 0.001}, "temperature"),
@@ -116,14 +162,13 @@ def test_what_changes_nothing_is_accepted(fields: dict[str, Any]) -> None:
         ({"messages": HELLO * 11}, "messages"),
         ({"messages": ["hello"]}, "messages[0]"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": ["user"], "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
          "messages[0].content[0]"),
         ({"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]},
-         "messages[0].tool_calls"),
+         "messages[0].tool_calls[0].function"),
         ({"messages": [{"role": "user", "content": "x", "name": 7}]}, "messages[0].name"),
     ],
 )  # fmt: skip
@@ -149,24 +194,18 @@ def test_no_json_brings_another_error_than_a_refusal(fields: dict[str, Any]) -> 
 
 
 def test_a_refusal_reaches_the_client_in_openai_s_format(gateway: "Harness") -> None:
-    answer = gateway.chat(n=2)
+    answer = gateway.chat(logit_bias={"1": 5})
     assert answer.status_code == 400
     assert answer.json() == {
         "error": {
-            "message": "n is not supported by this engine: leave it out",
+            "message": "logit_bias is not supported by this server: leave it out",
             "type": "invalid_request_error",
-            "param": "n",
+            "param": "logit_bias",
             "code": "unsupported",
         }
     }
     assert gateway.engine.requests == []
     assert gateway.telemetry.spans == []
-
-
-def test_streaming_is_refused(gateway: "Harness") -> None:
-    answer = gateway.chat(stream=True)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "stream"
 
 
 def test_messages_that_the_template_refuses_are_a_bad_request(gateway: "Harness") -> None:

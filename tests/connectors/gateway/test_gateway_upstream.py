@@ -8,14 +8,12 @@ import pytest
 
 from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamConfig
-from headrace.connectors.gateway.backends.forwarded import ForwardedChat, read_answer
+from headrace.connectors.gateway.backends.forwarded import Forwarded, read_answer
 from headrace.connectors.gateway.calls import IncomingCall
 from headrace.connectors.gateway.correlation import Correlation
 
 if TYPE_CHECKING:
     from tests.connectors.gateway.conftest import Harness
-
-TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def forwarding(make_gateway: "Callable[..., Harness]") -> "Iterator[tuple[Harnes
     behind = make_gateway(policy=PolicySettings(name="gpt")).serve(4)
     with behind.listening() as address:
         upstream = Upstream(UpstreamConfig(url=f"{address}/v1/"))
-        gateway = make_gateway(forwarded=ForwardedChat(upstream)).serve(0)
+        gateway = make_gateway(forwarded=Forwarded(upstream)).serve(0)
         yield gateway, behind
         gateway.run(upstream.close())
 
@@ -57,19 +55,19 @@ def test_an_error_of_the_upstream_is_passed_on_and_recorded(
     forwarding: "tuple[Harness, Harness]",
 ) -> None:
     gateway, _ = forwarding
-    answer = gateway.chat(model="gpt", tools=TOOLS)
+    answer = gateway.chat(model="gpt", logit_bias={"1": 5})
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "tools"
+    assert answer.json()["error"]["param"] == "logit_bias"
     [span] = gateway.telemetry.spans
     assert span.status == "error"
-    assert "tools is not supported" in span.output
+    assert "logit_bias is not supported" in span.output
 
 
 def test_an_upstream_that_is_away_is_a_502_and_leaves_a_span(
     make_gateway: "Callable[..., Harness]",
 ) -> None:
     upstream = Upstream(UpstreamConfig(url="http://127.0.0.1:9/v1"))
-    gateway = make_gateway(forwarded=ForwardedChat(upstream)).serve(0)
+    gateway = make_gateway(forwarded=Forwarded(upstream)).serve(0)
     answer = gateway.chat(model="gpt")
     assert answer.status_code == 502
     assert "127.0.0.1:9" in answer.json()["error"]["message"]
@@ -95,12 +93,12 @@ def test_an_odd_answer_leaves_fields_empty(told: bytes) -> None:
         span_id="0" * 15 + "1",
         correlation=Correlation(project="default", rollout_id="r", attempt="a", agent=""),
         model="gpt",
-        messages=[],
+        response_id="chatcmpl-1",
+        content=[],
         started_at=1,
     )
     body: dict[str, Any] = {"temperature": "hot", "max_tokens": -3}
     completion = read_answer(asked, body, UpstreamAnswer(status=200, body=told))
-    assert completion.body == told
     assert completion.call.model == "gpt"
     assert (completion.call.temperature, completion.call.max_tokens) == (1.0, 0)
     assert completion.prompt_tokens == 0
@@ -115,7 +113,8 @@ def test_tool_calls_of_the_upstream_are_kept_as_its_output() -> None:
         span_id="0" * 15 + "1",
         correlation=Correlation(project="default", rollout_id="r", attempt="a", agent=""),
         model="gpt",
-        messages=[],
+        response_id="chatcmpl-1",
+        content=[],
         started_at=1,
     )
     completion = read_answer(asked, {}, UpstreamAnswer(status=200, body=told.encode()))

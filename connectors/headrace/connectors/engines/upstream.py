@@ -40,6 +40,7 @@ class UpstreamAnswer:
 
     status: int
     body: bytes
+    media_type: str = "application/json"
 
 
 class Upstream:
@@ -60,23 +61,20 @@ class Upstream:
                 "HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name, or list its host in NO_PROXY"
             ) from error
 
-    async def chat(self, body: Mapping[str, Any]) -> UpstreamAnswer:
-        """Forward a chat completion request, not streamed.
-
-        Raises:
-            UpstreamUnavailable: no connection, or no whole answer in time.
-        """
-        return await self._post("chat/completions", body)
-
     async def embeddings(self, body: Mapping[str, Any]) -> UpstreamAnswer:
         """Forward a request for embeddings.
 
         Raises:
             UpstreamUnavailable: no connection, or no whole answer in time.
         """
-        return await self._post("embeddings", body)
+        return await self.post("embeddings", body)
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> UpstreamAnswer:
+    async def post(self, path: str, body: Mapping[str, Any]) -> UpstreamAnswer:
+        """Forward a request to a path of its API, and read the whole answer.
+
+        Raises:
+            UpstreamUnavailable: no connection, or no whole answer in time.
+        """
         url = f"{self._url}/{path}"
         try:
             response = await self._client.post(url, json=dict(body))
@@ -85,7 +83,10 @@ class Upstream:
                 f"no answer from the upstream at {url}: {error or type(error).__name__}; "
                 "check [gateway] upstream_url and that the server runs"
             ) from error
-        return UpstreamAnswer(status=response.status_code, body=response.content)
+        media_type = response.headers.get("content-type", "application/json")
+        return UpstreamAnswer(
+            status=response.status_code, body=response.content, media_type=media_type
+        )
 
     async def close(self) -> None:
         """Close the connections."""

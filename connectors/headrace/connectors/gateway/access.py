@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.connectors.gateway.dialects.answers import error_response
+from headrace.connectors.gateway.dialects.errors import error_response
 from headrace.connectors.gateway.errors import NotAuthorised, NotFromHere
 from headrace.connectors.loopback import refusal
 

@@ -8,15 +8,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.connectors.gateway.access import LocalOnly, RequireKey
 from headrace.connectors.gateway.correlation import PREFIXES
-from headrace.connectors.gateway.dialects.answers import on_api_error, on_bug, on_http_error
-from headrace.connectors.gateway.dialects.chat import chat_completions
+from headrace.connectors.gateway.dialects.chat import Chat
 from headrace.connectors.gateway.dialects.embeddings.serve import embeddings
+from headrace.connectors.gateway.dialects.errors import on_api_error, on_bug, on_http_error
 from headrace.connectors.gateway.dialects.models import get_model, list_models
 from headrace.connectors.gateway.dialects.responses.stored import (
     delete_response,
     get_response,
     list_input_items,
 )
+from headrace.connectors.gateway.dialects.serve import endpoint
 from headrace.connectors.gateway.errors import ApiError
 from headrace.connectors.gateway.health import healthz, metrics
 from headrace.connectors.gateway.metrics import Measured
@@ -28,7 +29,7 @@ def create_app(state: GatewayState) -> Starlette:
     routes = [Route("/healthz", healthz), Route("/metrics", metrics)]
     for prefix in PREFIXES:
         routes += [
-            Route(f"{prefix}/v1/chat/completions", chat_completions, methods=["POST"]),
+            Route(f"{prefix}/v1/chat/completions", endpoint(Chat()), methods=["POST"]),
             Route(f"{prefix}/v1/responses/{{response_id}}", get_response, methods=["GET"]),
             Route(f"{prefix}/v1/responses/{{response_id}}", delete_response, methods=["DELETE"]),
             Route(f"{prefix}/v1/responses/{{response_id}}/input_items", list_input_items),

@@ -1,4 +1,4 @@
-"""A call as the gateway saw it, and its span. Pure."""
+"""A call as the gateway saw it, and its spans. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -7,28 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from headrace.connectors.gateway.conversation import Answer
 from headrace.connectors.gateway.correlation import Correlation
 from headrace.connectors.gateway.errors import CallFailed
 from headrace.schemas import Call, Span
 from headrace.schemas.vocabulary import SpanKind, SpanStatus, Untrainable
-
-_SPAN_NAME = "chat"
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Completion:
-    """What a backend made of a request."""
-
-    body: bytes
-    """The answer's JSON."""
-    status: int = 200
-    call: Call
-    output: str
-    """The answer's text."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    """What else its span should say, by OpenTelemetry's GenAI names."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -36,35 +19,75 @@ class IncomingCall:
     """A call before its backend is asked."""
 
     span_id: str
+    """Of the first choice; the response id names it."""
+    response_id: str
     correlation: Correlation
     model: str
     """As the client named it."""
-    messages: list[Any]
+    content: Any
+    """What it says, for the span: messages or a prompt."""
     started_at: int
     """Nanoseconds since the epoch."""
+    operation: str = "chat"
+    """What it is by OpenTelemetry's GenAI names."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What else its spans should say."""
 
 
-def completed_span(asked: IncomingCall, completion: Completion, ended_at: int) -> Span:
+@dataclass(kw_only=True, slots=True, frozen=True)
+class AnsweredCall:
+    """One choice of an answer: a call of its own."""
+
+    span_id: str
+    call: Call
+    output: str
+    """The answer's text."""
+    status: str = SpanStatus.OK
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What else its span should say, by OpenTelemetry's GenAI names."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Completion:
+    """What our engine made of a request."""
+
+    answer: Answer
+    calls: tuple[AnsweredCall, ...]
+    """One a choice, in their order."""
+
+
+def completed_span(asked: IncomingCall, answered: AnsweredCall, ended_at: int) -> Span:
     """The span of a call that was answered."""
     usage = {
-        "gen_ai.usage.input_tokens": completion.prompt_tokens,
-        "gen_ai.usage.output_tokens": completion.completion_tokens,
+        "gen_ai.usage.input_tokens": answered.prompt_tokens,
+        "gen_ai.usage.output_tokens": answered.completion_tokens,
     }
     return _span(
         asked,
         ended_at,
-        call=completion.call,
-        status=SpanStatus.OK if completion.status < 400 else SpanStatus.ERROR,
-        output=completion.output,
-        attributes={**usage, **completion.attributes},
+        span_id=answered.span_id,
+        call=answered.call,
+        status=answered.status,
+        output=answered.output,
+        attributes={**usage, **answered.attributes},
     )
 
 
 def failed_span(asked: IncomingCall, error: CallFailed, ended_at: int) -> Span:
-    """The span of a call whose backend brought nothing."""
+    """The span of a call whose backend brought nothing, or not all of it."""
     call = Call(model=asked.model, **no_tokens(), untrainable_reason=Untrainable.CALL_FAILED)
     facts = {"error.type": error.code, "error.message": error.message}
-    return _span(asked, ended_at, call=call, status=SpanStatus.ERROR, output="", attributes=facts)
+    return _span(
+        asked,
+        ended_at,
+        span_id=asked.span_id,
+        call=call,
+        status=SpanStatus.ERROR,
+        output="",
+        attributes=facts,
+    )
 
 
 def no_tokens() -> dict[str, Any]:
@@ -85,26 +108,27 @@ def _span(
     asked: IncomingCall,
     ended_at: int,
     *,
+    span_id: str,
     call: Call,
     status: str,
     output: str,
     attributes: Mapping[str, Any],
 ) -> Span:
-    named = {"gen_ai.operation.name": "chat", "gen_ai.request.model": asked.model}
+    named = {"gen_ai.operation.name": asked.operation, "gen_ai.request.model": asked.model}
     where = asked.correlation
     return Span(
         project=where.project,
         rollout_id=where.rollout_id,
         attempt=where.attempt,
-        span_id=asked.span_id,
+        span_id=span_id,
         kind=SpanKind.CALL,
-        name=_SPAN_NAME,
+        name=asked.operation,
         agent=where.agent,
         status=status,
         started_at=asked.started_at,
         ended_at=ended_at,
-        attributes=to_json({**named, **attributes}),
-        input=to_json(asked.messages),
+        attributes=to_json({**named, **asked.attributes, **attributes}),
+        input=to_json(asked.content),
         output=output,
         call=call,
     )

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from headrace.connectors.engines.arithmetic import Arithmetic, choose
 from headrace.connectors.engines.policy import PolicySettings
@@ -50,6 +51,9 @@ class GatewaySettings:
     """Seconds that requests in flight may go on when the gateway is stopped."""
     retry_s: float = key(5.0, least=0.001)
     """Pause in seconds before weights that could not be loaded are tried again."""
+    other_models: Literal["policy", "refuse"] = key("policy", choices=("policy", "refuse"))
+    """What a model is that is neither the policy nor, where there is one, the upstream's: another
+    name of the policy, so that an agent need not be changed, or unknown (404)."""
     upstream_url: str = ""
     """Base URL (with /v1) of an OpenAI-compatible server for every other model: telemetry only;
     empty: none."""

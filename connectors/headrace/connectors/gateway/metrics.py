@@ -8,12 +8,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headrace.connectors.gateway.calls import Completion
+from headrace.connectors.gateway.calls import AnsweredCall
 from headrace.connectors.gateway.policy.serving import PolicyServing
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
-_CHAT = "/v1/chat/completions"
+_MEASURED = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
 
 
 class Metrics:
@@ -23,7 +23,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "headrace_gateway_requests",
-            "Chat completion requests by HTTP status.",
+            "Requests of completions by HTTP status.",
             ["status"],
             registry=self._registry,
         )
@@ -69,12 +69,12 @@ class Metrics:
         self._requests.labels(str(status)).inc()
         self._seconds.observe(seconds)
 
-    def completed(self, completion: Completion) -> None:
+    def completed(self, answered: AnsweredCall) -> None:
         """Count a call that a backend answered."""
-        policy = completion.call.policy
-        self._calls.labels(policy, completion.call.untrainable_reason).inc()
-        self._tokens.labels(policy, "prompt").inc(completion.prompt_tokens)
-        self._tokens.labels(policy, "sampled").inc(completion.completion_tokens)
+        policy = answered.call.policy
+        self._calls.labels(policy, answered.call.untrainable_reason).inc()
+        self._tokens.labels(policy, "prompt").inc(answered.prompt_tokens)
+        self._tokens.labels(policy, "sampled").inc(answered.completion_tokens)
 
     def failed(self, reason: str) -> None:
         """Count a call that its backend did not answer."""
@@ -133,7 +133,7 @@ class Measured:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].endswith(_CHAT):
+        if scope["type"] != "http" or not scope["path"].endswith(_MEASURED):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()

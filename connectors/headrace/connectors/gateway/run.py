@@ -14,8 +14,8 @@ from headrace.connectors.engines import Engine
 from headrace.connectors.engines.upstream import Upstream, UpstreamConfig
 from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend, local_model
-from headrace.connectors.gateway.backends.forwarded import ForwardedChat
-from headrace.connectors.gateway.backends.sampled import SampledChat
+from headrace.connectors.gateway.backends.forwarded import Forwarded
+from headrace.connectors.gateway.backends.sampled import Sampled
 from headrace.connectors.gateway.config import GatewayConfig
 from headrace.connectors.gateway.errors import ConfigurationError
 from headrace.connectors.gateway.policy.log import TOPIC, PolicyLog
@@ -68,14 +68,14 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
                 serve_base=config.serve_base,
                 retry_s=config.retry_s,
             )
-            sampled = SampledChat(serving, config)
+            sampled = Sampled(serving)
             await stack.enter_async_context(_following(config, serving))
         if config.upstream_url:
             upstream = Upstream(
                 UpstreamConfig(url=config.upstream_url, api_key=config.upstream_api_key)
             )
             stack.push_async_callback(upstream.close)
-            forwarded = ForwardedChat(upstream)
+            forwarded = Forwarded(upstream)
         embeddings = EmbeddingsBackend(
             local=local_model(config.embeddings_model), upstream=upstream
         )

@@ -1,15 +1,20 @@
 """What the request handlers share."""
 
+import asyncio
 import logging
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
 from starlette.requests import Request
 
 from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend
+from headrace.connectors.gateway.backends.forwarded import Forwarded
 from headrace.connectors.gateway.calls import Completion, IncomingCall
 from headrace.connectors.gateway.config import GatewayConfig
+from headrace.connectors.gateway.conversation import AnswerEvent, Ask
 from headrace.connectors.gateway.dialects.responses.memory import ResponseMemory
-from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound
+from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound, Overloaded
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.policy.versions import split_model
@@ -25,11 +30,19 @@ class DurableTelemetry(Protocol):
         """Return when Kafka or the spool has the span, and say which; raises if neither does."""
 
 
-class Backend(Protocol):
-    """Who answers a chat completion."""
+class Sampler(Protocol):
+    """Who samples completions."""
 
-    async def complete(self, asked: IncomingCall, body: dict[str, Any]) -> Completion:
-        """Answer; raises ApiError."""
+    async def answer(
+        self,
+        asked: IncomingCall,
+        asks: Sequence[Ask],
+        on_event: Callable[[AnswerEvent], None],
+    ) -> Completion:
+        """Sample what is asked for; raises ApiError."""
+
+    def count(self, ask: Ask) -> int:
+        """Tokens of a prompt; raises ApiError."""
 
 
 class GatewayState:
@@ -41,8 +54,8 @@ class GatewayState:
         telemetry: DurableTelemetry,
         *,
         serving: PolicyServing | None,
-        sampled: Backend | None,
-        forwarded: Backend | None,
+        sampled: Sampler | None,
+        forwarded: Forwarded | None,
         embeddings: EmbeddingsBackend | None = None,
     ) -> None:
         self.config = config
@@ -57,23 +70,66 @@ class GatewayState:
         if serving is not None:
             self.metrics.watch(ServingCollector(serving))
 
-    def backend(self, model: str) -> Backend:
-        """Who answers for a model; raises ModelNotFound."""
-        if self._sampled is not None and split_model(model)[0] == self.config.policy.name:
-            return self._sampled
-        if self._forwarded is not None:
-            return self._forwarded
-        raise ModelNotFound(
-            f"the model {model!r} does not exist: this gateway serves {self.config.policy.name}",
-            param="model",
-        )
-
-    async def record(self, span: Span) -> None:
-        """Return when the span is durable.
+    def samples(self, model: str) -> bool:
+        """Whether our own engine answers for a model; else the upstream does.
 
         Raises:
-            NotDurable: neither Kafka nor the spool has it.
+            ModelNotFound: neither does.
         """
+        policy = self.config.policy.name
+        if self._sampled is not None and split_model(model)[0] == policy:
+            return True
+        if self._forwarded is not None:
+            return False
+        # Agents are written with a vendor's model: here it is a name of the policy.
+        is_pin = model.startswith(f"{policy}@")
+        if self._sampled is not None and self.config.other_models == "policy" and not is_pin:
+            return True
+        raise ModelNotFound(
+            f"the model {model!r} does not exist: this gateway serves {policy}", param="model"
+        )
+
+    @property
+    def sampler(self) -> Sampler:
+        """Our own engine; ask `samples` before."""
+        assert self._sampled is not None
+        return self._sampled
+
+    @property
+    def forwarder(self) -> Forwarded:
+        """The upstream; ask `samples` before."""
+        assert self._forwarded is not None
+        return self._forwarded
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the requests in flight; raises Overloaded where all are taken."""
+        if self.in_flight >= self.config.max_in_flight:
+            raise Overloaded(
+                f"{self.in_flight} requests are in flight ([gateway] max_in_flight): try again"
+            )
+        self.in_flight += 1
+        try:
+            with self.metrics.in_flight.track_inprogress():
+                yield
+        finally:
+            self.in_flight -= 1
+
+    async def record(self, spans: Sequence[Span]) -> None:
+        """Return when all spans are durable.
+
+        Raises:
+            CallNotDurable: neither Kafka nor the spool has one of them.
+        """
+        if len(spans) == 1:
+            await self._record(spans[0])
+        else:
+            done = await asyncio.gather(*map(self._record, spans), return_exceptions=True)
+            for error in done:
+                if error is not None:
+                    raise error
+
+    async def _record(self, span: Span) -> None:
         try:
             where = await self._telemetry.aemit_durably(span)
         except Exception as error:  # whatever went wrong, the call is not on record

@@ -15,6 +15,7 @@ from headrace.schemas.vocabulary import Untrainable
 def untrainable_reason(
     sampling: SamplingParameters,
     *,
+    is_constrained: bool = False,
     token_ids: Sequence[int],
     logprobs: Sequence[float],
     versions: Sequence[int],
@@ -24,6 +25,7 @@ def untrainable_reason(
 
     Args:
         sampling: the parameters it was really drawn with.
+        is_constrained: whether a form masked tokens.
         token_ids: what was sampled, the end token included.
         logprobs: of each token, under the distribution it was drawn from.
         versions: the policy version that drew each token.
@@ -38,6 +40,6 @@ def untrainable_reason(
         return Untrainable.NO_LOGPROBS
     if sampling.temperature == 0:
         return Untrainable.GREEDY
-    if sampling.top_p < 1 or sampling.top_k > 0:
+    if is_constrained or sampling.top_p < 1 or sampling.top_k > 0:
         return Untrainable.OFF_SUPPORT
     return ""

@@ -1,7 +1,9 @@
-"""Chat completions sampled by our own engine: a policy's version, with tokens kept."""
+"""Completions sampled by our own engine: a policy's version, with tokens kept."""
 
+import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,72 +16,174 @@ from headrace.connectors.engines import (
     PromptTooLong,
     UnknownVersion,
 )
-from headrace.connectors.gateway.calls import Completion, IncomingCall, to_json
-from headrace.connectors.gateway.config import GatewayConfig
-from headrace.connectors.gateway.dialects.chat_request import ChatRequest, parse_chat_request
+from headrace.connectors.gateway.backends.reply import Reply
+from headrace.connectors.gateway.calls import AnsweredCall, Completion, IncomingCall
+from headrace.connectors.gateway.conversation import (
+    Answer,
+    AnswerEvent,
+    Ask,
+    Choice,
+    Usage,
+    template_messages,
+    template_tools,
+)
 from headrace.connectors.gateway.errors import BackendFailed, BadRequest, PromptRefused
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.policy.versions import split_model
+from headrace.connectors.gateway.tools import ReplyParser, forced, format_of, prompted
 from headrace.connectors.gateway.trainable import untrainable_reason
-from headrace.schemas import Call, response_id
+from headrace.schemas import Call, new_span_id
 
 
-class SampledChat:
-    """Answers `name` and `name@7` of one policy."""
+@dataclass(kw_only=True, slots=True, frozen=True)
+class _Planned:
+    """One completion to sample."""
 
-    def __init__(self, serving: PolicyServing, config: GatewayConfig) -> None:
+    index: int
+    ask: Ask
+    prompt_ids: tuple[int, ...]
+    span_id: str
+
+
+class Sampled:
+    """Answers for one policy, by `name` and `name@7`."""
+
+    def __init__(self, serving: PolicyServing) -> None:
         self._serving = serving
-        self._config = config
+        self._format, self._template_has_tools = format_of(serving.engine.chat_template)
 
-    async def complete(self, asked: IncomingCall, body: Mapping[str, Any]) -> Completion:
-        """Sample the completion of a request.
+    async def answer(
+        self,
+        asked: IncomingCall,
+        asks: Sequence[Ask],
+        on_event: Callable[[AnswerEvent], None],
+    ) -> Completion:
+        """Sample what is asked for; `on_event` is told what each choice grows by.
 
         Raises:
             BadRequest, ModelNotFound, NotReady: it cannot be asked so, or not now.
             CallFailed: the engine was asked, in vain.
         """
-        _, pinned = split_model(asked.model)
-        request = parse_chat_request(
-            body,
-            max_messages=self._config.max_messages,
-            default_max_tokens=self._config.default_max_tokens,
-        )
+        policy, pinned = split_model(asked.model)
+        if policy != self._serving.policy:
+            pinned = None  # another name for the policy
         has_version = self._serving.admit(pinned)
-        try:
-            prompt_ids = self._serving.engine.encode(self._serving.engine.render(request.messages))
-        except InvalidRequest as error:
-            raise BadRequest(
-                f"the model's chat template refuses these messages: {error}", param="messages"
-            ) from error
+        planned = self._plan(asked, asks)
         if pinned is not None:
             await self._serving.ensure(pinned)
         elif asked.correlation.in_rollout:
             await self._serving.newest()
-        generation = await self._generate(
-            GenerationRequest(prompt_ids=prompt_ids, sampling=request.sampling, version=pinned)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._sample(asked, one, pinned, has_version, on_event))
+                    for one in planned
+                ]
+        except* (BadRequest, PromptRefused, BackendFailed) as errors:
+            raise errors.exceptions[0] from errors
+        made = [task.result() for task in tasks]
+        return Completion(
+            answer=_answer(asked, [choice for choice, _ in made], [call for _, call in made]),
+            calls=tuple(call for _, call in made),
         )
+
+    def count(self, ask: Ask) -> int:
+        """Tokens of a prompt; raises BadRequest."""
+        return len(self._prompt(ask))
+
+    def _plan(self, asked: IncomingCall, asks: Sequence[Ask]) -> list[_Planned]:
+        planned: list[_Planned] = []
+        for ask in asks:
+            prompt_ids = self._prompt(ask)
+            for choice in range(ask.choices):
+                sampling = ask.sampling
+                if sampling.seed is not None:
+                    sampling = replace(sampling, seed=sampling.seed + choice)
+                planned.append(
+                    _Planned(
+                        index=len(planned),
+                        ask=replace(ask, sampling=sampling, constraint=self._constraint(ask)),
+                        prompt_ids=prompt_ids,
+                        span_id=new_span_id() if planned else asked.span_id,
+                    )
+                )
+        return planned
+
+    def _prompt(self, ask: Ask) -> tuple[int, ...]:
+        engine = self._serving.engine
+        if isinstance(ask.prompt, tuple):
+            return ask.prompt
+        if isinstance(ask.prompt, str):
+            return engine.encode(ask.prompt)
+        tools = () if ask.tool_choice.mode == "none" else ask.tools
+        try:
+            if self._template_has_tools:
+                text = engine.render(template_messages(ask.messages), template_tools(tools))
+            else:
+                text = engine.render(template_messages(prompted(ask.messages, tools, self._format)))
+        except InvalidRequest as error:
+            raise BadRequest(
+                f"the model's chat template refuses these messages: {error}", param="messages"
+            ) from error
+        return engine.encode(text)
+
+    def _constraint(self, ask: Ask) -> Any:
+        if ask.tools and (must_call := forced(ask.tools, ask.tool_choice, self._format)):
+            return must_call
+        return ask.constraint
+
+    async def _sample(
+        self,
+        asked: IncomingCall,
+        planned: _Planned,
+        pinned: int | None,
+        has_version: bool,
+        on_event: Callable[[AnswerEvent], None],
+    ) -> tuple[Choice, AnsweredCall]:
+        ask, engine = planned.ask, self._serving.engine
+        has_tools = bool(ask.tools) and ask.tool_choice.mode != "none"
+        reply = Reply(
+            planned.index,
+            on_event,
+            parser=self._parser(planned) if has_tools else None,
+            token_bytes=None if ask.logprobs is None else engine.token_bytes,
+        )
+        request = GenerationRequest(
+            prompt_ids=planned.prompt_ids,
+            sampling=ask.sampling,
+            version=pinned,
+            top_logprobs=ask.logprobs or 0,
+            constraint=ask.constraint,
+        )
+        generation = await self._generate(request, reply)
+        choice = reply.ended(generation, planned.prompt_ids)
+        prefix = asked.response_id.removesuffix(asked.span_id)
         call = call_of(
             generation,
             request,
-            prompt_ids,
-            model=self._serving.engine.model_name,
+            model=engine.model_name,
             policy=self._serving.policy if has_version else "",
-            response=response_id(asked.span_id),
+            response=prefix + planned.span_id,
+            finish_reason=choice.finish_reason,
         )
-        return Completion(
-            body=to_json(answer(asked, call, generation, request.logprobs)).encode(),
+        return choice, AnsweredCall(
+            span_id=planned.span_id,
             call=call,
-            output=generation.text,
-            prompt_tokens=len(prompt_ids),
+            output=choice.text,
+            prompt_tokens=len(planned.prompt_ids),
             completion_tokens=len(generation.token_ids),
-            attributes={"gen_ai.request.stop_sequences": request.sampling.stop}
-            if request.sampling.stop
-            else {},
+            attributes=_facts(asked, planned, choice, reply.malformed),
         )
 
-    async def _generate(self, request: GenerationRequest) -> Generation:
+    def _parser(self, planned: _Planned) -> ReplyParser:
+        def call_id(index: int) -> str:
+            return f"call_{planned.span_id}{index:x}"
+
+        return ReplyParser(self._format, choice=planned.index, call_id=call_id)
+
+    async def _generate(self, request: GenerationRequest, reply: Reply) -> Generation:
         try:
-            return await self._serving.engine.generate(request)
+            return await self._serving.engine.generate(request, reply.grew)
         except PromptTooLong as error:
             raise PromptRefused(str(error), param="messages") from error
         except InvalidRequest as error:
@@ -92,17 +196,18 @@ class SampledChat:
 
 def call_of(
     generation: Generation,
-    request: ChatRequest,
-    prompt_ids: Sequence[int],
+    request: GenerationRequest,
     *,
     model: str,
     policy: str,
     response: str,
+    finish_reason: str,
 ) -> Call:
     """The facts of a sampled call; `policy` is empty where the weights are of no version."""
     sampling = request.sampling
     reason = untrainable_reason(
         sampling,
+        is_constrained=request.constraint is not None,
         token_ids=generation.token_ids,
         logprobs=generation.logprobs,
         versions=generation.versions,
@@ -112,7 +217,7 @@ def call_of(
         model=model,
         policy=policy,
         response_id=response,
-        prompt_ids=np.asarray(prompt_ids, dtype="<u4"),
+        prompt_ids=np.asarray(request.prompt_ids, dtype="<u4"),
         sampled_ids=np.asarray(generation.token_ids, dtype="<u4"),
         logprobs=np.asarray(generation.logprobs, dtype="<f4"),
         runs=runs_of(generation.versions) if policy else (),
@@ -121,7 +226,7 @@ def call_of(
         top_k=sampling.top_k,
         seed=sampling.seed,
         max_tokens=sampling.max_tokens,
-        finish_reason=generation.finish_reason,
+        finish_reason=finish_reason,
         trainable=not reason,
         untrainable_reason=reason,
     )
@@ -132,44 +237,45 @@ def runs_of(versions: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple((version, len(list(run))) for version, run in itertools.groupby(versions))
 
 
-def answer(
-    asked: IncomingCall, call: Call, generation: Generation, logprobs: bool
-) -> dict[str, Any]:
-    """The chat completion as OpenAI's clients read it, with ours under `headrace`."""
-    prompt, sampled = len(call.prompt_ids), len(generation.token_ids)
-    message = {"role": "assistant", "content": generation.text, "refusal": None}
-    choice = {
-        "index": 0,
-        "message": message,
-        "logprobs": {"content": _logprobs(generation), "refusal": None} if logprobs else None,
-        "finish_reason": generation.finish_reason,
-    }
-    return {
-        "id": call.response_id,
-        "object": "chat.completion",
-        "created": asked.started_at // 10**9,
-        "model": asked.model,
-        "choices": [choice],
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": sampled,
-            "total_tokens": prompt + sampled,
-        },
-        "system_fingerprint": f"{call.policy}@{call.runs[-1][0]}" if call.runs else None,
-        "headrace": {
+def _answer(
+    asked: IncomingCall, choices: Sequence[Choice], calls: Sequence[AnsweredCall]
+) -> Answer:
+    first = calls[0].call
+    prompts = {choice.prompt_ids for choice in choices}
+    return Answer(
+        id=asked.response_id,
+        model=asked.model,
+        created=asked.started_at // 10**9,
+        choices=tuple(choices),
+        usage=Usage(
+            prompt=sum(map(len, prompts)),
+            completion=sum(call.completion_tokens for call in calls),
+        ),
+        fingerprint=f"{first.policy}@{first.runs[-1][0]}" if first.runs else None,
+        facts={
             "rollout_id": asked.correlation.rollout_id,
             "attempt": asked.correlation.attempt,
-            "policy": call.policy,
-            "versions": [list(run) for run in call.runs],
-            "trainable": call.trainable,
-            "untrainable_reason": call.untrainable_reason,
+            "policy": first.policy,
+            "versions": [list(run) for run in first.runs],
+            "trainable": first.trainable,
+            "untrainable_reason": first.untrainable_reason,
         },
-    }
+    )
 
 
-def _logprobs(generation: Generation) -> list[dict[str, Any]]:
-    # The engine gives ids, not pieces of text: vLLM's notation for exactly that.
-    return [
-        {"token": f"token_id:{token}", "logprob": logprob, "bytes": None, "top_logprobs": []}
-        for token, logprob in zip(generation.token_ids, generation.logprobs, strict=True)
-    ]
+def _facts(
+    asked: IncomingCall, planned: _Planned, choice: Choice, malformed: Sequence[str]
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    if planned.ask.sampling.stop:
+        facts["gen_ai.request.stop_sequences"] = planned.ask.sampling.stop
+    if choice.tool_calls:
+        facts["gen_ai.output.tool_calls"] = [
+            {"id": call.id, "name": call.name, "arguments": call.arguments}
+            for call in choice.tool_calls
+        ]
+    if malformed:
+        facts["headrace.malformed_tool_calls"] = list(malformed)
+    if planned.span_id != asked.span_id:
+        facts |= {"headrace.choice": planned.index, "headrace.choice_of": asked.span_id}
+    return facts

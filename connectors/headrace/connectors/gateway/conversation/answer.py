@@ -1,7 +1,8 @@
 """What an answer says, whole and while it grows."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from headrace.connectors.gateway.conversation.messages import ToolCall
 
@@ -61,6 +62,8 @@ class Answer:
     usage: Usage
     fingerprint: str | None = None
     """`policy@version` that sampled its last token."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What headrace says of it beside: rollout, policy, versions, whether it is trainable."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -1,0 +1,237 @@
+"""The handler of every API (rule: durable before the answer's last byte)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headrace.connectors.gateway.bodies import read_json
+from headrace.connectors.gateway.calls import (
+    Completion,
+    IncomingCall,
+    completed_span,
+    failed_span,
+    to_json,
+)
+from headrace.connectors.gateway.conversation import AnswerEvent, ChoiceEnded, template_messages
+from headrace.connectors.gateway.correlation import correlate
+from headrace.connectors.gateway.dialects.base import (
+    AnswerWriter,
+    Asking,
+    Dialect,
+    Head,
+    Reading,
+)
+from headrace.connectors.gateway.dialects.errors import error_response
+from headrace.connectors.gateway.dialects.event_stream import EventStream
+from headrace.connectors.gateway.dialects.fields import model_of
+from headrace.connectors.gateway.dialects.responses.stored import scope_of
+from headrace.connectors.gateway.dialects.sse import Sse
+from headrace.connectors.gateway.errors import ApiError, CallFailed, ClientGone
+from headrace.connectors.gateway.relaying import relay
+from headrace.connectors.gateway.state import GatewayState, state_of
+from headrace.schemas import new_span_id
+from headrace.schemas.vocabulary import Untrainable
+
+T = TypeVar("T")
+
+
+def endpoint(dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of an API's POST."""
+
+    async def answer(request: Request) -> Response:
+        state = state_of(request)
+        try:
+            with ExitStack() as held:
+                held.enter_context(state.place())
+                response = await _answer(request, state, dialect)
+                if isinstance(response, EventStream):
+                    response.held = held.pop_all()
+                return response
+        except ApiError as error:
+            return error_response(error, dialect.error(error))
+
+    return answer
+
+
+async def _answer(request: Request, state: GatewayState, dialect: Dialect) -> Response:
+    started_at = time.time_ns()
+    correlation = correlate(request)
+    body = await read_json(request, state.config.max_body_bytes)
+    model, span_id = model_of(body), new_span_id()
+
+    def incoming(content: Any, attributes: Mapping[str, Any]) -> IncomingCall:
+        return IncomingCall(
+            span_id=span_id,
+            response_id=dialect.id_prefix + span_id,
+            correlation=correlation,
+            model=model,
+            content=content,
+            started_at=started_at,
+            operation=dialect.operation,
+            attributes={**retries_of(request), **attributes},
+        )
+
+    if not state.samples(model):
+        asked = incoming(next((body[name] for name in _CONTENTS if name in body), None), {})
+        return await _unless_gone(request, asked, state, relay(state, asked, dialect.path, body))
+    asking = dialect.read(
+        body,
+        Reading(
+            max_messages=state.config.max_messages,
+            default_max_tokens=state.config.default_max_tokens,
+            scope=scope_of(correlation),
+            responses=state.responses,
+        ),
+    )
+    asked = incoming(_content(asking), _noted(asking))
+    call = _SampledCall(request, state, asked, asking)
+    return await (call.stream() if asking.streams else call.whole())
+
+
+class _SampledCall:
+    """One request that our own engine answers."""
+
+    def __init__(
+        self, request: Request, state: GatewayState, asked: IncomingCall, asking: Asking
+    ) -> None:
+        self._request, self._state, self._asked, self._asking = request, state, asked, asking
+        head = Head(id=asked.response_id, model=asked.model, created=asked.started_at // 10**9)
+        self._writer: AnswerWriter = asking.writer(head)
+        self._events: asyncio.Queue[AnswerEvent | None] = asyncio.Queue()
+
+    async def whole(self) -> Response:
+        """The answer in one piece."""
+        completion = await _unless_gone(
+            self._request, self._asked, self._state, self._sample(lambda _event: None)
+        )
+        await self._record(completion)
+        body = to_json(self._writer.whole(completion.answer)).encode()
+        return Response(body, media_type="application/json")
+
+    async def stream(self) -> Response:
+        """The answer while it grows. What goes wrong before its first event is an error as any."""
+        work = asyncio.ensure_future(self._sample(self._events.put_nowait))
+        work.add_done_callback(lambda _done: self._events.put_nowait(None))
+        try:
+            first = await _unless_gone(self._request, self._asked, self._state, self._events.get())
+            if first is None and work.exception() is not None:
+                work.result()
+        except BaseException as error:
+            await _cancelled(work)
+            if isinstance(error, CallFailed) and not isinstance(error, ClientGone):
+                await self._failed(error)
+            raise
+        return EventStream(self._pieces(work, first), lambda: self._abandon(work))
+
+    def _sample(self, on_event: Callable[[AnswerEvent], None]) -> Coroutine[Any, Any, Completion]:
+        return self._state.sampler.answer(self._asked, self._asking.asks, on_event)
+
+    async def _pieces(
+        self, work: "asyncio.Future[Completion]", first: AnswerEvent | None
+    ) -> AsyncIterator[bytes]:
+        ended: list[AnswerEvent] = []
+        yield _encoded(self._writer.start())
+        event = first
+        while event is not None:
+            # That a choice is whole may be told when its span is durable.
+            if isinstance(event, ChoiceEnded):
+                ended.append(event)
+            elif told := self._writer.grew(event):
+                yield _encoded(told)
+            event = await self._events.get()
+        try:
+            completion = await work
+            await self._record(completion)
+        except ApiError as error:
+            if isinstance(error, CallFailed):
+                await self._failed(error)
+            yield _encoded(self._writer.fail(error))
+            return
+        for event in ended:
+            yield _encoded(self._writer.grew(event))
+        yield _encoded(self._writer.end(completion.answer))
+
+    async def _abandon(self, work: "asyncio.Future[Completion]") -> None:
+        await _cancelled(work)
+        with suppress(ApiError):  # counted and logged; there is nobody to tell it to
+            await self._failed(ClientGone("the client left while it was answered"))
+
+    async def _record(self, completion: Completion) -> None:
+        ended_at = time.time_ns()
+        for call in completion.calls:
+            self._state.metrics.completed(call)
+        spans = [completed_span(self._asked, call, ended_at) for call in completion.calls]
+        await self._state.record(spans)
+
+    async def _failed(self, error: CallFailed) -> None:
+        await record_failure(self._state, self._asked, error)
+
+
+async def record_failure(state: GatewayState, asked: IncomingCall, error: CallFailed) -> None:
+    """Count a call that was not answered, and record it; raises CallNotDurable."""
+    state.metrics.failed(Untrainable.CALL_FAILED)
+    await state.record([failed_span(asked, error, time.time_ns())])
+
+
+async def _unless_gone(
+    request: Request, asked: IncomingCall, state: GatewayState, work: Coroutine[Any, Any, T]
+) -> T:
+    """Await work and cancel it when the client leaves: nobody would read the answer.
+
+    Raises:
+        CallFailed: the call failed, or the client left (ClientGone); its span is recorded.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone("the client left before its answer")
+        return working.result()
+    except CallFailed as error:
+        await record_failure(state, asked, error)
+        raise
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancelled(work: "asyncio.Future[Any]") -> None:
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+
+
+def retries_of(request: Request) -> dict[str, Any]:
+    """What the client says of its own retries."""
+    count = request.headers.get("x-stainless-retry-count", "0")
+    return {"headrace.retry": int(count[:6])} if count.isdigit() and count.strip("0") else {}
+
+
+_CONTENTS = ("messages", "input", "prompt")
+
+
+def _content(asking: Asking) -> Any:
+    contents = [
+        template_messages(ask.messages) if ask.prompt is None else ask.prompt for ask in asking.asks
+    ]
+    return contents[0] if len(contents) == 1 else contents
+
+
+def _noted(asking: Asking) -> dict[str, Any]:
+    noted = asking.asks[0].noted
+    return {"headrace.unknown_fields": list(noted)} if noted else {}
+
+
+def _encoded(events: list[Sse]) -> bytes:
+    return b"".join(event.encode() for event in events)
