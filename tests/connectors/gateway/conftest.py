@@ -199,7 +199,7 @@ class Harness:
             config,
             self.telemetry,
             serving=self.serving,
-            sampled=Sampled(self.serving),
+            sampled=Sampled(self.serving, prompts_memory_bytes=config.prompts_memory_bytes),
             forwarded=forwarded,
         )
         self.app = create_app(self.state)

@@ -27,6 +27,13 @@ class Correlation:
     in_rollout: bool = False
     """Whether the client named the attempt: the call is part of an episode that may be trained."""
 
+    @property
+    def scope(self) -> str:
+        """Who may go on from an answer: its attempt, or all calls of a project that are in none."""
+        if not self.in_rollout:
+            return self.project
+        return f"{self.project}/{self.rollout_id}/{self.attempt}"
+
 
 def correlate(request: Request) -> Correlation:
     """Read the attempt from the path; a call without one is a rollout of its own.

@@ -68,7 +68,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
                 serve_base=config.serve_base,
                 retry_s=config.retry_s,
             )
-            sampled = Sampled(serving)
+            sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
             await stack.enter_async_context(_following(config, serving))
         if config.upstream_url:
             upstream = Upstream(

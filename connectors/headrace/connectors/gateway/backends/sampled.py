@@ -24,15 +24,14 @@ from headrace.connectors.gateway.conversation import (
     Ask,
     Choice,
     Usage,
-    template_messages,
-    template_tools,
 )
 from headrace.connectors.gateway.errors import BackendFailed, BadRequest, PromptRefused
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.policy.versions import split_model
-from headrace.connectors.gateway.tools import ReplyParser, forced, format_of, prompted
+from headrace.connectors.gateway.prompts import Prompt, Prompts, Rendering
+from headrace.connectors.gateway.tools import ReplyParser, forced
 from headrace.connectors.gateway.trainable import untrainable_reason
-from headrace.schemas import Call, new_span_id
+from headrace.schemas import Call, call_id, new_span_id
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -41,16 +40,17 @@ class _Planned:
 
     index: int
     ask: Ask
-    prompt_ids: tuple[int, ...]
+    prompt: Prompt
     span_id: str
 
 
 class Sampled:
     """Answers for one policy, by `name` and `name@7`."""
 
-    def __init__(self, serving: PolicyServing) -> None:
+    def __init__(self, serving: PolicyServing, *, prompts_memory_bytes: int) -> None:
         self._serving = serving
-        self._format, self._template_has_tools = format_of(serving.engine.chat_template)
+        self._rendering = Rendering(serving.engine)
+        self._prompts = Prompts(self._rendering, max_bytes=prompts_memory_bytes)
 
     async def answer(
         self,
@@ -89,12 +89,12 @@ class Sampled:
 
     def count(self, ask: Ask) -> int:
         """Tokens of a prompt; raises BadRequest."""
-        return len(self._prompt(ask))
+        return len(self._prompt("", ask).ids)
 
     def _plan(self, asked: IncomingCall, asks: Sequence[Ask]) -> list[_Planned]:
         planned: list[_Planned] = []
         for ask in asks:
-            prompt_ids = self._prompt(ask)
+            prompt = self._prompt(asked.correlation.scope, ask)
             for choice in range(ask.choices):
                 sampling = ask.sampling
                 if sampling.seed is not None:
@@ -103,32 +103,23 @@ class Sampled:
                     _Planned(
                         index=len(planned),
                         ask=replace(ask, sampling=sampling, constraint=self._constraint(ask)),
-                        prompt_ids=prompt_ids,
+                        prompt=prompt,
                         span_id=new_span_id() if planned else asked.span_id,
                     )
                 )
         return planned
 
-    def _prompt(self, ask: Ask) -> tuple[int, ...]:
-        engine = self._serving.engine
+    def _prompt(self, scope: str, ask: Ask) -> Prompt:
         if isinstance(ask.prompt, tuple):
-            return ask.prompt
+            return Prompt(ids=ask.prompt, how="new", text="")
         if isinstance(ask.prompt, str):
-            return engine.encode(ask.prompt)
+            ids = self._rendering.encode(ask.prompt)
+            return Prompt(ids=ids, how="new", text=ask.prompt)
         tools = () if ask.tool_choice.mode == "none" else ask.tools
-        try:
-            if self._template_has_tools:
-                text = engine.render(template_messages(ask.messages), template_tools(tools))
-            else:
-                text = engine.render(template_messages(prompted(ask.messages, tools, self._format)))
-        except InvalidRequest as error:
-            raise BadRequest(
-                f"the model's chat template refuses these messages: {error}", param="messages"
-            ) from error
-        return engine.encode(text)
+        return self._prompts.prompt(scope, ask.messages, tools)
 
     def _constraint(self, ask: Ask) -> Any:
-        if ask.tools and (must_call := forced(ask.tools, ask.tool_choice, self._format)):
+        if ask.tools and (must_call := forced(ask.tools, ask.tool_choice, self._rendering.format)):
             return must_call
         return ask.constraint
 
@@ -149,14 +140,14 @@ class Sampled:
             token_bytes=None if ask.logprobs is None else engine.token_bytes,
         )
         request = GenerationRequest(
-            prompt_ids=planned.prompt_ids,
+            prompt_ids=planned.prompt.ids,
             sampling=ask.sampling,
             version=pinned,
             top_logprobs=ask.logprobs or 0,
             constraint=ask.constraint,
         )
         generation = await self._generate(request, reply)
-        choice = reply.ended(generation, planned.prompt_ids)
+        choice = reply.ended(generation, planned.prompt.ids)
         prefix = asked.response_id.removesuffix(asked.span_id)
         call = call_of(
             generation,
@@ -166,20 +157,29 @@ class Sampled:
             response=prefix + planned.span_id,
             finish_reason=choice.finish_reason,
         )
+        if ask.messages:
+            where = asked.correlation
+            self._prompts.remember(
+                where.scope,
+                ask.messages,
+                planned.prompt,
+                choice,
+                call_id(where.rollout_id, where.attempt, planned.span_id),
+            )
         return choice, AnsweredCall(
             span_id=planned.span_id,
             call=call,
             output=choice.text,
-            prompt_tokens=len(planned.prompt_ids),
+            prompt_tokens=len(planned.prompt.ids),
             completion_tokens=len(generation.token_ids),
             attributes=_facts(asked, planned, choice, reply.malformed),
         )
 
     def _parser(self, planned: _Planned) -> ReplyParser:
-        def call_id(index: int) -> str:
+        def tool_call_id(index: int) -> str:
             return f"call_{planned.span_id}{index:x}"
 
-        return ReplyParser(self._format, choice=planned.index, call_id=call_id)
+        return ReplyParser(self._rendering.format, choice=planned.index, call_id=tool_call_id)
 
     async def _generate(self, request: GenerationRequest, reply: Reply) -> Generation:
         try:
@@ -266,7 +266,9 @@ def _answer(
 def _facts(
     asked: IncomingCall, planned: _Planned, choice: Choice, malformed: Sequence[str]
 ) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"headrace.prompt": planned.prompt.how}
+    if planned.prompt.extends:
+        facts["headrace.prompt_extends"] = planned.prompt.extends
     if planned.ask.sampling.stop:
         facts["gen_ai.request.stop_sequences"] = planned.ask.sampling.stop
     if choice.tool_calls:

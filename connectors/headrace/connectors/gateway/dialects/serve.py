@@ -1,4 +1,4 @@
-"""The handler of every API (rule: durable before the answer's last byte)."""
+"""The handler of every API (rule: durable before the answer)."""
 
 import asyncio
 import time
@@ -29,7 +29,6 @@ from headrace.connectors.gateway.dialects.base import (
 from headrace.connectors.gateway.dialects.errors import error_response
 from headrace.connectors.gateway.dialects.event_stream import EventStream
 from headrace.connectors.gateway.dialects.fields import model_of
-from headrace.connectors.gateway.dialects.responses.stored import scope_of
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError, CallFailed, ClientGone
 from headrace.connectors.gateway.relaying import relay
@@ -84,7 +83,7 @@ async def _answer(request: Request, state: GatewayState, dialect: Dialect) -> Re
         Reading(
             max_messages=state.config.max_messages,
             default_max_tokens=state.config.default_max_tokens,
-            scope=scope_of(correlation),
+            scope=correlation.scope,
             responses=state.responses,
         ),
     )

@@ -31,7 +31,8 @@ def read_calls(text: str, form: ToolFormat) -> list[RawCall]:
     try:
         if form.body == "python":
             return _python(text)
-        if form.separator and form.separator in text:
+        is_json = text.lstrip(_SPACE).startswith(("[", "{"))
+        if form.separator and form.separator in text and not is_json:
             return list(_named(text, form))
         calls = [call for value in _values(text) for call in _calls_of(value)]
     except (ValueError, RecursionError, MemoryError) as error:

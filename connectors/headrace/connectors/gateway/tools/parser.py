@@ -51,12 +51,14 @@ class ReplyParser:
     def end(self) -> list[AnswerEvent]:
         """What is left means, now that nothing follows."""
         held, self._held = self._held, ""
-        if self._form.closing:
-            if not self._inside:
-                return self._say(held)
+        if not self._form.closing:
+            events = self._end_leading(held)
+        elif self._inside:
             # Models that are cut short, or forget the end, may have written a whole call.
-            return self._call(held, self._form.opening + held)
-        return self._end_leading(held)
+            events = self._call(held, self._form.opening + held)
+        else:
+            events = self._say(held)
+        return [*events, *self._last_space()]
 
     def parsed(self) -> Parsed:
         """All of it, after `end`."""
@@ -156,6 +158,13 @@ class ReplyParser:
         self._has_text = True
         self._text.append(kept)
         return [TextGrew(choice=self._choice, text=kept)]
+
+    def _last_space(self) -> list[AnswerEvent]:
+        space, self._space = self._space, ""
+        if self._calls or not space:
+            return []
+        self._text.append(space)
+        return [TextGrew(choice=self._choice, text=space)]
 
 
 def parse(text: str, form: ToolFormat, *, call_id: Callable[[int], str] = str) -> Parsed:

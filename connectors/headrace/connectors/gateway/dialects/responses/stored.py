@@ -6,20 +6,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from headrace.connectors.gateway.correlation import Correlation, correlate
+from headrace.connectors.gateway.correlation import correlate
 from headrace.connectors.gateway.dialects.fields import unsupported
 from headrace.connectors.gateway.dialects.responses.memory import StoredResponse
 from headrace.connectors.gateway.errors import BadRequest
 from headrace.connectors.gateway.state import state_of
 
 _MOST, _DEFAULT = 100, 20
-
-
-def scope_of(correlation: Correlation) -> str:
-    """Who may name an answer: its attempt, or all calls of the project that are in none."""
-    if not correlation.in_rollout:
-        return correlation.project
-    return f"{correlation.project}/{correlation.rollout_id}/{correlation.attempt}"
 
 
 async def get_response(request: Request) -> Response:
@@ -32,7 +25,7 @@ async def get_response(request: Request) -> Response:
 async def delete_response(request: Request) -> Response:
     """Forget one."""
     identity = request.path_params["response_id"]
-    state_of(request).responses.forget(scope_of(correlate(request)), identity)
+    state_of(request).responses.forget(correlate(request).scope, identity)
     return JSONResponse({"id": identity, "object": "response", "deleted": True})
 
 
@@ -79,4 +72,4 @@ def _limit(given: str | None) -> int:
 
 def _stored(request: Request) -> StoredResponse:
     identity = request.path_params["response_id"]
-    return state_of(request).responses.get(scope_of(correlate(request)), identity)
+    return state_of(request).responses.get(correlate(request).scope, identity)
