@@ -9,9 +9,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from headrace.connectors.gateway.access import LocalOnly, RequireKey
 from headrace.connectors.gateway.correlation import PREFIXES
 from headrace.connectors.gateway.dialects.chat import Chat
+from headrace.connectors.gateway.dialects.completions.dialect import Completions
+from headrace.connectors.gateway.dialects.counting import count_messages, count_responses
 from headrace.connectors.gateway.dialects.embeddings.serve import embeddings
 from headrace.connectors.gateway.dialects.errors import on_api_error, on_bug, on_http_error
+from headrace.connectors.gateway.dialects.messages.dialect import Messages
 from headrace.connectors.gateway.dialects.models import get_model, list_models
+from headrace.connectors.gateway.dialects.responses.dialect import Responses
 from headrace.connectors.gateway.dialects.responses.stored import (
     delete_response,
     get_response,
@@ -30,6 +34,11 @@ def create_app(state: GatewayState) -> Starlette:
     for prefix in PREFIXES:
         routes += [
             Route(f"{prefix}/v1/chat/completions", endpoint(Chat()), methods=["POST"]),
+            Route(f"{prefix}/v1/completions", endpoint(Completions()), methods=["POST"]),
+            Route(f"{prefix}/v1/messages", endpoint(Messages()), methods=["POST"]),
+            Route(f"{prefix}/v1/messages/count_tokens", count_messages, methods=["POST"]),
+            Route(f"{prefix}/v1/responses", endpoint(Responses()), methods=["POST"]),
+            Route(f"{prefix}/v1/responses/input_tokens", count_responses, methods=["POST"]),
             Route(f"{prefix}/v1/responses/{{response_id}}", get_response, methods=["GET"]),
             Route(f"{prefix}/v1/responses/{{response_id}}", delete_response, methods=["DELETE"]),
             Route(f"{prefix}/v1/responses/{{response_id}}/input_items", list_input_items),

@@ -23,7 +23,10 @@ from headrace.connectors.gateway.conversation import (
     Usage,
 )
 from headrace.connectors.gateway.conversation.answer import FinishReason
+from headrace.connectors.gateway.dialects.base import Head
 from headrace.connectors.gateway.dialects.sse import Sse
+
+HEAD = Head(id="id-1", model="calc", created=1_700_000_000)
 
 
 @dataclass(kw_only=True, frozen=True)

@@ -9,10 +9,17 @@ from hypothesis import strategies as st
 
 from headrace.connectors.gateway.conversation import AnswerEvent, Choice, ChoiceEnded, TextGrew
 from headrace.connectors.gateway.dialects.completions.read import CompletionsRequest, read
-from headrace.connectors.gateway.dialects.completions.stream import CompletionStream
+from headrace.connectors.gateway.dialects.completions.stream import CompletionWriter
 from headrace.connectors.gateway.dialects.completions.write import write
 from headrace.connectors.gateway.errors import BadRequest
-from tests.connectors.gateway.dialects.scripted import answer_of, openai_client, token, told, wire
+from tests.connectors.gateway.dialects.scripted import (
+    HEAD,
+    answer_of,
+    openai_client,
+    token,
+    told,
+    wire,
+)
 
 
 def parse(**fields: Any) -> CompletionsRequest:
@@ -99,9 +106,7 @@ def test_log_probabilities_are_columns() -> None:
 
 
 def test_chunks_go_out_in_this_order() -> None:
-    writer = CompletionStream(
-        identity="cmpl-1", model="calc", created=5, echoed=["1+"], with_usage=True
-    )
+    writer = CompletionWriter(HEAD, echoed=["1+"], with_usage=True)
     answer = answer_of(Choice(index=0, text="2", finish_reason="length"))
     sent = told(
         [
@@ -128,7 +133,7 @@ def test_a_streamed_completion_is_the_unstreamed_one(pieces: list[tuple[int, str
         *(Choice(index=i, text=said[i], finish_reason="stop") for i in range(3)),
     )
     echoed = ["p", "q", "r"]
-    writer = CompletionStream(identity="id-1", model="calc", created=5, echoed=echoed)
+    writer = CompletionWriter(HEAD, echoed=echoed)
     events: list[AnswerEvent] = [TextGrew(choice=index, text=piece) for index, piece in pieces]
     events += [ChoiceEnded(choice=i, finish_reason="stop") for i in range(3)]
     sent = [

@@ -12,7 +12,7 @@ from headrace.connectors.gateway.conversation import (
     TextGrew,
     ToolCallGrew,
 )
-from headrace.connectors.gateway.dialects.messages.stream import MessageStream
+from headrace.connectors.gateway.dialects.messages.stream import MessageWriter
 from headrace.connectors.gateway.dialects.messages.write import error, write
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import (
@@ -26,6 +26,7 @@ from headrace.connectors.gateway.errors import (
     Overloaded,
 )
 from tests.connectors.gateway.dialects.scripted import (
+    HEAD,
     Scripted,
     answers,
     anthropic_client,
@@ -36,9 +37,9 @@ from tests.connectors.gateway.dialects.scripted import (
 
 
 def stream(said: Scripted) -> list[Sse]:
-    writer = MessageStream(identity=said.answer.id, model=said.answer.model)
+    writer = MessageWriter(HEAD)
     grown = [one for event in said.events for one in writer.grew(event)]
-    return [*writer.start(7), *grown, *writer.end(said.answer)]
+    return [*writer.start(), *grown, *writer.end(said.answer)]
 
 
 def test_text_goes_out_in_this_order() -> None:
@@ -56,7 +57,7 @@ def test_text_goes_out_in_this_order() -> None:
                 "stop_sequence": None,
                 "stop_details": None,
                 "usage": {
-                    "input_tokens": 7,
+                    "input_tokens": 0,
                     "cache_creation_input_tokens": 0,
                     "cache_read_input_tokens": 0,
                     "output_tokens": 0,
@@ -110,7 +111,7 @@ def test_calls_of_tools_follow_in_blocks_of_their_own() -> None:
 
 
 def test_text_after_a_call_is_a_block_of_its_own() -> None:
-    writer = MessageStream(identity="id-1", model="calc")
+    writer = MessageWriter(HEAD)
     events: list[AnswerEvent] = [
         ToolCallGrew(choice=0, index=0, id="call_0", name="now", arguments="{}"),
         TextGrew(choice=0, text="Done."),
@@ -156,8 +157,8 @@ def test_arguments_that_are_no_object_stay_readable() -> None:
 
 
 def test_the_client_raises_what_breaks_a_stream_off() -> None:
-    writer = MessageStream(identity="id-1", model="calc")
-    sent = [*writer.start(1), *writer.fail(ApiError("the engine failed"))]
+    writer = MessageWriter(HEAD)
+    sent = [*writer.start(), *writer.fail(ApiError("the engine failed"))]
     with (
         anthropic_client(wire(sent)).messages.stream(
             model="calc", max_tokens=9, messages=[]

@@ -1,6 +1,7 @@
 """A response, whole and while it grows, as OpenAI's client reads it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -15,11 +16,12 @@ from headrace.connectors.gateway.conversation import (
     ToolCallGrew,
 )
 from headrace.connectors.gateway.dialects.responses.read import read
-from headrace.connectors.gateway.dialects.responses.stream import ResponseStream
+from headrace.connectors.gateway.dialects.responses.stream import ResponseWriter
 from headrace.connectors.gateway.dialects.responses.write import write
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import BackendFailed
 from tests.connectors.gateway.dialects.scripted import (
+    HEAD,
     Scripted,
     answer_of,
     answers,
@@ -37,8 +39,8 @@ REPEATED = read(
 ).repeated
 
 
-def writer_of(identity: str = "resp_1") -> ResponseStream:
-    return ResponseStream(identity=identity, model="calc", created=1_700_000_000, repeated=REPEATED)
+def writer_of(identity: str = "resp_1") -> ResponseWriter:
+    return ResponseWriter(replace(HEAD, id=identity), repeated=REPEATED)
 
 
 def stream(said: Scripted) -> list[Sse]:
@@ -134,7 +136,8 @@ def test_text_after_a_call_is_a_message_of_its_own() -> None:
     )
     for event in events:
         writer.grew(event)
-    response = writer.response(scripted(["Done."], [("now", ["{}"])]).answer)
+    [ended] = told(writer.end(scripted(["Done."], [("now", ["{}"])]).answer))
+    response = ended["response"]
     assert [item["id"] for item in response["output"]] == ["fc_1_0", "msg_1_1"]
 
 

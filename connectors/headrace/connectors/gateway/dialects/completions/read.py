@@ -69,6 +69,13 @@ class CompletionsRequest:
     with_usage: bool
     """Whether a stream ends with the usage."""
 
+    def echoed(self) -> tuple[str, ...]:
+        """What each choice's text begins with; empty: with nothing."""
+        if not self.echo:
+            return ()
+        # Text alone: reading refuses to echo token ids.
+        return tuple(str(ask.prompt) for ask in self.asks for _ in range(ask.choices))
+
 
 def read(body: Mapping[str, Any], *, default_max_tokens: int) -> CompletionsRequest:
     """What a request asks for.

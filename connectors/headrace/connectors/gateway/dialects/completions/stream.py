@@ -4,31 +4,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.connectors.gateway.conversation import Answer, AnswerEvent, ChoiceEnded, TextGrew
-from headrace.connectors.gateway.dialects.completions.write import LegacyLogprobs, head, usage_of
+from headrace.connectors.gateway.dialects.base import Head
+from headrace.connectors.gateway.dialects.completions.write import (
+    LegacyLogprobs,
+    head,
+    usage_of,
+    write,
+)
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError
 
 
-class CompletionStream:
-    """Turns the events of an answer into chunks."""
+class CompletionWriter:
+    """Writes one answer, whole or in chunks."""
 
     def __init__(
-        self,
-        *,
-        identity: str,
-        model: str,
-        created: int,
-        echoed: Sequence[str] = (),
-        with_usage: bool = False,
+        self, begun: Head, *, echoed: Sequence[str] = (), with_usage: bool = False
     ) -> None:
-        self._head = head(identity, model, created)
+        """echoed: what each choice's text begins with; with_usage: whether a stream tells it."""
+        self._head = head(begun.id, begun.model, begun.created)
         self._with_usage = with_usage
-        self._echoed = dict(enumerate(echoed))
+        self._echoed = echoed
         self._logprobs: dict[int, LegacyLogprobs] = {}
+
+    def whole(self, answer: Answer) -> Mapping[str, Any]:
+        """The answer's JSON."""
+        return write(answer, echoed=self._echoed)
 
     def start(self) -> list[Sse]:
         """What goes out before the first token: the prompts, where they are wanted."""
-        return [self._chunk(choice, text=prompt) for choice, prompt in self._echoed.items()]
+        return [self._chunk(choice, text=prompt) for choice, prompt in enumerate(self._echoed)]
 
     def grew(self, event: AnswerEvent) -> list[Sse]:
         """What an event of the answer means for the client."""

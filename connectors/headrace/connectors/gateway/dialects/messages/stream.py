@@ -3,6 +3,7 @@
 https://docs.anthropic.com/en/docs/build-with-claude/streaming
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from headrace.connectors.gateway.conversation import (
@@ -10,29 +11,38 @@ from headrace.connectors.gateway.conversation import (
     AnswerEvent,
     TextGrew,
     ToolCallGrew,
-    Usage,
 )
-from headrace.connectors.gateway.dialects.messages.write import error, message, stop_of, usage_of
+from headrace.connectors.gateway.dialects.base import Head
+from headrace.connectors.gateway.dialects.messages.write import (
+    error,
+    message,
+    stop_of,
+    usage_of,
+    write,
+)
 from headrace.connectors.gateway.dialects.sse import Sse, typed
 from headrace.connectors.gateway.errors import ApiError
 
 
-class MessageStream:
-    """Turns the events of one answer into this API's.
+class MessageWriter:
+    """Writes one answer, whole or as the events of a stream.
 
     Blocks come one after the other: text that follows a call of a tool opens a block of its own.
     """
 
-    def __init__(self, *, identity: str, model: str) -> None:
-        self._message = message(identity, model)
+    def __init__(self, head: Head) -> None:
+        self._message = message(head.id, head.model)
         self._blocks = 0
         self._open: int | None = None
         """The call whose block is open; -1: a block of text; None: none."""
 
-    def start(self, prompt_tokens: int = 0) -> list[Sse]:
-        """What goes out before the first token."""
-        begun = {**self._message, "usage": usage_of(Usage(prompt=prompt_tokens))}
-        return [typed("message_start", message=begun)]
+    def whole(self, answer: Answer) -> Mapping[str, Any]:
+        """The answer's JSON."""
+        return write(answer)
+
+    def start(self) -> list[Sse]:
+        """What goes out before the first token. Its usage is not known yet: the end tells it."""
+        return [typed("message_start", message=self._message)]
 
     def grew(self, event: AnswerEvent) -> list[Sse]:
         """What an event of the answer means for the client."""

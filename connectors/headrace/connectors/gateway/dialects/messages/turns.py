@@ -9,7 +9,7 @@ from headrace.connectors.gateway.dialects.fields import one_object, text, unsupp
 from headrace.connectors.gateway.errors import BadRequest
 
 # What an assistant's turn holds of its reasoning: chat templates have no place for it.
-_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_THOUGHTS = ("thinking", "redacted_thinking")
 
 
 def read_system(body: Mapping[str, Any]) -> tuple[Message, ...]:

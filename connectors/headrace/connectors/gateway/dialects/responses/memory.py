@@ -3,12 +3,14 @@
 They live as long as the process, and no longer than others are asked for more recently.
 """
 
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from headrace.connectors.gateway.dialects.responses.items import Item
+from headrace.connectors.gateway.dialects.responses.read import ResponsesRequest
 from headrace.connectors.gateway.dialects.responses.write import response_of_item
 from headrace.connectors.gateway.errors import ApiError
 
@@ -33,6 +35,23 @@ class StoredResponse:
     """All items up to its own output, which is the last."""
     size: int
     """Bytes of its conversation, about."""
+
+    @classmethod
+    def of(
+        cls, response: Mapping[str, Any], request: ResponsesRequest, before: Self | None
+    ) -> Self:
+        """An answer to a request that went on from another."""
+        own = len(json.dumps([request.items, response]))
+        return cls(
+            response=response,
+            items=request.items,
+            conversation=request.conversation,
+            size=own + (before.size if before else 0),
+        )
+
+    def whole(self) -> tuple[Item, ...]:
+        """The conversation up to here, its own output included."""
+        return (*self.conversation, *self.response["output"])
 
 
 class ResponseMemory:

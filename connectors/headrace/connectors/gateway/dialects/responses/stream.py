@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace.connectors.gateway.conversation import (
@@ -14,6 +14,7 @@ from headrace.connectors.gateway.conversation import (
     ToolCall,
     ToolCallGrew,
 )
+from headrace.connectors.gateway.dialects.base import Head
 from headrace.connectors.gateway.dialects.responses.write import (
     Status,
     begun,
@@ -25,28 +26,42 @@ from headrace.connectors.gateway.dialects.responses.write import (
     logprobs_of,
     message_item,
     text_part,
+    write,
 )
 from headrace.connectors.gateway.dialects.sse import Sse, typed
 from headrace.connectors.gateway.errors import ApiError
 
 
-class ResponseStream:
-    """Turns the events of one answer into this API's.
+class ResponseWriter:
+    """Writes one answer, whole or as the events of a stream.
 
     Items come one after the other: text that follows a call of a function is a message of its own.
     """
 
     def __init__(
-        self, *, identity: str, model: str, created: int, repeated: Mapping[str, Any]
+        self,
+        head: Head,
+        *,
+        repeated: Mapping[str, Any],
+        keep: Callable[[Mapping[str, Any]], None] = lambda _response: None,
     ) -> None:
-        self._identity = identity
+        """repeated: fields of the request that the answer holds; keep: told the whole answer before
+        its end goes out."""
+        self._identity = head.id
         self._repeated = repeated
-        self._response = begun(identity, model, created, repeated)
+        self._keep = keep
+        self._response = begun(head.id, head.model, head.created, repeated)
         self._sent = 0
         self._items: list[dict[str, Any]] = []
         self._open: _GrowingMessage | _GrowingCall | None = None
         self._tokens: list[TokenFact] = []
         """That came while no message was open."""
+
+    def whole(self, answer: Answer) -> Mapping[str, Any]:
+        """The answer's JSON."""
+        response = write(answer, self._repeated)
+        self._keep(response)
+        return response
 
     def start(self) -> list[Sse]:
         """What goes out before the first token."""
@@ -66,12 +81,9 @@ class ResponseStream:
 
     def end(self, answer: Answer) -> list[Sse]:
         """What goes out once the answer is whole."""
-        response = self.response(answer)
+        response = finished(answer, self._repeated, self._items)
+        self._keep(response)
         return [self._send(f"response.{response['status']}", response=response)]
-
-    def response(self, answer: Answer) -> dict[str, Any]:
-        """The whole answer, of the items that went out."""
-        return finished(answer, self._repeated, self._items)
 
     def fail(self, failure: ApiError) -> list[Sse]:
         """What goes out where the answer breaks off."""
