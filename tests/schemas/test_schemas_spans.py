@@ -380,4 +380,5 @@ def test_kinds_keep_their_numbers() -> None:
         "reward": 5,
         "event": 6,
         "exception": 7,
+        "call.context": 8,
     }

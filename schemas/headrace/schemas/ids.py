@@ -52,6 +52,16 @@ def response_id(span_id: str) -> str:
     return f"chatcmpl-{span_id}"
 
 
+RESPONSE_ID = r"(?:chatcmpl-|cmpl-|resp_|msg_)[0-9a-f]{16}"
+"""Pattern of the ids that the gateway gives its responses, whatever API they answer."""
+_RESPONSE = re.compile(RESPONSE_ID, re.ASCII)
+
+
+def span_of_response(response: str) -> str:
+    """The call's span id in a response id of the gateway; '' for another server's id."""
+    return response[-16:] if _RESPONSE.fullmatch(response) else ""
+
+
 def murmur2(data: bytes) -> int:
     """Kafka's 32-bit murmur2 (org.apache.kafka.common.utils.Utils.murmur2), unsigned."""
     length = len(data)

@@ -25,6 +25,8 @@ class SpanKind(StrEnum):
     REWARD = "reward"
     EVENT = "event"
     EXCEPTION = "exception"
+    CONTEXT = "call.context"
+    """A framework's own span of a call that the gateway answered: tells its agent and parent."""
 
 
 class SpanStatus(StrEnum):

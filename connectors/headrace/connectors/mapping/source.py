@@ -2,19 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
-
-
-class Convention(StrEnum):
-    """Whose names a span's attributes have."""
-
-    GEN_AI = "gen_ai"
-    """OpenTelemetry's GenAI conventions, of 1.36 and before too."""
-    OPENINFERENCE = "openinference"
-    AGENT_LIGHTNING = "agentlightning"
-    PLAIN = "plain"
-    """None of these."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -29,7 +17,7 @@ class SourceEvent:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class SourceSpan:
-    """One span of OpenTelemetry. Attributes are str, bool, int, float, or lists of them."""
+    """One span of OpenTelemetry. Its attributes hold whatever JSON can, or bytes."""
 
     trace_id: str
     """32 hexadecimal digits."""
