@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.connectors.gateway.dialects.errors import error_response
+from headrace.connectors.gateway.dialects.errors import error_response, own_form
 from headrace.connectors.gateway.errors import NotAuthorised, NotFromHere
 from headrace.connectors.loopback import refusal
 
@@ -29,7 +29,7 @@ class LocalOnly:
             f"{reason}: without keys the gateway answers this machine alone. Ask as localhost, "
             "or set HEADRACE_GATEWAY_KEYS"
         )
-        await error_response(error)(scope, receive, send)
+        await error_response(error, own_form(scope["path"], error))(scope, receive, send)
 
 
 class RequireKey:
@@ -48,7 +48,7 @@ class RequireKey:
             "a valid API key is needed: send it as `Authorization: Bearer KEY` "
             "(the OpenAI clients' api_key) or `x-api-key: KEY` (Anthropic's)"
         )
-        await error_response(refusal)(scope, receive, send)
+        await error_response(refusal, own_form(scope["path"], refusal))(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -290,6 +290,28 @@ def test_errors_reach_each_client_in_its_form(
         with pytest.raises(openai.BadRequestError, match="4000 tokens"):
             client.completions.create(model="calc", prompt="x", stream=streams)
     assert [span.status for span in gateway.telemetry.spans] == ["error"] * 6
+
+
+def test_a_wrong_key_and_path_reach_anthropic_s_client_in_its_form(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    gateway = make_gateway(keys=("sk-one",)).serve(0)
+    asked: dict[str, Any] = {
+        "model": "calc",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "1+2"}],
+    }
+    with gateway.listening() as address:
+        right = anthropic.Anthropic(api_key="sk-one", base_url=address, max_retries=0)
+        assert right.messages.create(**asked).role == "assistant"
+        wrong = anthropic.Anthropic(api_key="sk-two", base_url=address, max_retries=0)
+        with pytest.raises(anthropic.AuthenticationError) as refused:
+            wrong.messages.create(**asked)
+        with pytest.raises(anthropic.NotFoundError) as missed:
+            right.messages.batches.create(requests=[])
+    for error, kind in ((refused, "authentication_error"), (missed, "not_found_error")):
+        body: Any = error.value.body
+        assert (body["type"], body["error"]["type"]) == ("error", kind)
 
 
 def stripped(value: Any) -> Any:

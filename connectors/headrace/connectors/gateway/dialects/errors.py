@@ -35,7 +35,7 @@ def error_response(error: ApiError, body: Mapping[str, Any] | None = None) -> Re
 async def on_api_error(request: Request, error: Exception) -> Response:
     """Handler of ApiError raised before a dialect had the request."""
     assert isinstance(error, ApiError)
-    return error_response(error, _own_form(request, error))
+    return error_response(error, own_form(request.url.path, error))
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -46,7 +46,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         code="unknown_url",
     )
     answer.type, answer.status = "invalid_request_error", error.status_code
-    response = error_response(answer, _own_form(request, answer))
+    response = error_response(answer, own_form(request.url.path, answer))
     response.headers.update(error.headers or {})
     return response
 
@@ -54,9 +54,9 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 async def on_bug(request: Request, error: Exception) -> Response:
     """Handler of everything else; the server logs the traceback."""
     answer = ApiError(f"the gateway failed on this request: {type(error).__name__}")
-    return error_response(answer, _own_form(request, answer))
+    return error_response(answer, own_form(request.url.path, answer))
 
 
-def _own_form(request: Request, error: ApiError) -> Mapping[str, Any] | None:
-    # Whoever asked for a Message reads Anthropic's errors.
-    return messages_error(error) if "/v1/messages" in request.url.path else None
+def own_form(path: str, error: ApiError) -> Mapping[str, Any] | None:
+    """An error's JSON where the API of a path has another form than OpenAI's."""
+    return messages_error(error) if "/v1/messages" in path else None

@@ -29,17 +29,23 @@ class RawCall:
 def read_calls(text: str, form: ToolFormat) -> list[RawCall]:
     """The calls that a text consists of; raises Malformed."""
     try:
-        if form.body == "python":
-            return _python(text)
-        is_json = text.lstrip(_SPACE).startswith(("[", "{"))
-        if form.separator and form.separator in text and not is_json:
-            return list(_named(text, form))
-        calls = [call for value in _values(text) for call in _calls_of(value)]
+        calls = _read(text, form)
+        for call in calls:
+            f"{call.name}{call.arguments}".encode()  # half of a surrogate pair has no UTF-8
     except (ValueError, RecursionError, MemoryError) as error:
         raise Malformed(str(error) or type(error).__name__) from error
     if not calls:
         raise Malformed("it is empty")
     return calls
+
+
+def _read(text: str, form: ToolFormat) -> list[RawCall]:
+    if form.body == "python":
+        return _python(text)
+    is_json = text.lstrip(_SPACE).startswith(("[", "{"))
+    if form.separator and form.separator in text and not is_json:
+        return list(_named(text, form))
+    return [call for value in _values(text) for call in _calls_of(value)]
 
 
 def write_call(call: RawCall, form: ToolFormat) -> str:
