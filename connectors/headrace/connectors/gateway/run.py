@@ -77,7 +77,9 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             stack.push_async_callback(upstream.close)
             forwarded = Forwarded(upstream)
         embeddings = EmbeddingsBackend(
-            local=local_model(config.embeddings_model), upstream=upstream
+            local=local_model(config.embeddings_model),
+            upstream=upstream,
+            any_name=config.other_models == "policy",
         )
         yield GatewayState(
             config,

@@ -73,6 +73,15 @@ def test_what_cannot_be_embedded_is_refused(
     assert what in answer.json()["error"]["message"]
 
 
+def test_another_model_s_name_may_be_a_name_of_this_one(gateway: "Harness") -> None:
+    gateway.state.embeddings = EmbeddingsBackend(
+        local=LocalModel("lengths", Lengths), upstream=None, any_name=True
+    )
+    answer = gateway.post("/v1/embeddings", json={"model": "text-embedding-3-small", "input": "a"})
+    assert answer.json()["model"] == "text-embedding-3-small"
+    assert answer.json()["data"][0]["embedding"] == [1, 1]
+
+
 def test_a_model_is_loaded_once_and_its_failure_told(gateway: "Harness") -> None:
     loads: list[int] = []
 

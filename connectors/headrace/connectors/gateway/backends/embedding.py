@@ -56,9 +56,13 @@ class EmbeddingsAnswer:
 class EmbeddingsBackend:
     """Answers requests of the Embeddings API."""
 
-    def __init__(self, *, local: LocalModel | None, upstream: Upstream | None) -> None:
+    def __init__(
+        self, *, local: LocalModel | None, upstream: Upstream | None, any_name: bool = False
+    ) -> None:
+        """any_name: whether a model that nobody has is another name of the one in this process."""
         self._local = local
         self._upstream = upstream
+        self._any_name = any_name
 
     async def answer(self, body: Mapping[str, Any]) -> EmbeddingsAnswer:
         """The answer to a request; an upstream's goes on as it came, errors included.
@@ -73,6 +77,8 @@ class EmbeddingsBackend:
             return await self._embed(self._local, read(body))
         if self._upstream is not None:
             return await self._forward(self._upstream, body)
+        if self._local is not None and self._any_name:
+            return await self._embed(self._local, read(body))
         served = f": this gateway serves {self._local.name}" if self._local else ""
         raise ModelNotFound(
             f"the model {model[:128]!r} makes no embeddings here{served}; {HOW_TO_HAVE_ONE}",
