@@ -314,6 +314,67 @@ def test_a_wrong_key_and_path_reach_anthropic_s_client_in_its_form(
         assert (body["type"], body["error"]["type"]) == ("error", kind)
 
 
+@pytest.mark.parametrize("text", ["3.", f"I add. {CALL}", f"{CALL} Done."])
+@pytest.mark.parametrize("api", ["messages", "responses", "previous_response_id"])
+def test_the_next_prompt_goes_on_from_the_tokens_that_were_sampled(
+    gateway: "Harness",
+    client: openai.OpenAI,
+    claude: anthropic.Anthropic,
+    api: str,
+    text: str,
+) -> None:
+    say(gateway, text)
+    if api == "messages":
+        go_on_as_messages(claude)
+    else:
+        go_on_as_responses(client, by_id=api == "previous_response_id")
+    first, second = gateway.engine.requests
+    before = (*first.prompt_ids, *gateway.engine.answer.token_ids)
+    assert second.prompt_ids[: len(before)] == before
+    assert len(second.prompt_ids) > len(before)
+
+
+def go_on_as_messages(claude: anthropic.Anthropic) -> None:
+    asked: list[Any] = [{"role": "user", "content": "1+2"}]
+    tools: Any = [{"name": "add", "input_schema": ADD}]
+    with claude.messages.stream(model="calc", max_tokens=99, messages=asked, tools=tools) as stream:
+        message = stream.get_final_message()
+    results = [
+        {"type": "tool_result", "tool_use_id": block.id, "content": "3"}
+        for block in message.content
+        if block.type == "tool_use"
+    ]
+    asked += [
+        {"role": "assistant", "content": message.content},
+        {"role": "user", "content": [*results, {"type": "text", "text": "Sure?"}]},
+    ]
+    claude.messages.create(model="calc", max_tokens=99, messages=asked, tools=tools)
+
+
+def go_on_as_responses(client: openai.OpenAI, *, by_id: bool) -> None:
+    tools: Any = [{"type": "function", "name": "add", "parameters": ADD, "strict": False}]
+    asked: list[Any] = [{"role": "user", "content": "1+2"}]
+    with client.responses.stream(
+        model="calc",
+        input=asked,
+        tools=tools,
+    ) as stream:
+        response = stream.get_final_response()
+    next_: list[Any] = [
+        {"type": "function_call_output", "call_id": item.call_id, "output": "3"}
+        for item in response.output
+        if item.type == "function_call"
+    ]
+    next_.append({"role": "user", "content": "Sure?"})
+    if by_id:
+        client.responses.create(
+            model="calc", input=next_, tools=tools, previous_response_id=response.id
+        )
+        return
+    output: list[Any] = [item.to_dict() for item in response.output]
+    client.responses.create(model="calc", input=[*asked, *output, *next_], tools=tools)
+
+
 def stripped(value: Any) -> Any:
     """Without what differs from call to call: ids."""
     if isinstance(value, dict):

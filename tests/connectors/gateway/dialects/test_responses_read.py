@@ -78,6 +78,29 @@ def test_items_become_a_conversation() -> None:
     )
 
 
+def test_items_of_one_answer_are_one_message() -> None:
+    def said(text: str, identity: str) -> dict[str, Any]:
+        return {"type": "message", "role": "assistant", "content": text, "id": identity}
+
+    call = {"type": "function_call", "call_id": "c1", "name": "now", "arguments": "{}"}
+    items = [
+        said("It is", "msg_1_0"),
+        {**call, "id": "fc_1_1"},
+        said(" noon.", "msg_1_2"),
+        said("Another.", "msg_2_0"),
+        said("And one", ""),
+        said("more.", ""),
+    ]
+    request = read({"model": "calc", "input": items}, max_messages=8, default_max_tokens=9)
+    assert [message.content for message in request.ask.messages] == [
+        "It is noon.",
+        "Another.",
+        "And one",
+        "more.",
+    ]
+    assert [len(message.tool_calls) for message in request.ask.messages] == [1, 0, 0, 0]
+
+
 def test_a_conversation_goes_on_from_an_earlier_answer() -> None:
     earlier = (
         {"type": "message", "role": "user", "content": "1+2"},

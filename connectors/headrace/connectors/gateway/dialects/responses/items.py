@@ -11,6 +11,7 @@ from typing import Any
 from headrace.connectors.gateway.conversation import Message, ToolCall
 from headrace.connectors.gateway.conversation.messages import Role
 from headrace.connectors.gateway.dialects.fields import text, unsupported
+from headrace.connectors.gateway.dialects.responses.write import response_of_item
 from headrace.connectors.gateway.errors import BadRequest
 
 Item = Mapping[str, Any]
@@ -42,7 +43,10 @@ def read_items(given: Any, recall: Recall) -> tuple[Item, ...]:
 
 
 def messages_of(items: Sequence[Item], first: int = 0) -> tuple[Message, ...]:
-    """A conversation of items as messages: calls join the assistant's message before them.
+    """A conversation of items as messages.
+
+    Calls join the assistant's message before them, and items of one answer are one message, as the
+    model wrote them.
 
     Args:
         items: of earlier answers, then of this request.
@@ -53,11 +57,14 @@ def messages_of(items: Sequence[Item], first: int = 0) -> tuple[Message, ...]:
     """
     read: list[Message] = []
     names: dict[str, str] = {}
+    previous = ""
     for i, item in enumerate(items):
+        answer = _answer_of(item)
         where = f"input[{i - first}]" if i >= first else f"previous_response_id: item {i}"
         for message in _messages(item, where, names):
             names.update({call.id: call.name for call in message.tool_calls})
-            _join(read, message)
+            _join(read, message, is_one_answer=answer != "" and answer == previous)
+        previous = answer
     return tuple(read)
 
 
@@ -132,9 +139,20 @@ def _parts(content: list[Any], where: str) -> Iterator[str]:
         yield text(part, _TEXTS[kind], f"{at}.")
 
 
-def _join(read: list[Message], message: Message) -> None:
-    if message.tool_calls and read and read[-1].role == "assistant":
-        calls = read[-1].tool_calls + message.tool_calls
-        read[-1] = replace(read[-1], tool_calls=calls)
+def _join(read: list[Message], message: Message, *, is_one_answer: bool) -> None:
+    last = read[-1] if read else message
+    joins = is_one_answer or bool(message.tool_calls)
+    if read and joins and message.role == last.role == "assistant":
+        read[-1] = replace(
+            last,
+            content=last.content + message.content,
+            tool_calls=last.tool_calls + message.tool_calls,
+        )
     else:
         read.append(message)
+
+
+def _answer_of(item: Item) -> str:
+    """The answer of ours that an item is of; empty if that is not known."""
+    identity = item.get("id")
+    return response_of_item(identity) if isinstance(identity, str) and identity else ""
