@@ -47,13 +47,15 @@ def address(gateway: "Harness") -> Iterator[str]:
 
 
 @pytest.fixture
-def client(address: str) -> openai.OpenAI:
-    return openai.OpenAI(api_key="k", base_url=f"{address}{PREFIX}/v1", max_retries=0)
+def client(address: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(api_key="k", base_url=f"{address}{PREFIX}/v1", max_retries=0) as one:
+        yield one
 
 
 @pytest.fixture
-def claude(address: str) -> anthropic.Anthropic:
-    return anthropic.Anthropic(api_key="k", base_url=f"{address}{PREFIX}", max_retries=0)
+def claude(address: str) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(api_key="k", base_url=f"{address}{PREFIX}", max_retries=0) as one:
+        yield one
 
 
 def test_a_message_is_answered(gateway: "Harness", claude: anthropic.Anthropic) -> None:
@@ -301,10 +303,12 @@ def test_a_wrong_key_and_path_reach_anthropic_s_client_in_its_form(
         "max_tokens": 9,
         "messages": [{"role": "user", "content": "1+2"}],
     }
-    with gateway.listening() as address:
-        right = anthropic.Anthropic(api_key="sk-one", base_url=address, max_retries=0)
+    with (
+        gateway.listening() as address,
+        anthropic.Anthropic(api_key="sk-one", base_url=address, max_retries=0) as right,
+        anthropic.Anthropic(api_key="sk-two", base_url=address, max_retries=0) as wrong,
+    ):
         assert right.messages.create(**asked).role == "assistant"
-        wrong = anthropic.Anthropic(api_key="sk-two", base_url=address, max_retries=0)
         with pytest.raises(anthropic.AuthenticationError) as refused:
             wrong.messages.create(**asked)
         with pytest.raises(anthropic.NotFoundError) as missed:

@@ -38,17 +38,16 @@ def embedding(gateway: "Harness") -> "Harness":
     return gateway
 
 
-def client_of(address: str, prefix: str = "") -> openai.OpenAI:
-    return openai.OpenAI(api_key="k", base_url=f"{address}{prefix}/v1", max_retries=0)
-
-
 @pytest.mark.parametrize("prefix", ["", "/p/shop/rollout/r/attempt/a"])
 def test_the_client_gets_vectors_and_no_span_is_left(embedding: "Harness", prefix: str) -> None:
-    with embedding.listening() as address:
-        answer = client_of(address, prefix).embeddings.create(
+    with (
+        embedding.listening() as address,
+        openai.OpenAI(api_key="k", base_url=f"{address}{prefix}/v1", max_retries=0) as client,
+    ):
+        answer = client.embeddings.create(
             model="lengths", input=["a", "abc"], encoding_format="float"
         )
-        packed = client_of(address, prefix).embeddings.create(model="lengths", input="ab")
+        packed = client.embeddings.create(model="lengths", input="ab")
     assert [one.embedding for one in answer.data] == [[1, 1], [3, 1]]
     assert packed.data[0].embedding == [2, 1]
     assert answer.usage.total_tokens == 2

@@ -28,8 +28,10 @@ def keep(gateway: "Harness", scope: str = "default") -> dict[str, Any]:
 
 def test_the_client_reads_and_deletes_what_was_kept(gateway: "Harness") -> None:
     expected = keep(gateway)
-    with gateway.listening() as address:
-        client = openai.OpenAI(api_key="k", base_url=f"{address}/v1", max_retries=0)
+    with (
+        gateway.listening() as address,
+        openai.OpenAI(api_key="k", base_url=f"{address}/v1", max_retries=0) as client,
+    ):
         assert client.responses.retrieve("resp_1").output_text == "3"
         assert gateway.get("/v1/responses/resp_1").json() == expected
         items = list(client.responses.input_items.list("resp_1", limit=2, order="asc"))
