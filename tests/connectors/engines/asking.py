@@ -8,7 +8,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from headrace.connectors.engines import Engine, Generation, GenerationRequest, SamplingParameters
+from headrace.connectors.engines import (
+    Constraint,
+    Engine,
+    Generation,
+    GenerationRequest,
+    SamplingParameters,
+)
 from tests.support.waiting import wait_until_async
 
 QUESTIONS = (
@@ -32,12 +38,20 @@ def conversation(question: str) -> list[dict[str, str]]:
 
 
 def request(
-    engine: Engine, question: str, version: int | None = None, **sampling: Any
+    engine: Engine,
+    question: str,
+    version: int | None = None,
+    *,
+    top_logprobs: int = 0,
+    constraint: Constraint | None = None,
+    **sampling: Any,
 ) -> GenerationRequest:
     return GenerationRequest(
         prompt_ids=engine.encode(engine.render(conversation(question))),
         sampling=SamplingParameters(**{"max_tokens": 12, "seed": 1, **sampling}),
         version=version,
+        top_logprobs=top_logprobs,
+        constraint=constraint,
     )
 
 

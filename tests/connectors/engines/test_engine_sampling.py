@@ -13,11 +13,19 @@ from headrace.connectors.engines.transformers.sampling import restrict, sample, 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -torch.inf])
 
 
+def draw(
+    logits: torch.Tensor, parameters: list[SamplingParameters], uniforms: list[float]
+) -> tuple[list[int], list[float]]:
+    """Tokens and their log-probabilities."""
+    made = sample(logits, parameters, uniforms)
+    return made.tokens, made.logprobs
+
+
 def frequencies(parameters: SamplingParameters, draws: int = 4000) -> torch.Tensor:
-    tokens, _ = sample(
+    made = sample(
         LOGITS.repeat(draws, 1), [parameters] * draws, [(i + 0.5) / draws for i in range(draws)]
     )
-    return torch.bincount(torch.tensor(tokens), minlength=len(LOGITS)) / draws
+    return torch.bincount(torch.tensor(made.tokens), minlength=len(LOGITS)) / draws
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -47,13 +55,13 @@ def test_top_p_counts_after_top_k() -> None:
 
 
 def test_logprobs_are_of_the_restricted_distribution() -> None:
-    tokens, logprobs = sample(LOGITS.unsqueeze(0), [SamplingParameters(top_k=2)], [0.9])
+    tokens, logprobs = draw(LOGITS.unsqueeze(0), [SamplingParameters(top_k=2)], [0.9])
     assert tokens == [1]
     assert logprobs[0] == pytest.approx(float(LOGITS[:2].log_softmax(-1)[1]), abs=1e-6)
 
 
 def test_temperature_zero_takes_the_most_probable_token() -> None:
-    tokens, logprobs = sample(LOGITS.unsqueeze(0), [SamplingParameters(temperature=0)], [0.999])
+    tokens, logprobs = draw(LOGITS.unsqueeze(0), [SamplingParameters(temperature=0)], [0.999])
     assert tokens == [0]
     assert logprobs[0] == pytest.approx(float(LOGITS.log_softmax(-1)[0]), abs=1e-6)
 
@@ -68,9 +76,9 @@ def test_rows_of_a_batch_keep_their_own_parameters() -> None:
     ]
     uniforms = [0.9, 0.9, 0.9, 0.99, 0.99]
     logits = torch.randn(5, 50, generator=torch.Generator().manual_seed(0))
-    together = sample(logits, parameters, uniforms)
+    together = draw(logits, parameters, uniforms)
     for i in range(5):
-        alone = sample(logits[i : i + 1], parameters[i : i + 1], uniforms[i : i + 1])
+        alone = draw(logits[i : i + 1], parameters[i : i + 1], uniforms[i : i + 1])
         assert (together[0][i], together[1][i]) == (alone[0][0], alone[1][0])
 
 
@@ -101,7 +109,7 @@ def test_a_token_that_was_left_out_is_never_drawn(
 ) -> None:
     parameters = [SamplingParameters(top_p=top_p, top_k=top_k)]
     row = torch.tensor([logits])
-    tokens, logprobs = sample(row, parameters, [drawn])
+    tokens, logprobs = draw(row, parameters, [drawn])
     assert math.isfinite(logprobs[0])
     assert logprobs[0] <= 0
     assert bool(restrict(row, parameters)[0, tokens[0]].isfinite())

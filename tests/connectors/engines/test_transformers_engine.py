@@ -98,7 +98,7 @@ def test_an_empty_completion_is_legal(open_engine: Any, tiny: Path) -> None:
             seed = next(
                 seed
                 for seed in range(100_000)
-                if sample(logits, [plain], [uniform(seed, 0)])[0] == [end]
+                if sample(logits, [plain], [uniform(seed, 0)]).tokens == [end]
             )
             answer = await engine.generate(request(engine, QUESTIONS[0], seed=seed))
             assert answer.token_ids == (end,)

@@ -79,6 +79,10 @@ class GenerationRequest:
     constraint: Constraint | None = None
     """A form that the completion must have; None: any."""
 
+    def __post_init__(self) -> None:
+        if self.top_logprobs < 0:
+            raise InvalidRequest(f"top_logprobs is {self.top_logprobs}: give 0 or more")
+
 
 TopLogprobs = tuple[tuple[int, float], ...]
 """(token id, log-probability) of the most probable tokens of one position, descending."""

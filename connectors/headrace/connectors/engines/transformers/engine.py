@@ -21,6 +21,8 @@ from headrace.connectors.engines.base import (
 )
 from headrace.connectors.engines.errors import InvalidRequest, PromptTooLong, UnknownVersion
 from headrace.connectors.engines.transformers.batch import DecodeRow
+from headrace.connectors.engines.transformers.constraints import Constraints
+from headrace.connectors.engines.transformers.growing import Told
 from headrace.connectors.engines.transformers.scheduler import Scheduler
 from headrace.connectors.engines.transformers.text import Text
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
@@ -94,6 +96,7 @@ class TransformersEngine:
         model = load_model(directory, getattr(torch, arithmetic.dtype), device)
         self._vocabulary = model.vocabulary
         self._text = Text(directory)
+        self._constraints = Constraints(self._text.tokenizer, model.vocabulary)
         self._versions = Versions(model, config.version, directory, config.max_versions)
         self._scheduler = Scheduler(
             self._versions,
@@ -130,7 +133,10 @@ class TransformersEngine:
         return self._text.encode(text)
 
     def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
-        raise NotImplementedError
+        found = [self._text.pieces.of(token) for token in token_ids]
+        if None in found:
+            raise InvalidRequest(f"{token_ids[found.index(None)]} is no token of this model")
+        return tuple(piece for piece in found if piece is not None)
 
     async def generate(
         self, request: GenerationRequest, on_increment: OnIncrement | None = None
@@ -139,8 +145,13 @@ class TransformersEngine:
         seed = request.sampling.seed
         future: Future[Generation] = Future()
         row = DecodeRow(request, secrets.randbits(64) if seed is None else seed, future)
+        if request.constraint is not None:
+            row.mask = await asyncio.to_thread(self._constraints.compile, request.constraint)
+        if on_increment is not None:
+            row.told = Told(on_increment, future)
+            row.text = self._text.growing(request.sampling.stop)
         self._scheduler.submit(row)
-        return await asyncio.wrap_future(future)
+        return await _told(row, future)
 
     async def load(self, version: int, directory: Path) -> None:
         future: Future[None] = Future()
@@ -183,6 +194,21 @@ class TransformersEngine:
                 f"Version {version} of {self.model_name} was never loaded here; the latest known: "
                 f"{known}."
             ) from None
+
+
+async def _told(row: DecodeRow, future: "Future[Generation]") -> Generation:
+    """The completion, when its caller was told all of it."""
+    try:
+        generation = await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        if row.told is not None and row.told.error is not None:
+            raise row.told.error from None
+        raise
+    if row.told is not None:
+        row.told.tell()
+        if row.told.error is not None:
+            raise row.told.error
+    return generation
 
 
 def _device(name: str) -> torch.device:

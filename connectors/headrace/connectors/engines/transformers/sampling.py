@@ -1,13 +1,15 @@
 """Drawing the next token of each row of a batch."""
 
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from headrace.connectors.engines.base import SamplingParameters
+from headrace.connectors.engines.base import SamplingParameters, TopLogprobs
 
 
 def uniform(seed: int, position: int) -> float:
@@ -19,9 +21,25 @@ def uniform(seed: int, position: int) -> float:
     return float(int.from_bytes(digest, "little") >> 11) * 2.0**-53
 
 
+@dataclass(kw_only=True, slots=True, frozen=True, eq=False)
+class Drawn:
+    """One token a row."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    distribution: Tensor
+    """float32 [rows, vocabulary]: log-probabilities of what they were drawn from."""
+
+    def most_probable(self, row: int, k: int) -> TopLogprobs:
+        """The k most probable tokens of a row, descending; those of probability 0 are none."""
+        values, tokens = self.distribution[row].topk(min(k, self.distribution.shape[1]))
+        pairs = zip(tokens.tolist(), values.tolist(), strict=True)
+        return tuple((token, value) for token, value in pairs if value > -math.inf)
+
+
 def sample(
     logits: Tensor, parameters: Sequence[SamplingParameters], uniforms: Sequence[float]
-) -> tuple[list[int], list[float]]:
+) -> Drawn:
     """Draw one token a row by inverting the cumulative distribution at the row's uniform number.
 
     Args:
@@ -49,7 +67,7 @@ def sample(
     if bool(greedy.any()):
         tokens = torch.where(greedy, scaled.argmax(-1), tokens)
     chosen = logprobs.gather(1, tokens.unsqueeze(1)).squeeze(1)
-    return tokens.tolist(), chosen.tolist()
+    return Drawn(tokens=tokens.tolist(), logprobs=chosen.tolist(), distribution=logprobs)
 
 
 def restrict(logits: Tensor, parameters: Sequence[SamplingParameters]) -> Tensor:

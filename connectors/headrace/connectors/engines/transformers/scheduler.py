@@ -233,22 +233,31 @@ class Scheduler:
         """Sample a token for each row and answer the rows that end; the others."""
         sampling = [row.request.sampling for row in batch.rows]
         uniforms = [uniform(row.seed, len(row.token_ids)) for row in batch.rows]
-        tokens, logprobs = sample(logits, sampling, uniforms)
+        drawn = sample(_masked(logits, batch.rows), sampling, uniforms)
         going = []
         for i, row in enumerate(batch.rows):
-            if not math.isfinite(logprobs[i]):
+            if not math.isfinite(drawn.logprobs[i]):
                 self._fail_rows([row], ArithmeticError(f"logits of version {version} not finite"))
                 continue
-            row.accept(tokens[i], logprobs[i], version)
+            k = row.request.top_logprobs
+            top = drawn.most_probable(i, k) if k else None
+            row.accept(drawn.tokens[i], drawn.logprobs[i], version, top)
             self._tokens += 1
+            if row.mask is not None and (trouble := row.mask.accept(drawn.tokens[i])):
+                self._fail_rows([row], ArithmeticError(f"its form was lost: {trouble}"))
+                continue
             if not self._finish(row):
                 going.append(i)
         return batch if len(going) == len(batch) else batch.select(going)
 
     def _finish(self, row: DecodeRow) -> bool:
         ending = self._text.ending(row.token_ids, row.request.sampling)
+        if row.mask is not None and row.mask.is_complete:
+            ending = self._text.complete(ending, row.token_ids)
         if ending is None:
+            row.tell()
             return False
+        row.tell(ending.text)
         generation = Generation(
             token_ids=tuple(row.token_ids),
             logprobs=tuple(row.logprobs),
@@ -257,6 +266,7 @@ class Scheduler:
             finish_reason=ending.finish_reason,
             stop=ending.stop,
             stop_token_included=ending.stop_token_included,
+            top_logprobs=tuple(row.tops),
         )
         self._answers.append((row, generation))
         return True
@@ -309,3 +319,14 @@ class Scheduler:
         error = EngineClosed(f"The engine is closed{reason}. Start a new one.")
         error.__cause__ = self._failure
         return error
+
+
+def _masked(logits: Tensor, rows: list[DecodeRow]) -> Tensor:
+    """Logits in which every row that must have a form allows what keeps it."""
+    if all(row.mask is None for row in rows):
+        return logits
+    masked = logits.float().clone()
+    for i, row in enumerate(rows):
+        if row.mask is not None:
+            row.mask.apply(masked[i])
+    return masked

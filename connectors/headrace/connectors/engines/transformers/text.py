@@ -9,6 +9,12 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from headrace.connectors.engines.base import Messages, SamplingParameters, Tools
 from headrace.connectors.engines.errors import InvalidRequest
+from headrace.connectors.engines.transformers.growing import (
+    ByteDecoder,
+    GrowingText,
+    WindowDecoder,
+)
+from headrace.connectors.engines.transformers.pieces import Pieces
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,6 +35,7 @@ class Text:
         # transformers' own wrapper has (padding, truncation).
         self._tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         self._backend: Any = self._tokenizer.backend_tokenizer
+        self.pieces = Pieces(self._backend)
         self.end_ids = _end_ids(directory, self._tokenizer.eos_token_id)
 
     @property
@@ -36,6 +43,17 @@ class Text:
         """The model's chat template; empty if it has none."""
         template = self._tokenizer.chat_template
         return template if isinstance(template, str) else ""
+
+    def growing(self, stops: tuple[str, ...]) -> GrowingText:
+        """Text of a completion that is told while it grows."""
+        if self.pieces.is_byte_level:
+            return GrowingText(ByteDecoder(self.pieces.said), stops)
+        return GrowingText(WindowDecoder(self.decode), stops)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer, as transformers has it."""
+        return self._tokenizer
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of text; special tokens in it are taken as such, none are added."""
@@ -77,6 +95,12 @@ class Text:
         if len(token_ids) >= sampling.max_tokens:
             return Ending(self.decode(token_ids), "length", None, False)
         return None
+
+    def complete(self, ending: Ending | None, token_ids: list[int]) -> Ending:
+        """How a completion ends after whose form nothing may follow."""
+        if ending is not None and ending.finish_reason == "stop":
+            return ending
+        return Ending(self.decode(token_ids), "stop", None, False)
 
     def _may_hold(self, token_ids: list[int], stops: tuple[str, ...]) -> bool:
         # Only the tail can hold a stop string that was not there before: a token is at least one
