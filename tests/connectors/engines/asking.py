@@ -13,6 +13,7 @@ from headrace.connectors.engines import (
     Engine,
     Generation,
     GenerationRequest,
+    Increment,
     SamplingParameters,
 )
 from tests.support.waiting import wait_until_async
@@ -109,3 +110,27 @@ async def start(engine: Engine, *requests: GenerationRequest) -> list[asyncio.Ta
         f"the first tokens of {len(requests)} requests",
     )
     return tasks
+
+
+async def told(engine: Engine, wanted: GenerationRequest) -> tuple[Generation, list[Increment]]:
+    """A completion and its increments; all were told before it came, in the loop that waits."""
+    parts: list[Increment] = []
+    loop = asyncio.get_running_loop()
+
+    def on_increment(part: Increment) -> None:
+        assert asyncio.get_running_loop() is loop
+        parts.append(part)
+
+    generation = await engine.generate(wanted, on_increment)
+    count = len(parts)
+    await asyncio.sleep(0)
+    assert len(parts) == count, "an increment came after the completion"
+    return generation, parts
+
+
+def assert_parts_are(generation: Generation, parts: list[Increment]) -> None:
+    for field in ("token_ids", "logprobs", "versions", "top_logprobs"):
+        joined = tuple(value for part in parts for value in getattr(part, field))
+        assert joined == getattr(generation, field), field
+    assert "".join(part.text for part in parts) == generation.text
+    assert all(part.token_ids for part in parts)

@@ -1,4 +1,4 @@
-"""A tiny random Llama on CPU, and engines over it."""
+"""A tiny random Llama on CPU, and engines over it; the engine without a model beside them."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from headrace.connectors.engines import Engine
+from headrace.connectors.engines.null import NullEngine, NullEngineConfig
 from headrace.connectors.engines.transformers.engine import (
     TransformersEngine,
     TransformersEngineConfig,
@@ -61,15 +62,34 @@ async def _transformers(directory: Path, **config: Any) -> AsyncIterator[Transfo
         await engine.close()
 
 
+@asynccontextmanager
+async def _null(
+    directory: Path, *, max_sequence: int = 2048, **config: Any
+) -> AsyncIterator[NullEngine]:
+    """Completions run to max_tokens, as those of `endless` do."""
+    engine = NullEngine(NullEngineConfig(tokens=max_sequence, max_sequence=max_sequence))
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
 # The engines that keep the contract: each opens a model's directory, takes max_batch and
 # max_sequence, calculates in fp32, and closes at the end.
-ENGINES: dict[str, OpenAny] = {"transformers": _transformers}
+MODELS: dict[str, OpenAny] = {"transformers": _transformers}
+ENGINES: dict[str, OpenAny] = {**MODELS, "null": _null}
 
 
 @pytest.fixture(scope="session", params=ENGINES)
 def open_any(request: pytest.FixtureRequest) -> OpenAny:
     """`async with open_any(directory, **config) as engine`: each engine in turn."""
     return ENGINES[request.param]
+
+
+@pytest.fixture(scope="session", params=MODELS)
+def open_model(request: pytest.FixtureRequest) -> OpenAny:
+    """As open_any, but only engines that have a model."""
+    return MODELS[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What every engine does with requests: the contract of engines/base.py.
 
-An engine joins by one line in conftest.py's ENGINES. What is one engine's own is tested beside it.
+An engine joins by one line in conftest.py: MODELS, or ENGINES if it has no
+model. What is one engine's own is tested beside it.
 """
 
 import asyncio
@@ -73,9 +74,9 @@ def test_a_batch_answers_as_each_request_alone(open_any: Any, endless: Path) -> 
     asyncio.run(main())
 
 
-def test_joining_in_mid_flight_changes_nothing(open_any: Any, endless: Path) -> None:
+def test_joining_in_mid_flight_changes_nothing(open_model: Any, endless: Path) -> None:
     async def main() -> None:
-        async with open_any(endless) as engine:
+        async with open_model(endless) as engine:
             long = request(engine, QUESTIONS[0], max_tokens=150)
             late = [request(engine, q, seed=7, max_tokens=30) for q in QUESTIONS]
             alone = [await engine.generate(r) for r in (long, *late)]
@@ -96,10 +97,10 @@ def test_joining_in_mid_flight_changes_nothing(open_any: Any, endless: Path) -> 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7])
 def test_logprobs_are_those_of_a_plain_forward_pass(
-    open_any: Any, tiny: Path, temperature: float
+    open_model: Any, tiny: Path, temperature: float
 ) -> None:
     async def main() -> list[Generation]:
-        async with open_any(tiny) as engine:
+        async with open_model(tiny) as engine:
             generations: list[Generation] = await asyncio.gather(
                 *(
                     engine.generate(
@@ -125,10 +126,10 @@ def test_logprobs_are_those_of_a_plain_forward_pass(
 
 
 def test_the_comparison_sees_another_temperature_template_or_stop_token(
-    open_any: Any, tiny: Path
+    open_model: Any, tiny: Path
 ) -> None:
     async def main() -> Generation:
-        async with open_any(tiny) as engine:
+        async with open_model(tiny) as engine:
             answer: Generation = await engine.generate(
                 request(engine, QUESTIONS[0], seed=3, temperature=0.7, max_tokens=20)
             )
@@ -233,9 +234,9 @@ def test_more_requests_than_the_batch_holds_wait_their_turn(open_any: Any, endle
     asyncio.run(main())
 
 
-def test_a_cancelled_request_leaves_the_batch(open_any: Any, endless: Path) -> None:
+def test_a_cancelled_request_leaves_the_batch(open_model: Any, endless: Path) -> None:
     async def main() -> None:
-        async with open_any(endless, max_batch=2) as engine:
+        async with open_model(endless, max_batch=2) as engine:
             tasks = [
                 asyncio.create_task(
                     engine.generate(request(engine, QUESTIONS[0], max_tokens=1500, seed=seed))
@@ -271,9 +272,9 @@ def test_requests_that_cannot_be_served_are_refused(open_any: Any, tiny: Path) -
     asyncio.run(main())
 
 
-def test_closing_answers_what_still_runs(open_any: Any, endless: Path) -> None:
+def test_closing_answers_what_still_runs(open_model: Any, endless: Path) -> None:
     async def main() -> None:
-        async with open_any(endless) as engine:
+        async with open_model(endless) as engine:
             task = asyncio.create_task(
                 engine.generate(request(engine, QUESTIONS[0], max_tokens=1900))
             )

@@ -13,10 +13,10 @@ from tests.connectors.engines.asking import prompt_request as request
 
 
 def test_a_swap_in_mid_request_tags_versions_and_drops_nothing(
-    open_any: Any, endless: Path, tiny_versions: dict[int, Path]
+    open_model: Any, endless: Path, tiny_versions: dict[int, Path]
 ) -> None:
     async def main() -> None:
-        async with open_any(endless) as engine:
+        async with open_model(endless) as engine:
             tasks = await start(engine, *(request(max_tokens=800, seed=seed) for seed in range(4)))
             await engine.load(1, tiny_versions[1])
             assert engine.current == 1
@@ -39,10 +39,10 @@ def test_a_swap_in_mid_request_tags_versions_and_drops_nothing(
 
 
 def test_a_loaded_version_answers_by_its_weights(
-    open_any: Any, endless: Path, tiny_versions: dict[int, Path]
+    open_model: Any, endless: Path, tiny_versions: dict[int, Path]
 ) -> None:
     async def main() -> None:
-        async with open_any(endless) as engine:
+        async with open_model(endless) as engine:
             # Asked before and after, so that remembered prompts of old weights would show.
             await engine.generate(request())
             for version, directory in tiny_versions.items():
@@ -54,10 +54,10 @@ def test_a_loaded_version_answers_by_its_weights(
 
 
 def test_pinned_requests_keep_their_version(
-    open_any: Any, endless: Path, tiny_versions: dict[int, Path]
+    open_model: Any, endless: Path, tiny_versions: dict[int, Path]
 ) -> None:
     async def main() -> None:
-        async with open_any(endless) as engine:
+        async with open_model(endless) as engine:
             alone = await engine.generate(request(version=0, max_tokens=300))
             pinned, free = await start(
                 engine, request(version=0, max_tokens=300), request(max_tokens=300)
@@ -119,10 +119,10 @@ def test_a_version_that_was_never_loaded_is_refused(open_any: Any, tiny: Path) -
 
 
 def test_a_version_can_be_loaded_again_from_another_directory(
-    open_any: Any, endless: Path, tiny_versions: dict[int, Path]
+    open_model: Any, endless: Path, tiny_versions: dict[int, Path]
 ) -> None:
     async def main() -> None:
-        async with open_any(endless) as engine:
+        async with open_model(endless) as engine:
             await engine.generate(request())
             await engine.load(0, tiny_versions[2])
             answer = await engine.generate(request())
@@ -135,12 +135,12 @@ def test_a_version_can_be_loaded_again_from_another_directory(
 
 
 def test_weights_that_cannot_be_read_change_nothing(
-    open_any: Any, endless: Path, tmp_path: Path
+    open_model: Any, endless: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"not a tensor in sight")
 
     async def main() -> None:
-        async with open_any(endless) as engine:
+        async with open_model(endless) as engine:
             before = await engine.generate(request())
             for directory in (tmp_path, tmp_path / "nowhere"):
                 with pytest.raises(InvalidWeights):

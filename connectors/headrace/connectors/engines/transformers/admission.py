@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from headrace.connectors.engines.transformers.batch import DecodeRow
+from headrace.connectors.engines.transformers.row import DecodeRow
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
 
 # What other threads send: a request, a version to bring in, or a call to look again.

@@ -1,57 +1,15 @@
 """Requests that are decoded together: their rows, and their keys and values."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from headrace.connectors.engines.base import Generation, GenerationRequest, TopLogprobs
-from headrace.connectors.engines.transformers.constraints import TokenMask
-from headrace.connectors.engines.transformers.growing import GrowingText, Told
 from headrace.connectors.engines.transformers.memory import KeyValues
+from headrace.connectors.engines.transformers.row import DecodeRow
 
 # Columns that are allocated ahead, so that a decode step seldom copies the memory.
 SPARE_COLUMNS = 64
-
-
-@dataclass(slots=True, eq=False)
-class DecodeRow:
-    """A request on its way: what was sampled for it so far."""
-
-    request: GenerationRequest
-    seed: int
-    future: Future[Generation]
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
-    tops: list[TopLogprobs] = field(default_factory=list)
-    """Of each token, where the request asks for them."""
-    told: Told | None = None
-    """Who is told while it grows, and the text for it."""
-    text: GrowingText | None = None
-    mask: TokenMask | None = None
-    """Where it stands in the form that it must have."""
-
-    @property
-    def is_cancelled(self) -> bool:
-        return self.future.cancelled()
-
-    def accept(self, token: int, logprob: float, version: int, top: TopLogprobs | None) -> None:
-        self.token_ids.append(token)
-        self.logprobs.append(logprob)
-        self.versions.append(version)
-        if top is not None:
-            self.tops.append(top)
-
-    def tell(self, text: str | None = None) -> None:
-        """Tell what it grew by: its last token, and `text` or what is certain now."""
-        if self.told is None or self.text is None:
-            return
-        top = self.tops[-1] if self.tops else None
-        said = self.text.grow(self.token_ids[-1]) if text is None else text[self.text.told :]
-        self.told.put(self.token_ids[-1], self.logprobs[-1], self.versions[-1], top, said)
 
 
 class DecodeBatch:

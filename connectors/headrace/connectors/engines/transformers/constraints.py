@@ -77,10 +77,14 @@ class TokenMask:
         allowed = (bits[place // 32] >> (place % 32)) & 1
         logits.masked_fill_(allowed == 0, -torch.inf)
 
-    def accept(self, token: int) -> str:
-        """Go on by a token; what went wrong, or nothing."""
-        self._matcher.consume_token(token)
-        return str(self._matcher.get_error() or "") if self._matcher.is_error() else ""
+    def accept(self, token: int) -> None:
+        """Go on by a token.
+
+        Raises:
+            InvalidRequest: the form has become too costly to follow, or the token is none of it.
+        """
+        if not self._matcher.consume_token(token):
+            raise InvalidRequest(f"the constraint was lost: {self._matcher.get_error()}"[:1000])
 
 
 def _grammar(constraint: Constraint) -> str:

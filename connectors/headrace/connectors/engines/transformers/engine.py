@@ -19,10 +19,11 @@ from headrace.connectors.engines.base import (
     OnIncrement,
     Tools,
 )
+from headrace.connectors.engines.completion import CompletionText
+from headrace.connectors.engines.delivery import Delivery, answer_of
 from headrace.connectors.engines.errors import InvalidRequest, PromptTooLong, UnknownVersion
-from headrace.connectors.engines.transformers.batch import DecodeRow
 from headrace.connectors.engines.transformers.constraints import Constraints
-from headrace.connectors.engines.transformers.growing import Told
+from headrace.connectors.engines.transformers.row import DecodeRow
 from headrace.connectors.engines.transformers.scheduler import Scheduler
 from headrace.connectors.engines.transformers.text import Text
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
@@ -95,12 +96,11 @@ class TransformersEngine:
         logger.info("the engine calculates in %s: %s", arithmetic.dtype, arithmetic.reason)
         model = load_model(directory, getattr(torch, arithmetic.dtype), device)
         self._vocabulary = model.vocabulary
-        self._text = Text(directory)
+        self._text = Text(directory, model.vocabulary)
         self._constraints = Constraints(self._text.tokenizer, model.vocabulary)
         self._versions = Versions(model, config.version, directory, config.max_versions)
         self._scheduler = Scheduler(
             self._versions,
-            self._text,
             max_batch=config.max_batch,
             shared_tokens=config.shared_prompt_tokens,
             window_s=config.batch_window_ms / 1000,
@@ -124,7 +124,7 @@ class TransformersEngine:
 
     @property
     def end_ids(self) -> frozenset[int]:
-        return self._text.end_ids
+        return self._text.vocabulary.end_ids
 
     def render(self, messages: Messages, tools: Tools = ()) -> str:
         return self._text.render(messages, tools)
@@ -133,25 +133,28 @@ class TransformersEngine:
         return self._text.encode(text)
 
     def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
-        found = [self._text.pieces.of(token) for token in token_ids]
-        if None in found:
-            raise InvalidRequest(f"{token_ids[found.index(None)]} is no token of this model")
-        return tuple(piece for piece in found if piece is not None)
+        return self._text.vocabulary.bytes_of(token_ids)
 
     async def generate(
         self, request: GenerationRequest, on_increment: OnIncrement | None = None
     ) -> Generation:
         self._check(request)
-        seed = request.sampling.seed
         future: Future[Generation] = Future()
-        row = DecodeRow(request, secrets.randbits(64) if seed is None else seed, future)
+        delivery = None
+        if on_increment is not None:
+            delivery = Delivery(asyncio.get_running_loop(), on_increment, future.cancel)
+        seed = request.sampling.seed
+        row = DecodeRow(
+            request,
+            secrets.randbits(64) if seed is None else seed,
+            future,
+            CompletionText(self._text.vocabulary, request.sampling),
+            delivery,
+        )
         if request.constraint is not None:
             row.mask = await asyncio.to_thread(self._constraints.compile, request.constraint)
-        if on_increment is not None:
-            row.told = Told(on_increment, future)
-            row.text = self._text.growing(request.sampling.stop)
         self._scheduler.submit(row)
-        return await _told(row, future)
+        return await answer_of(future, delivery)
 
     async def load(self, version: int, directory: Path) -> None:
         future: Future[None] = Future()
@@ -194,21 +197,6 @@ class TransformersEngine:
                 f"Version {version} of {self.model_name} was never loaded here; the latest known: "
                 f"{known}."
             ) from None
-
-
-async def _told(row: DecodeRow, future: "Future[Generation]") -> Generation:
-    """The completion, when its caller was told all of it."""
-    try:
-        generation = await asyncio.wrap_future(future)
-    except asyncio.CancelledError:
-        if row.told is not None and row.told.error is not None:
-            raise row.told.error from None
-        raise
-    if row.told is not None:
-        row.told.tell()
-        if row.told.error is not None:
-            raise row.told.error
-    return generation
 
 
 def _device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.connectors.engines.transformers.batch import SPARE_COLUMNS, DecodeBatch, DecodeRow
+from headrace.connectors.engines.transformers.batch import SPARE_COLUMNS, DecodeBatch
 from headrace.connectors.engines.transformers.memory import KeyValues, causal_mask
 from headrace.connectors.engines.transformers.prefixes import (
     MIN_SHARED_TOKENS,
@@ -16,6 +16,7 @@ from headrace.connectors.engines.transformers.prefixes import (
     TokenIds,
     shared_length,
 )
+from headrace.connectors.engines.transformers.row import DecodeRow
 from headrace.connectors.engines.transformers.weights import LanguageModel
 
 # Bounds the activations of one forward pass; a longer prompt goes alone.

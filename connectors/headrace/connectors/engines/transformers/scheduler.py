@@ -10,14 +10,20 @@ import torch
 from torch import Tensor
 
 from headrace.connectors.engines.base import EngineStats, Generation
-from headrace.connectors.engines.errors import EngineClosed, EngineError, GenerationFailed
+from headrace.connectors.engines.delivery import Outbox
+from headrace.connectors.engines.errors import (
+    EngineClosed,
+    EngineError,
+    GenerationFailed,
+    InvalidRequest,
+)
 from headrace.connectors.engines.transformers.admission import Admission
-from headrace.connectors.engines.transformers.batch import DecodeBatch, DecodeRow, merge
+from headrace.connectors.engines.transformers.batch import DecodeBatch, merge
 from headrace.connectors.engines.transformers.futures import fail, resolve
 from headrace.connectors.engines.transformers.memory import causal_mask
 from headrace.connectors.engines.transformers.prefill import Prefill
+from headrace.connectors.engines.transformers.row import DecodeRow
 from headrace.connectors.engines.transformers.sampling import sample, uniform
-from headrace.connectors.engines.transformers.text import Text
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
 from headrace.connectors.engines.transformers.weights import Weights, read_weights
 
@@ -35,7 +41,6 @@ class Scheduler:
     def __init__(
         self,
         versions: Versions,
-        text: Text,
         *,
         max_batch: int,
         shared_tokens: int,
@@ -43,12 +48,12 @@ class Scheduler:
         threads: int | None,
     ) -> None:
         self.versions = versions
-        self._text = text
         self._max_batch = max_batch
         self._prefill = Prefill(shared_tokens)
         self._admission = Admission(versions, max_batch=max_batch, window_s=window_s)
         self._batches: dict[int, DecodeBatch] = {}
         self._answers: list[tuple[DecodeRow, Generation]] = []
+        self._outbox = Outbox()
         self._is_blocked = False
         self._is_closing = False
         self._lock = Lock()
@@ -239,40 +244,25 @@ class Scheduler:
             if not math.isfinite(drawn.logprobs[i]):
                 self._fail_rows([row], ArithmeticError(f"logits of version {version} not finite"))
                 continue
-            k = row.request.top_logprobs
-            top = drawn.most_probable(i, k) if k else None
-            row.accept(drawn.tokens[i], drawn.logprobs[i], version, top)
             self._tokens += 1
-            if row.mask is not None and (trouble := row.mask.accept(drawn.tokens[i])):
-                self._fail_rows([row], ArithmeticError(f"its form was lost: {trouble}"))
+            most = row.request.top_logprobs
+            top = drawn.most_probable(i, most) if most else None
+            try:
+                step, generation = row.accept(drawn.tokens[i], drawn.logprobs[i], version, top)
+            except InvalidRequest as error:
+                self._fail_rows([row], error)
                 continue
-            if not self._finish(row):
+            if row.delivery is not None:
+                self._outbox.put(row.delivery, step)
+            if generation is None:
                 going.append(i)
+            else:
+                self._answers.append((row, generation))
         return batch if len(going) == len(batch) else batch.select(going)
-
-    def _finish(self, row: DecodeRow) -> bool:
-        ending = self._text.ending(row.token_ids, row.request.sampling)
-        if row.mask is not None and row.mask.is_complete:
-            ending = self._text.complete(ending, row.token_ids)
-        if ending is None:
-            row.tell()
-            return False
-        row.tell(ending.text)
-        generation = Generation(
-            token_ids=tuple(row.token_ids),
-            logprobs=tuple(row.logprobs),
-            versions=tuple(row.versions),
-            text=ending.text,
-            finish_reason=ending.finish_reason,
-            stop=ending.stop,
-            stop_token_included=ending.stop_token_included,
-            top_logprobs=tuple(row.tops),
-        )
-        self._answers.append((row, generation))
-        return True
 
     def _send_answers(self) -> None:
         # After the rows have left their batch, so that stats() is right for whoever gets them.
+        self._outbox.announce()
         for row, generation in self._answers:
             resolve(row.future, generation)
         self._answers.clear()

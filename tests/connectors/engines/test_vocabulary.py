@@ -1,0 +1,117 @@
+"""The bytes of tokens are those that the tokenizer reads as text."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from headrace.connectors.engines import InvalidRequest, InvalidWeights, SamplingParameters
+from headrace.connectors.engines.completion import CompletionText
+from headrace.connectors.engines.transformers.text import Text
+from headrace.connectors.engines.vocabulary import Vocabulary, read_vocabulary
+
+LINES = ["naïve 😀 façade", "don't  stop\n\tnow 12345", "語のトークン", "<|x|> and </s>"] * 3
+
+
+def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
+    added = tokenizer.get_added_tokens_decoder()
+    return read_vocabulary(
+        tokenizer.get_vocab(with_added_tokens=False),
+        {token: (meaning.content, meaning.special) for token, meaning in added.items()},
+        json.loads(tokenizer.to_str())["decoder"],
+        size=0,
+        end_ids=frozenset(),
+    )
+
+
+def byte_level() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        LINES, trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, show_progress=False)
+    )
+    tokenizer.add_special_tokens(["<|end|>"])
+    tokenizer.add_tokens([AddedToken("<think> 語", special=False)])
+    return tokenizer
+
+
+def sentence_piece() -> Tokenizer:
+    pieces = ["<unk>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", "a", "é"]
+    pieces += ["\u2581a", "aé", "😀", "<0xZZ>"]
+    names = {piece: i for i, piece in enumerate(pieces)}
+    merges = [("\u2581", "a"), ("a", "é")]
+    model = models.BPE(vocab=names, merges=merges, unk_token="<unk>", byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    tokenizer.add_special_tokens(["<unk>", "</s>"])
+    return tokenizer
+
+
+TOKENIZERS = {"byte-level": byte_level(), "SentencePiece": sentence_piece()}
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(data=st.data())
+def test_bytes_one_after_the_other_are_the_text(kind: str, data: st.DataObject) -> None:
+    tokenizer = TOKENIZERS[kind]
+    vocabulary = vocabulary_of(tokenizer)
+    tokens = data.draw(st.lists(st.integers(0, len(vocabulary) - 1), min_size=1, max_size=12))
+    completion = CompletionText(vocabulary, SamplingParameters(max_tokens=len(tokens)))
+    text = "".join(completion.add(token)[0] for token in tokens)
+    shown = [token for token in tokens if token not in vocabulary.hidden]
+    whole = b"".join(vocabulary.bytes_of(shown))
+    try:
+        assert text == whole.decode().removeprefix(" " if vocabulary.strips_space else "")
+    except UnicodeDecodeError:
+        if kind == "SentencePiece":  # it reads broken characters as one U+FFFD a byte
+            return
+    assert text == tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+@given(text=st.text(max_size=20))
+def test_text_comes_back_byte_by_byte(text: str) -> None:
+    tokenizer = TOKENIZERS["byte-level"]
+    pieces = vocabulary_of(tokenizer).bytes_of(tokenizer.encode(text).ids)
+    assert b"".join(pieces) == text.encode()
+
+
+def test_special_tokens_have_the_bytes_of_their_text() -> None:
+    vocabulary = vocabulary_of(TOKENIZERS["byte-level"])
+    end, think = len(vocabulary) - 2, len(vocabulary) - 1
+    assert vocabulary.bytes_of([end, think]) == (b"<|end|>", "<think> 語".encode())
+    assert (vocabulary.shown(end), vocabulary.shown(think)) == (b"", "<think> 語".encode())
+
+
+def test_sentence_pieces_bytes_are_bytes_and_its_bar_is_a_space() -> None:
+    vocabulary = vocabulary_of(TOKENIZERS["SentencePiece"])
+    tokenizer = TOKENIZERS["SentencePiece"]
+    names = ("<0x0A>", "\u2581a", "<0xZZ>", "</s>")
+    ids = [tokenizer.get_vocab()[name] for name in names]
+    assert vocabulary.bytes_of(ids) == (b"\n", b" a", b"<0xZZ>", b"</s>")
+
+
+def test_the_engines_own_text_tells_bytes_of_padding_and_refuses_what_is_beyond(tiny: Path) -> None:
+    vocabulary = Text(tiny, 300).vocabulary
+    assert vocabulary.bytes_of([299]) == (b"",)
+    for wrong in (-1, 300):
+        with pytest.raises(InvalidRequest, match="299"):
+            vocabulary.bytes_of([5, wrong])
+
+
+@pytest.mark.parametrize("decoder", [None, {"type": "WordPiece"}])
+def test_tokens_of_another_kind_are_refused(decoder: Any) -> None:
+    with pytest.raises(InvalidWeights, match="byte-level"):
+        read_vocabulary({"a": 0}, {}, decoder, size=1, end_ids=frozenset())
