@@ -64,3 +64,25 @@ def test_a_row_in_the_declared_layout_comes_back_as_it_went_in(
     back = migrated.query_arrow(f"SELECT {', '.join(schema.names)} FROM {table} FINAL")
     assert back.schema.equals(schema)
     assert back.to_pylist() == [row]
+
+
+def test_the_view_of_calls_says_whose_a_call_is_as_its_episode_does(migrated: ClickHouse) -> None:
+    columns = "project, rollout_id, attempt, span_id, kind, agent, parent_id, ver"
+    migrated.command(
+        f"INSERT INTO spans ({columns}) VALUES ('default', 'view', 'a', '01', 'call', '', '', 0), "
+        "('default', 'view', 'a', '02', 'call', 'named', '', 0), "
+        "('default', 'view', 'a', '03', 'call.context', 'solver', '04', 0)"
+    )
+    migrated.command(
+        "INSERT INTO episodes (project, rollout_id, attempt, version, contexts) VALUES "
+        "('default', 'view', 'a', 2, [('01', 'other', '')]), "
+        "('default', 'view', 'a', 3, [('01', 'solver', '04')])"
+    )
+    rows = migrated.query(
+        "SELECT span_id, agent, parent_id, call_id FROM calls WHERE rollout_id = 'view' "
+        "ORDER BY span_id"
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        ("01", "solver", "04", "view/a/01"),
+        ("02", "named", "", "view/a/02"),
+    ]

@@ -82,6 +82,7 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "version_min": "Int32",
             "version_max": "Int32",
             "signals": "Map(LowCardinality(String), Int64)",
+            "contexts": "Array(Tuple(span_id String, agent String, parent_id String))",
         },
         "groups": {
             "project": "LowCardinality(String)",

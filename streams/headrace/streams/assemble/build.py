@@ -20,6 +20,7 @@ from headrace.schemas.vocabulary import (
 )
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
 from headrace.streams.assemble.cells import records
+from headrace.streams.assemble.contexts import with_contexts
 from headrace.streams.assemble.core import Folded, Snapshot
 from headrace.streams.assemble.facts import Facts, read_facts
 from headrace.streams.assemble.holes import missing_batches
@@ -58,7 +59,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
     missing = missing_batches(batch, slot, count)
     missing = [m - snapshot.filled for m, snapshot in zip(missing, snapshots, strict=True)]
     tokens = Tokens(batch)
-    calls = read_calls(batch, slot, count, tokens)
+    calls = with_contexts(batch, slot, read_calls(batch, slot, count, tokens))
     tools = _read_tools(batch, slot, count)
     rewards = read_rewards(batch, slot, count)
     facts = [
@@ -75,7 +76,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
             snapshot, facts[i], missing[i], signals[i], tools[i], calls[i], rewards[i]
         )
         episode = _without_texts(episode) if text_bytes(episode) > most_text else episode
-        found.append(_row(snapshot, episode))
+        found.append(_row(snapshot, episode, [call for call in calls[i] if call.is_placed]))
         if snapshot.closed:
             episodes.append(episode)
             samples.extend(samples_of(episode, calls[i], tokens))
@@ -177,7 +178,7 @@ def _without_texts(episode: Episode) -> Episode:
     )
 
 
-def _row(snapshot: Snapshot, episode: Episode) -> dict[str, Any]:
+def _row(snapshot: Snapshot, episode: Episode, placed: Sequence[CallFacts]) -> dict[str, Any]:
     versions = [call for call in episode.calls if call.version_min >= 0]
     row = {name: getattr(episode, name, None) for name in EPISODES_SCHEMA.names}
     return row | {
@@ -192,6 +193,10 @@ def _row(snapshot: Snapshot, episode: Episode) -> dict[str, Any]:
         "version_min": min((call.version_min for call in versions), default=-1),
         "version_max": max((call.version_max for call in versions), default=-1),
         "signals": sorted(episode.signals.items()),
+        "contexts": [
+            {name: getattr(call.record, name) for name in ("span_id", "agent", "parent_id")}
+            for call in placed
+        ],
     }
 
 

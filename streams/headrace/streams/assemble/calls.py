@@ -38,6 +38,8 @@ class CallFacts:
     run_lengths: list[int]
     prompt_base: str
     prompt_base_length: int
+    is_placed: bool = False
+    """Whether a framework's span of the call gave it its agent and parent."""
 
 
 class Tokens:
