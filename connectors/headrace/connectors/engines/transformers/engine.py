@@ -97,7 +97,9 @@ class TransformersEngine:
         model = load_model(directory, getattr(torch, arithmetic.dtype), device)
         self._vocabulary = model.vocabulary
         self._text = Text(directory, model.vocabulary)
-        self._constraints = Constraints(self._text.tokenizer, model.vocabulary)
+        self._constraints = Constraints(
+            self._text.tokenizer, self._text.vocabulary.end_ids, model.vocabulary
+        )
         self._versions = Versions(model, config.version, directory, config.max_versions)
         self._scheduler = Scheduler(
             self._versions,

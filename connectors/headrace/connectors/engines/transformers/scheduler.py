@@ -19,6 +19,7 @@ from headrace.connectors.engines.errors import (
 )
 from headrace.connectors.engines.transformers.admission import Admission
 from headrace.connectors.engines.transformers.batch import DecodeBatch, merge
+from headrace.connectors.engines.transformers.constraints import masked
 from headrace.connectors.engines.transformers.futures import fail, resolve
 from headrace.connectors.engines.transformers.memory import causal_mask
 from headrace.connectors.engines.transformers.prefill import Prefill
@@ -238,11 +239,11 @@ class Scheduler:
         """Sample a token for each row and answer the rows that end; the others."""
         sampling = [row.request.sampling for row in batch.rows]
         uniforms = [uniform(row.seed, len(row.token_ids)) for row in batch.rows]
-        drawn = sample(_masked(logits, batch.rows), sampling, uniforms)
+        drawn = sample(masked(logits, [row.mask for row in batch.rows]), sampling, uniforms)
         going = []
         for i, row in enumerate(batch.rows):
             if not math.isfinite(drawn.logprobs[i]):
-                self._fail_rows([row], ArithmeticError(f"logits of version {version} not finite"))
+                self._fail_rows([row], _not_finite(row, version))
                 continue
             self._tokens += 1
             most = row.request.top_logprobs
@@ -311,12 +312,7 @@ class Scheduler:
         return error
 
 
-def _masked(logits: Tensor, rows: list[DecodeRow]) -> Tensor:
-    """Logits in which every row that must have a form allows what keeps it."""
-    if all(row.mask is None for row in rows):
-        return logits
-    masked = logits.float().clone()
-    for i, row in enumerate(rows):
-        if row.mask is not None:
-            row.mask.apply(masked[i])
-    return masked
+def _not_finite(row: DecodeRow, version: int) -> Exception:
+    if row.mask is not None:
+        return InvalidRequest("the constraint cannot be kept: no token of the model continues it")
+    return ArithmeticError(f"logits of version {version} not finite")
