@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.mapped import record_own, record_source
-from headrace.connectors.instrument.records import Note, OwnSpan, ProcessRecords, Record
+from headrace.connectors.instrument.mapped import record_reward, record_source
+from headrace.connectors.instrument.records import GivenReward, Note, ProcessRecords, Record
 from headrace.connectors.sdk import Attempt
 
 logger = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class Collector:
             self.notes.add(record)
             return
         self.spans += 1
-        if isinstance(record, OwnSpan):
-            record_own(self._attempt, record)
+        if isinstance(record, GivenReward):
+            record_reward(self._attempt, record)
         else:
             record_source(self._attempt, record)
 

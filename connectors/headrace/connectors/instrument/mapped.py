@@ -1,6 +1,6 @@
 """A record of a journal as a span of its attempt."""
 
-from headrace.connectors.instrument.records import OwnSpan
+from headrace.connectors.instrument.records import GivenReward
 from headrace.connectors.mapping import SourceSpan
 from headrace.connectors.sdk import Attempt
 from headrace.connectors.sdk.attempt import reward_fields
@@ -33,24 +33,14 @@ def record_source(attempt: Attempt, span: SourceSpan) -> None:
     )
 
 
-def record_own(attempt: Attempt, span: OwnSpan) -> None:
-    """Emit a span of our own lines."""
-    fields = {
-        "span_id": span.span_id,
-        "parent_id": span.parent_id or attempt.root,
-        "started_at": span.started_at,
-        "ended_at": span.ended_at,
-    }
-    if span.kind == SpanKind.REWARD:
-        fields |= reward_fields(span.name, span.value, "", span.target)
-        attempt.record(SpanKind.REWARD, span.name, **fields)
-        return
+def record_reward(attempt: Attempt, given: GivenReward) -> None:
+    """Emit a reward."""
     attempt.record(
-        span.kind,
-        span.name,
-        status=span.status,
-        input=span.input,
-        output=span.output,
-        attributes="" if span.attributes is None else as_attributes(span.attributes),
-        **fields,
+        SpanKind.REWARD,
+        given.name,
+        span_id=given.span_id,
+        parent_id=given.parent_id or attempt.root,
+        started_at=given.at,
+        ended_at=given.at,
+        **reward_fields(given.name, given.value, "", given.target),
     )

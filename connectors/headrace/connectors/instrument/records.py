@@ -1,13 +1,13 @@
 """What the lines of one process's journal say. Pure.
 
-Line by line JSON: `process` (who writes), `start` and `end` of a span of OpenTelemetry, `own` (a
-span that the agent's code made by our own lines), `note` (something to tell the user).
+Line by line JSON: `process` (who writes), `start` and `end` of a span of OpenTelemetry, `reward`
+(that the agent's code gave), `note` (something to tell the user).
 """
 
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.connectors.mapping import SourceEvent, SourceSpan
@@ -16,22 +16,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class OwnSpan:
-    """A span that the agent's code made with `headrace.connectors.sdk`'s lines."""
+class GivenReward:
+    """A reward that the agent's own code gave."""
 
     span_id: str
     parent_id: str
-    kind: str
     name: str
-    status: str
-    started_at: int
-    ended_at: int
-    input: Any = None
-    output: Any = None
-    attributes: Any = None
-    value: Any = None
-    """A reward's."""
-    target: str = ""
+    value: float
+    target: str
+    at: int
+    """Nanoseconds since the epoch."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -44,7 +38,7 @@ class Note:
     trouble: str
 
 
-Record = SourceSpan | OwnSpan | Note
+Record = SourceSpan | GivenReward | Note
 
 
 @dataclass(slots=True)
@@ -77,8 +71,9 @@ class ProcessRecords:
             self.bad += 1
             self._rest = b""
         for started in self._open.values():
-            record = self._any({**started, "to": at, "status": "error", "message": how})
-            yield record
+            parent = started["parent"] or self._parent
+            ended = {"to": at, "status": "error", "message": how, "parent": parent}
+            yield _source({**started, **ended})
         self._open.clear()
 
     def _read(self, line: dict[str, Any]) -> Record | None:
@@ -86,19 +81,25 @@ class ProcessRecords:
         if kind == "process":
             self.pid, self._parent = int(line["pid"]), str(line["parent"])
             return None
-        if kind in ("start", "own_start"):
+        if kind == "start":
             self._open[line["id"]] = line
             return None
         if kind == "note":
             return Note(
                 framework=line["framework"], package=line["package"], trouble=line["trouble"]
             )
+        parent = line["parent"] or self._parent
+        if kind == "reward":
+            return GivenReward(
+                span_id=line["id"],
+                parent_id=parent,
+                name=str(line["name"]),
+                value=float(line["value"]),
+                target=str(line["target"]),
+                at=int(line["at"]),
+            )
         self._open.pop(line["id"], None)
-        return self._any(line)
-
-    def _any(self, line: dict[str, Any]) -> Record:
-        line = {**line, "parent": line["parent"] or self._parent}
-        return _own(line) if line["k"] in ("own", "own_start") else _source(line)
+        return _source({**line, "parent": parent})
 
 
 def _source(line: dict[str, Any]) -> SourceSpan:
@@ -119,26 +120,6 @@ def _source(line: dict[str, Any]) -> SourceSpan:
         resource=line.get("resource", {}),
         scope=str(line["scope"]),
     )
-
-
-def _own(line: dict[str, Any]) -> OwnSpan:
-    own = OwnSpan(
-        span_id=line["id"],
-        parent_id=line["parent"],
-        kind=line["kind"],
-        name=str(line["name"]),
-        status=line.get("status", "ok"),
-        started_at=int(line["from"]),
-        ended_at=int(line["to"]),
-        input=line.get("input"),
-        output=line.get("output"),
-        attributes=line.get("attributes"),
-        value=line.get("value"),
-        target=str(line.get("target", "")),
-    )
-    if line.get("message"):  # its process ended
-        return replace(own, output=line["message"])
-    return own
 
 
 def survey(journals: Iterable[bytes]) -> tuple[int, frozenset[Note]]:

@@ -7,6 +7,7 @@ from headrace.connectors.sdk.attempt import Attempt, ToolResult, current_attempt
 from headrace.connectors.sdk.config import SdkConfig, sdk_config
 from headrace.connectors.sdk.emitter import Durability
 from headrace.connectors.sdk.errors import Closed, NotDurable, SpoolError, TelemetryError
+from headrace.connectors.sdk.lines import reward, span, tool
 from headrace.connectors.sdk.stats import Stats
 from headrace.connectors.sdk.telemetry import Telemetry
 from headrace.connectors.sdk.transport import Away, KafkaTransport, Refused, Transport
@@ -27,6 +28,9 @@ __all__ = [
     "ToolResult",
     "Transport",
     "current_attempt",
+    "reward",
     "sdk_config",
     "send_reward",
+    "span",
+    "tool",
 ]
