@@ -1,6 +1,7 @@
 """The runner on the real broker and registry, with agents of every temper."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from headrace.connectors.kafka import (
     consumer_settings,
     partitions_of,
 )
-from headrace.connectors.runner import Runner, RunnerConfig
+from headrace.connectors.runner import CommandAgent, Runner, RunnerConfig
 from headrace.infra.embedded import Stack
 from headrace.schemas import Task, new_ulid, to_avro
 from tests.support.watching import TASKS, WAIT_S, Watch
@@ -281,3 +282,58 @@ def test_a_task_under_a_runner_that_stops_is_run_again(
     assert (first.spans[-1][2], second.spans[-1][2]) == ("error", "ok")
     assert second.result == '"second"'
     assert watch.statuses(task.rollout_id) == ["infrastructure", "used"]
+
+
+COMMAND = """
+import os, sys
+from pathlib import Path
+from headrace.connectors.sdk import reward, tool
+
+@tool
+def add(a, b):
+    return a + b
+
+marker = Path(sys.argv[1])
+if not marker.exists():
+    marker.touch()
+    add(1, 1)
+    import signal; signal.pause()
+add(2, 3)
+reward(1.0, name="correct")
+print("five")
+"""
+
+
+def test_a_command_is_an_agent_and_its_attempts_stay_apart(
+    stack: Stack, watch: Watch, tmp_path: Path
+) -> None:
+    group = group_at_the_end(stack)
+    script, marker = tmp_path / "agent.py", tmp_path / "ran"
+    script.write_text(COMMAND)
+    task = Task(rollout_id=new_ulid(), input=json.dumps(str(marker)), expected='"five"')
+    send(watch, [task])
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        gateway_url="http://127.0.0.1:1",
+        group=group,
+        command=CommandAgent(words=(sys.executable, str(script), "{input}")),
+        journals=tmp_path / "attempts",
+        concurrency=2,
+        drain_s=0.1,
+        spool_directory=tmp_path / "spool",
+    )
+    with running(config):
+        watch.until(marker.exists)
+    assert lag(stack, group) == 1, "its task is redelivered"
+    with running(config):
+        watch.until(lambda: watch.ended(task.rollout_id) == 2)
+    first, second = watch.attempts[task.rollout_id].values()
+    assert ("event", "runner_stopped", "ok") in first.spans
+    assert [kind for kind, _, _ in second.spans] == [
+        *("attempt.start", "tool", "reward", "attempt.end")
+    ]
+    assert second.result == '"five"'
+    assert len(second.producers) == 1
+    assert watch.statuses(task.rollout_id) == ["infrastructure", "used"]
+    assert list((tmp_path / "attempts").iterdir()) == []

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.runner import AgentUnusable, RunnerConfig
 from headrace.connectors.runner.agent import call_agent, load_agent
-from headrace.connectors.runner.jobs import Job
+from headrace.connectors.runner.jobs import AgentStuck, Job, WorkerDied
 from headrace.connectors.runner.offsets import Offsets
-from headrace.connectors.runner.pool import AgentStuck, Pool, WorkerDied
+from headrace.connectors.runner.pool import Pool
 from headrace.connectors.sdk import SdkConfig
 from headrace.connectors.settings import BadSettings
 
@@ -94,6 +94,7 @@ def job(agent: str, key: int = 0, **fields: Any) -> Job:
     defaults: dict[str, Any] = {
         "task_input": '"hello"',
         "base_url": "http://g/v1",
+        "gateway_url": "http://g",
         "api_key": "k",
         "model": "",
         "pinned": False,
@@ -101,6 +102,7 @@ def job(agent: str, key: int = 0, **fields: Any) -> Job:
         "rollout_id": "r1",
         "attempt": "a1",
         "root": "00000000000000aa",
+        "end_id": "00000000000000bb",
         "subject": None,
     }
     return Job(key=key, agent=agent, **(defaults | fields))

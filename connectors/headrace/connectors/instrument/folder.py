@@ -45,6 +45,8 @@ class Identity:
     deadline: int = 0
     """Milliseconds since the epoch; 0: none."""
     expected: str = ""
+    starts: bool = True
+    """Whether the start is told by whoever reads this; else a runner has told it."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

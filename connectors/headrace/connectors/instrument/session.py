@@ -34,7 +34,8 @@ class Session:
         self._folder = folder
         self._telemetry = telemetry
         self._attempt = _attempt_of(folder, telemetry)
-        self._attempt.begin()
+        if folder.identity.starts:
+            self._attempt.begin()
         self._collector = Collector(folder.path, self._attempt)
 
     def collect(self) -> None:

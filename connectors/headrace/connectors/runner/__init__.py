@@ -2,7 +2,8 @@
 
 from headrace.connectors.runner.attempts import RunnerStats
 from headrace.connectors.runner.check import check_agent
-from headrace.connectors.runner.config import RunnerConfig, RunnerSettings
+from headrace.connectors.runner.commands import check_command
+from headrace.connectors.runner.config import CommandAgent, InputBy, RunnerConfig, RunnerSettings
 from headrace.connectors.runner.errors import (
     AgentUnusable,
     ReadingFailed,
@@ -12,6 +13,8 @@ from headrace.connectors.runner.run import Runner
 
 __all__ = [
     "AgentUnusable",
+    "CommandAgent",
+    "InputBy",
     "ReadingFailed",
     "Runner",
     "RunnerConfig",
@@ -19,4 +22,5 @@ __all__ = [
     "RunnerSettings",
     "RunnerStats",
     "check_agent",
+    "check_command",
 ]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.failures import Failures
-from headrace.connectors.runner.jobs import Job
-from headrace.connectors.runner.pool import AgentStuck, Pool, WorkerDied
+from headrace.connectors.runner.jobs import AgentStuck, Job, WorkerDied, Workers
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
 from headrace.connectors.sdk.described import Described
 from headrace.schemas import Task
@@ -49,7 +48,7 @@ class TaskRunner:
     """Runs tasks, each in the calling thread's time. Safe to share between threads."""
 
     def __init__(
-        self, config: RunnerConfig, telemetry: Telemetry, pool: Pool, stop: threading.Event
+        self, config: RunnerConfig, telemetry: Telemetry, pool: Workers, stop: threading.Event
     ) -> None:
         self.stats = RunnerStats()
         self.failures = Failures(config.pause_after)
@@ -85,7 +84,7 @@ class TaskRunner:
             deadline=task.deadline,
             expected=task.expected,
             task_input=task.input,
-            agent=self._config.agent or task.agent,
+            agent=self._config.agent_of(task),
             project=task.project,
             subject=task.subject,
         )
@@ -125,7 +124,7 @@ class TaskRunner:
             return how, None
         if done.failure is not None:
             failure = done.failure
-            agent = self._config.agent or task.agent
+            agent = self._config.agent_of(task)
             logger.warning("agent %s raised %s: %s", agent, failure.name, failure.message)
             attempt.failure(failure.name, failure.message, failure.trace)
             self.failures.failed(f"{failure.name}: {failure.message[:_SHOWN]}")
@@ -137,9 +136,10 @@ class TaskRunner:
         pinned = task.version >= 0
         return Job(
             key=self._pool.new_key(),
-            agent=self._config.agent or task.agent,
+            agent=self._config.agent_of(task),
             task_input=task.input,
             base_url=attempt.base_url(self._config.gateway_url),
+            gateway_url=self._config.gateway_url,
             api_key=self._config.api_key,
             model=f"{task.policy}@{task.version}" if pinned else task.policy,
             pinned=pinned,
@@ -147,6 +147,7 @@ class TaskRunner:
             rollout_id=task.rollout_id,
             attempt=attempt.attempt,
             root=attempt.root,
+            end_id=attempt.end_id,
             subject=task.subject,
         )
 

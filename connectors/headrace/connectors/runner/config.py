@@ -2,9 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from headrace.connectors.instrument.command_line import agent_name
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.settings import check, inner, key
+from headrace.schemas import Task
+
+InputBy = Literal["argument", "stdin", "environment"]
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -30,6 +35,22 @@ class RunnerSettings:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class CommandAgent:
+    """An agent that is a command: each attempt is a process of its own."""
+
+    words: tuple[str, ...]
+    """The command; `{input}`, `{model}` and `{rollout}` in it are replaced."""
+    input: InputBy = "argument"
+    """How it is given the task: in place of `{input}`, on stdin, or in HEADRACE_TASK_INPUT."""
+    memory_mb: int = 0
+    """Address space that a process of it may have; 0: no limit."""
+    cpu_s: int = 0
+    """Seconds of processor that a process of it may use; 0: no limit."""
+    grace_s: float = 5.0
+    """Seconds between SIGTERM and SIGKILL at the deadline."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class RunnerConfig(RunnerSettings):
     """What a runner takes, and how it runs it."""
 
@@ -43,15 +64,32 @@ class RunnerConfig(RunnerSettings):
     """The key that agents are given for it."""
     agent: str | None = inner(None)
     """`module:function` to run instead of what the tasks name."""
+    command: CommandAgent | None = inner(None)
+    """The command to run instead of what the tasks name."""
     group: str = inner("headrace.runners")
     """Consumer group: runners of one group share the tasks."""
     spool_directory: Path | None = inner(None)
     """Where spans wait while Kafka is away."""
+    journals: Path | None = inner(None)
+    """Where the processes of a command write their spans."""
+
+    @property
+    def slots(self) -> int:
+        """Attempts that run at once."""
+        return self.concurrency if self.command else self.processes * self.concurrency
+
+    def agent_of(self, task: Task) -> str:
+        """The name of the agent that runs a task."""
+        return agent_name(self.command.words) if self.command else self.agent or task.agent
 
     def __post_init__(self) -> None:
         unnamed = self.agent is not None and ":" not in self.agent
+        both = self.agent is not None and self.command is not None
+        nowhere = self.command is not None and self.journals is None
         check(
             self,
             "runner",
+            ("--command", "and --agent are two agents: give one" if both else ""),
+            ("--command", "wants a folder for journals" if nowhere else ""),
             ("--agent", f"is {self.agent!r}: name it as module:function" if unnamed else ""),
         )

@@ -1,6 +1,7 @@
-"""What a runner and its worker processes say to each other."""
+"""What a runner and those that run its jobs say to each other."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -13,6 +14,7 @@ class Job:
     task_input: str
     """JSON."""
     base_url: str
+    gateway_url: str
     api_key: str
     model: str
     """Model to ask for; empty: the agent's own choice."""
@@ -22,6 +24,8 @@ class Job:
     rollout_id: str
     attempt: str
     root: str
+    end_id: str
+    """Span ids of the attempt's start and end."""
     subject: str | None
 
 
@@ -44,3 +48,29 @@ class Done:
     replaced: int = 0
     """Values in it that are replaced by what could be said of them."""
     failure: Failure | None = None
+
+
+class WorkerDied(Exception):
+    """The process that ran a job ended under it."""
+
+
+class AgentStuck(Exception):
+    """An agent did not end in time; its process will be ended."""
+
+
+class Workers(Protocol):
+    """Runs jobs, each in the time of the thread that asks."""
+
+    def new_key(self) -> int:
+        """A key for a job."""
+
+    def run(self, job: Job, timeout: float) -> Done:
+        """Run a job and wait for it.
+
+        Raises:
+            WorkerDied: its process ended meanwhile, or the workers were closed.
+            AgentStuck: it did not end within `timeout` seconds.
+        """
+
+    def close(self) -> None:
+        """End every process; jobs that run fail with WorkerDied."""

@@ -11,21 +11,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from headrace.connectors.runner import worker
-from headrace.connectors.runner.jobs import Done, Job
+from headrace.connectors.runner.jobs import AgentStuck, Done, Job, WorkerDied
 from headrace.connectors.sdk import SdkConfig
 
 logger = logging.getLogger(__name__)
 
 _STOP_S = 5.0
 _spawn = get_context("spawn")
-
-
-class WorkerDied(Exception):
-    """The process that ran a job ended under it."""
-
-
-class AgentStuck(Exception):
-    """An agent did not end in time; its process will be replaced."""
 
 
 @dataclass(slots=True, eq=False)

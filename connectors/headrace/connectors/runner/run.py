@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 
+from headrace.connectors.instrument.session import send_left_behind
 from headrace.connectors.kafka import (
     DeadLetters,
     Decoder,
@@ -20,8 +21,10 @@ from headrace.connectors.kafka import (
 )
 from headrace.connectors.runner.attempts import RunnerStats, TaskRunner
 from headrace.connectors.runner.broker import BrokerWatch
+from headrace.connectors.runner.commands import Commands
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.errors import ReadingFailed
+from headrace.connectors.runner.jobs import Workers
 from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
 from headrace.connectors.sdk import Telemetry, sdk_config
@@ -34,6 +37,7 @@ TOPIC = Topic.TASKS
 _POLL_S = 0.1
 _AGAIN_S = 1.0
 _ANSWER_S = 0.5
+_LEFT_BEHIND_S = 10.0
 
 
 class Runner:
@@ -87,14 +91,14 @@ class Runner:
         Raises ReadingFailed if the Kafka client fails for good.
         """
         config = self._config
-        slots = config.processes * config.concurrency
+        slots = config.slots
         # Attempts that wait for durability see this one: only after draining are they given up.
         give_up = threading.Event()
         registry = Registry(config.registry)
         codec = Codec(registry)
         letters = DeadLetters(self._kafka)
         telemetry = Telemetry(self._sdk)
-        pool = Pool(self._sdk, config.processes)
+        pool = self._workers(telemetry)
         self._tasks = TaskRunner(config, telemetry, pool, give_up)
         executor = ThreadPoolExecutor(slots, thread_name_prefix="attempt")
         reader: GroupReader = GroupReader(
@@ -125,6 +129,15 @@ class Runner:
             telemetry.close()
             letters.close()
             registry.close()
+
+    def _workers(self, telemetry: Telemetry) -> Workers:
+        config = self._config
+        if config.command is None:
+            return Pool(self._sdk, config.processes)
+        assert config.journals is not None
+        if left := send_left_behind(config.journals, telemetry, _LEFT_BEHIND_S):
+            logger.warning("%d attempts of a runner that was killed are ended", left)
+        return Commands(config.command, telemetry, config.journals)
 
     def _may_start(self) -> bool:
         assert self._tasks is not None
@@ -183,7 +196,7 @@ class Runner:
         self,
         reader: GroupReader,
         give_up: threading.Event,
-        pool: Pool,
+        pool: Workers,
         on_turn: Callable[[], None],
     ) -> None:
         reader.pause(reader.assigned)

@@ -89,7 +89,8 @@ class Attempt:
         self._started_at = started_at or time.time_ns()
         self.root = root or new_span_id()
         """Span id of `attempt.start`, the parent of all others."""
-        self._end_id = end_id or new_span_id()
+        self.end_id = end_id or new_span_id()
+        """Span id of `attempt.end`."""
         self._tokens: list[Token[Attempt | None]] = []
 
     @property
@@ -239,7 +240,7 @@ class Attempt:
         return self._span(
             SpanKind.END,
             self.agent or "attempt",
-            span_id=self._end_id,
+            span_id=self.end_id,
             output=result,
             attributes="" if told else as_json({"status": as_name(status), REPLACED: 1}).text,
             # Not `unset`: that is what an attempt has that nobody ended.

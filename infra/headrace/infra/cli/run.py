@@ -10,6 +10,7 @@ import typer
 
 from headrace.connectors.instrument import names
 from headrace.connectors.instrument.command import Command, leave_as
+from headrace.connectors.instrument.command_line import agent_name
 from headrace.connectors.instrument.environment import agent_environment
 from headrace.connectors.instrument.errors import CommandUnusable, InstrumentError
 from headrace.connectors.instrument.folder import AttemptFolder, Ended, Identity, make_folder
@@ -60,7 +61,7 @@ def run(
     """
     loaded = load(settings)
     url = None if no_gateway else _gateway(gateway or loaded.gateway_url, require)
-    identity = _identity(project, rollout, agent or _agent_name(command), split, loaded)
+    identity = _identity(project, rollout, agent or agent_name(command), split, loaded)
     try:
         folder = make_folder(loaded.directory / "spool" / "attempts", identity)
     except InstrumentError as error:
@@ -131,15 +132,6 @@ def _identity(
         policy=settings.policy.name,
         split=split,
     )
-
-
-def _agent_name(command: list[str]) -> str:
-    """`agent` for `python agent.py`, `mail.agent` for `python -m mail.agent`."""
-    rest = command[1:]
-    if "-m" in rest[:-1]:
-        return rest[rest.index("-m") + 1]
-    scripts = [one for one in rest if one.endswith(".py")]
-    return Path(scripts[0] if scripts else command[0]).stem
 
 
 def _result(running: Command, file: Path | str | None) -> str:

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.connectors.runner import AgentUnusable, Runner, check_agent
+from headrace.connectors.instrument.command_line import words_of
+from headrace.connectors.instrument.errors import CommandUnusable
+from headrace.connectors.runner import (
+    AgentUnusable,
+    CommandAgent,
+    InputBy,
+    Runner,
+    check_agent,
+    check_command,
+)
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.private import OTHERS, keep_private
 from headrace.infra.launch.runners import runner_config
@@ -23,24 +32,52 @@ def work(
     agent: Annotated[
         str | None, typer.Option(help="module:function to run instead of what the tasks name.")
     ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            help='Command to run instead, as "python agent.py {input}"; {model} and {rollout} '
+            "are replaced too. No shell reads it."
+        ),
+    ] = None,
+    input_by: Annotated[
+        InputBy,
+        typer.Option("--input", help="How the command is given the task (HEADRACE_TASK_INPUT)."),
+    ] = "argument",
+    memory_mb: Annotated[
+        int, typer.Option(min=0, help="Memory of each process of the command; 0: no limit.")
+    ] = 0,
+    cpu_s: Annotated[int, typer.Option(min=0, help="Processor time of each; 0: no limit.")] = 0,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default: [runner] processes.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Attempts at once in each; default: [runner].")
+        int | None,
+        typer.Option(
+            min=1, help="Attempts at once in each process ([runner]), or commands at once (8)."
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="Tells several runners of one host apart.")] = "0",
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Take tasks from the stream and run their agents in a few long-lived processes.
+    """Take tasks from the stream and run their agents.
 
-    An agent is `function(task_input, *, base_url, api_key)`; its calls to base_url become the
-    episode, and what it returns its result. Ctrl-C lets running attempts end. Exit code 2 if the
-    agent that --agent names cannot be run.
+    An agent is `function(task_input, *, base_url, api_key)` in a few long-lived processes; its
+    calls to base_url become the episode, and what it returns its result. Or it is a command
+    (--command) that is run as `headrace run` does, a process for each attempt; its result is what
+    it prints, or writes to the file HEADRACE_RESULT_FILE. Ctrl-C lets running attempts end. Exit
+    code 2 if the agent cannot be run.
     """
     loaded = load(settings)
+    commanded = None
+    if command is not None:
+        commanded = _commanded(command, input_by, memory_mb, cpu_s)
     config = runner_config(
-        loaded, agent=agent, processes=processes, concurrency=concurrency, name=name
+        loaded,
+        agent=agent,
+        command=commanded,
+        processes=processes,
+        concurrency=concurrency,
+        name=name,
     )
     watched = Console(stderr=True)
     if agent is not None:
@@ -71,6 +108,16 @@ def progress(runner: Runner, *, stopping: bool) -> str:
     elif not runner.running:
         told.append("waiting for tasks")
     return "; ".join(told)
+
+
+def _commanded(command: str, input_by: InputBy, memory_mb: int, cpu_s: int) -> CommandAgent:
+    try:
+        words = words_of(command)
+        agent = CommandAgent(words=words, input=input_by, memory_mb=memory_mb, cpu_s=cpu_s)
+        check_command(agent)
+    except (CommandUnusable, AgentUnusable) as error:
+        fail(str(error), WRONG_USE)
+    return agent
 
 
 def _check(agent: str, console: Console) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headrace.connectors.runner import RunnerConfig, RunnerSettings
+from headrace.connectors.runner import CommandAgent, RunnerConfig, RunnerSettings
 from headrace.connectors.settings import keys
 from headrace.connectors.tasks import TaskSourceConfig
 from headrace.infra.settings import Settings
 
 STOP_S = 20.0
+COMMANDS_AT_ONCE = 8
 
 
 def runner_config(
@@ -19,11 +20,14 @@ def runner_config(
     processes: int | None = None,
     concurrency: int | None = None,
     agent: str | None = None,
+    command: CommandAgent | None = None,
     name: str = "0",
 ) -> RunnerConfig:
     """The runner's configuration under these settings; `name` tells runners of one host apart."""
     own = {one.name: getattr(settings.runner, one.name) for one in keys(RunnerSettings)}
     asked = {"processes": processes, "concurrency": concurrency}
+    if command is not None and concurrency is None:
+        asked["concurrency"] = COMMANDS_AT_ONCE  # each is a process
     own |= {key: value for key, value in asked.items() if value is not None}
     return RunnerConfig(
         **own,
@@ -32,7 +36,9 @@ def runner_config(
         gateway_url=settings.gateway_url,
         api_key=next(iter(settings.gateway.keys), "headrace"),
         agent=agent,
+        command=command,
         spool_directory=settings.directory / "spool" / f"work-{name}",
+        journals=settings.directory / "spool" / "attempts",
     )
 
 
