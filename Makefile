@@ -13,7 +13,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit kernels trl peers fmt lock help
+.PHONY: demo test setup check unit kernels trl peers frameworks fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
@@ -53,6 +53,16 @@ peers: $(UV) ## the kernel benchmark's peers against float64, on the CPU
 	VIRTUAL_ENV=.venv-peers $(UV) pip install -q --no-config --no-deps -r benchmarks/kernels/peers/requirements.txt
 	VIRTUAL_ENV=.venv-peers $(UV) pip install -q --no-deps -e .
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest tests/kernels/test_benchmark_peers.py
+
+frameworks: setup ## agents of frameworks, each in an environment of its own. Some: make frameworks ONLY="openai langchain"
+	@for name in $(or $(ONLY),$(notdir $(wildcard examples/frameworks/*))); do \
+		echo "$$name: its environment"; \
+		$(UV) venv -q --allow-existing -p $(BIN)/python .venv-frameworks/$$name && \
+		VIRTUAL_ENV=.venv-frameworks/$$name $(UV) pip install -q --no-config \
+			-r examples/frameworks/$$name/requirements.txt -e . || exit 1; \
+	done
+	HEADRACE_FRAMEWORKS="$(or $(ONLY),$(notdir $(wildcard examples/frameworks/*)))" \
+		PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/frameworks
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

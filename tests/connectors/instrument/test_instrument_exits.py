@@ -92,7 +92,7 @@ def test_a_time_out_is_an_error_of_the_span_that_it_cuts_off(workplace: Workplac
     )
     assert seen.named("slow").status == "error"
     assert "CancelledError" in seen.named("slow").output
-    assert seen.named("after").status == "unset"
+    assert seen.named("after").status == "ok"
 
 
 def test_an_agents_own_handler_of_sigterm_stays_its_own(workplace: Workplace) -> None:

@@ -178,6 +178,10 @@ class Attempt:
         """Record a span that was made elsewhere; `fields` are those of `Span`."""
         self._emit(lambda: self._span(kind, name, **fields))
 
+    def keep(self, span: Span) -> None:
+        """Emit a span of this attempt as it is."""
+        self._emit(lambda: span)
+
     def reward(self, name: str, value: float, target: str = "", source: str = "") -> None:
         """Give a reward, also after the end. `target` is a call's or response's id.
 
