@@ -25,6 +25,7 @@ from headrace.connectors.gateway.dialects.serve import endpoint
 from headrace.connectors.gateway.errors import ApiError
 from headrace.connectors.gateway.health import healthz, metrics
 from headrace.connectors.gateway.metrics import Measured
+from headrace.connectors.gateway.request_ids import RequestIds
 from headrace.connectors.gateway.state import GatewayState
 
 
@@ -50,6 +51,7 @@ def create_app(state: GatewayState) -> Starlette:
     app = Starlette(
         routes=routes,
         middleware=[
+            Middleware(RequestIds),
             Middleware(AnySlash),
             Middleware(Measured, metrics=state.metrics),
             Middleware(RequireKey, keys=keys) if keys else Middleware(LocalOnly),

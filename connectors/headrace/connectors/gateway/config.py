@@ -39,7 +39,7 @@ class GatewaySettings:
     """CPU threads of the built-in engine."""
     max_batch: int = key(48, least=1)
     """Requests decoded together at most; further ones wait."""
-    max_body_bytes: int = key(4 * 1024 * 1024, least=1)
+    max_body_bytes: int = key(16 * 1024 * 1024, least=1)
     """Bytes of a request's body at most."""
     max_messages: int = key(1024, least=1)
     """Messages of a conversation at most."""
@@ -62,8 +62,12 @@ class GatewaySettings:
     empty: none."""
     upstream_api_key: str = key("", secret=True)
     """Its key."""
+    upstream_timeout_s: float = key(600.0, least=0.001)
+    """Seconds without a byte of the upstream after which it counts as gone."""
     responses_memory_bytes: int = key(64 * 1024 * 1024, least=0)
     """Bytes of conversations that `previous_response_id` can go on from; 0: none."""
+    retries_memory_bytes: int = key(64 * 1024 * 1024, least=0)
+    """Bytes of answers that a retry with the same Idempotency-Key gets again; 0: none."""
     embeddings_model: str = ""
     """Folder of a sentence-transformers model for /v1/embeddings; empty: all-MiniLM-L6-v2 where the
     extra `embeddings` is installed."""

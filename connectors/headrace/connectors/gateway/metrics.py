@@ -56,6 +56,12 @@ class Metrics:
             "Calls that neither Kafka nor the spool took; their clients got 503.",
             registry=self._registry,
         )
+        self._upstream_faults = Counter(
+            "headrace_gateway_upstream_faults",
+            "Calls that the upstream failed or did not answer whole, by what went wrong.",
+            ["fault"],
+            registry=self._registry,
+        )
         self.in_flight = Gauge(
             "headrace_gateway_in_flight", "Requests being answered.", registry=self._registry
         )
@@ -87,6 +93,10 @@ class Metrics:
     def undurable(self) -> None:
         """Count a call that could not be made durable."""
         self._undurable.inc()
+
+    def upstream_fault(self, fault: str) -> None:
+        """Count a call that the upstream failed; a status, or a code of errors.py."""
+        self._upstream_faults.labels(fault).inc()
 
     def text(self) -> bytes:
         """All numbers in Prometheus' text format."""

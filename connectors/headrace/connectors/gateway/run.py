@@ -72,7 +72,11 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             await stack.enter_async_context(_following(config, serving))
         if config.upstream_url:
             upstream = Upstream(
-                UpstreamConfig(url=config.upstream_url, api_key=config.upstream_api_key)
+                UpstreamConfig(
+                    url=config.upstream_url,
+                    api_key=config.upstream_api_key,
+                    timeout_s=config.upstream_timeout_s,
+                )
             )
             stack.push_async_callback(upstream.close)
             forwarded = Forwarded(upstream)

@@ -18,6 +18,7 @@ from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound, Ov
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.policy.versions import split_model
+from headrace.connectors.gateway.retries import Retries
 from headrace.schemas import Span
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class GatewayState:
         self.serving = serving
         self.in_flight = 0
         self.responses = ResponseMemory(config.responses_memory_bytes)
+        self.retries = Retries(config.retries_memory_bytes)
         self.embeddings = embeddings or EmbeddingsBackend(local=None, upstream=None)
         self._telemetry = telemetry
         self._sampled = sampled

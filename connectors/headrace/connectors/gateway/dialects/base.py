@@ -92,3 +92,6 @@ class Dialect(Protocol):
 
     def error(self, failure: ApiError) -> Mapping[str, Any]:
         """An error's JSON."""
+
+    def broke_off(self, failure: ApiError) -> Sse:
+        """The event that tells an error in the midst of an upstream's stream."""

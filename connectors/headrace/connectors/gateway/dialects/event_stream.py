@@ -29,6 +29,12 @@ class EventStream(Response):
         del self.headers["content-length"]
         self.held = ExitStack()
         """Closed when the stream has ended."""
+        self.failed = False
+        """Whether it ended with an error."""
+        self.copy: list[bytes] | None = None
+        """What was sent, where somebody wants it."""
+        self.is_whole = False
+        """Whether all of it was sent, and is no error."""
         self._pieces = pieces
         self._abandon = abandon
 
@@ -44,6 +50,7 @@ class EventStream(Response):
                     }
                 )
                 if await self._send_pieces(send, leaving):
+                    self.is_whole = not self.failed
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                 else:
                     await self._abandon()
@@ -66,6 +73,8 @@ class EventStream(Response):
             told = piece.result()
             if told is None:
                 return True
+            if self.copy is not None:
+                self.copy.append(told)
             try:
                 await send({"type": "http.response.body", "body": told, "more_body": True})
             except OSError:  # the client left, as servers of ASGI 2.4 say it

@@ -18,7 +18,7 @@ from headrace.connectors.gateway.calls import (
     to_json,
 )
 from headrace.connectors.gateway.conversation import AnswerEvent, ChoiceEnded, template_messages
-from headrace.connectors.gateway.correlation import correlate
+from headrace.connectors.gateway.correlation import Correlation, correlate
 from headrace.connectors.gateway.dialects.base import (
     AnswerWriter,
     Asking,
@@ -32,6 +32,8 @@ from headrace.connectors.gateway.dialects.fields import model_of
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError, CallFailed, ClientGone
 from headrace.connectors.gateway.relaying import relay
+from headrace.connectors.gateway.request_ids import given_id
+from headrace.connectors.gateway.retries import retries_of, retry_key
 from headrace.connectors.gateway.state import GatewayState, state_of
 from headrace.schemas import new_span_id
 from headrace.schemas.vocabulary import Untrainable
@@ -49,7 +51,7 @@ def endpoint(dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
                 held.enter_context(state.place())
                 response = await _answer(request, state, dialect)
                 if isinstance(response, EventStream):
-                    response.held = held.pop_all()
+                    response.held.enter_context(held.pop_all())
                 return response
         except ApiError as error:
             return error_response(error, dialect.error(error))
@@ -61,6 +63,20 @@ async def _answer(request: Request, state: GatewayState, dialect: Dialect) -> Re
     started_at = time.time_ns()
     correlation = correlate(request)
     body = await read_json(request, state.config.max_body_bytes)
+    key = retry_key(request, body)
+    return await state.retries.once(
+        key, lambda: _call(request, state, dialect, body, correlation, started_at)
+    )
+
+
+async def _call(
+    request: Request,
+    state: GatewayState,
+    dialect: Dialect,
+    body: Mapping[str, Any],
+    correlation: Correlation,
+    started_at: int,
+) -> Response:
     model, span_id = model_of(body), new_span_id()
 
     def incoming(content: Any, attributes: Mapping[str, Any]) -> IncomingCall:
@@ -72,12 +88,12 @@ async def _answer(request: Request, state: GatewayState, dialect: Dialect) -> Re
             content=content,
             started_at=started_at,
             operation=dialect.operation,
-            attributes={**retries_of(request), **attributes},
+            attributes={**_told(request), **attributes},
         )
 
     if not state.samples(model):
         asked = incoming(next((body[name] for name in _CONTENTS if name in body), None), {})
-        return await _unless_gone(request, asked, state, relay(state, asked, dialect.path, body))
+        return await _unless_gone(request, asked, state, relay(state, asked, dialect, body))
     asking = dialect.read(
         body,
         Reading(
@@ -102,6 +118,7 @@ class _SampledCall:
         head = Head(id=asked.response_id, model=asked.model, created=asked.started_at // 10**9)
         self._writer: AnswerWriter = asking.writer(head)
         self._events: asyncio.Queue[AnswerEvent | None] = asyncio.Queue()
+        self._recording: asyncio.Future[None] | None = None
 
     async def whole(self) -> Response:
         """The answer in one piece."""
@@ -125,7 +142,8 @@ class _SampledCall:
             if isinstance(error, CallFailed) and not isinstance(error, ClientGone):
                 await self._failed(error)
             raise
-        return EventStream(self._pieces(work, first), lambda: self._abandon(work))
+        self._stream = EventStream(self._pieces(work, first), lambda: self._abandon(work))
+        return self._stream
 
     def _sample(self, on_event: Callable[[AnswerEvent], None]) -> Coroutine[Any, Any, Completion]:
         return self._state.sampler.answer(self._asked, self._asking.asks, on_event)
@@ -145,20 +163,29 @@ class _SampledCall:
             event = await self._events.get()
         try:
             completion = await work
-            await self._record(completion)
+            await self._once(self._record(completion))
         except ApiError as error:
             if isinstance(error, CallFailed):
-                await self._failed(error)
+                await self._once(self._failed(error))
+            self._stream.failed = True
             yield _encoded(self._writer.fail(error))
             return
         for event in ended:
             yield _encoded(self._writer.grew(event))
         yield _encoded(self._writer.end(completion.answer))
 
+    async def _once(self, recording: Coroutine[Any, Any, None]) -> None:
+        """Record the call; a client that leaves meanwhile does not make it recorded twice."""
+        self._recording = asyncio.ensure_future(recording)
+        await asyncio.shield(self._recording)
+
     async def _abandon(self, work: "asyncio.Future[Completion]") -> None:
         await _cancelled(work)
         with suppress(ApiError):  # counted and logged; there is nobody to tell it to
-            await self._failed(ClientGone("the client left while it was answered"))
+            if self._recording is not None:
+                await self._recording
+            else:
+                await self._failed(ClientGone("the client left while it was answered"))
 
     async def _record(self, completion: Completion) -> None:
         ended_at = time.time_ns()
@@ -211,10 +238,10 @@ async def _cancelled(work: "asyncio.Future[Any]") -> None:
     await asyncio.gather(work, return_exceptions=True)
 
 
-def retries_of(request: Request) -> dict[str, Any]:
-    """What the client says of its own retries."""
-    count = request.headers.get("x-stainless-retry-count", "0")
-    return {"headrace.retry": int(count[:6])} if count.isdigit() and count.strip("0") else {}
+def _told(request: Request) -> dict[str, Any]:
+    """What the client says of its request, for the span."""
+    given = given_id(request.headers)
+    return {**retries_of(request), **({"headrace.request_id": given} if given else {})}
 
 
 _CONTENTS = ("messages", "input", "prompt")

@@ -7,6 +7,7 @@ from headrace.connectors.gateway.dialects.base import Asking, Head, Reading
 from headrace.connectors.gateway.dialects.chat.read import read
 from headrace.connectors.gateway.dialects.chat.stream import ChatWriter
 from headrace.connectors.gateway.dialects.fields import flag, one_object
+from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError
 
 
@@ -41,3 +42,7 @@ class Chat:
     def error(self, failure: ApiError) -> Mapping[str, Any]:
         """An error as OpenAI's clients read it."""
         return failure.body()
+
+    def broke_off(self, failure: ApiError) -> Sse:
+        """The event of an error in the midst of an upstream's stream."""
+        return Sse(data=failure.body())

@@ -7,6 +7,7 @@ from typing import Any
 from headrace.connectors.gateway.dialects.base import Asking, Reading
 from headrace.connectors.gateway.dialects.completions.read import read
 from headrace.connectors.gateway.dialects.completions.stream import CompletionWriter
+from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError
 
 
@@ -31,3 +32,7 @@ class Completions:
     def error(self, failure: ApiError) -> Mapping[str, Any]:
         """An error's JSON."""
         return failure.body()
+
+    def broke_off(self, failure: ApiError) -> Sse:
+        """The event of an error in the midst of an upstream's stream."""
+        return Sse(data=failure.body())

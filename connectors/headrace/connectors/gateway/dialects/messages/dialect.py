@@ -8,6 +8,7 @@ from headrace.connectors.gateway.dialects.base import Asking, Reading
 from headrace.connectors.gateway.dialects.messages.read import read, read_count
 from headrace.connectors.gateway.dialects.messages.stream import MessageWriter
 from headrace.connectors.gateway.dialects.messages.write import error
+from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError
 
 
@@ -26,6 +27,10 @@ class Messages:
     def error(self, failure: ApiError) -> Mapping[str, Any]:
         """An error's JSON."""
         return error(failure)
+
+    def broke_off(self, failure: ApiError) -> Sse:
+        """The event of an error in the midst of an upstream's stream."""
+        return Sse(data=error(failure), name="error")
 
 
 def read_counted(body: Mapping[str, Any], reading: Reading) -> Ask:

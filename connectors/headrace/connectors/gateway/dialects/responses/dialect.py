@@ -13,6 +13,7 @@ from headrace.connectors.gateway.dialects.responses.read import (
     read,
 )
 from headrace.connectors.gateway.dialects.responses.stream import ResponseWriter
+from headrace.connectors.gateway.dialects.sse import Sse, typed
 from headrace.connectors.gateway.errors import ApiError
 
 
@@ -46,6 +47,10 @@ class Responses:
     def error(self, failure: ApiError) -> Mapping[str, Any]:
         """An error's JSON."""
         return failure.body()
+
+    def broke_off(self, failure: ApiError) -> Sse:
+        """The event of an error in the midst of an upstream's stream."""
+        return typed("error", code=failure.code, message=failure.message, param=failure.param)
 
 
 def read_request(
