@@ -38,6 +38,20 @@ def test_sharing_prompt_beginnings_changes_nothing(open_engine: Any, endless: Pa
         assert_same(one, other)
 
 
+def test_choices_of_one_prompt_compute_it_once(open_engine: Any, endless: Path) -> None:
+    async def main() -> None:
+        async with open_engine(endless) as engine:
+            choices = [request(engine, QUESTIONS[0], seed=seed) for seed in range(8)]
+            size = len(choices[0].prompt_ids)
+            answers = await asyncio.gather(*map(engine.generate, choices))
+            stats = engine.stats()
+            assert stats.prompt_tokens_total == 8 * size
+            assert stats.shared_prompt_tokens_total == 7 * size
+            assert len({answer.token_ids for answer in answers}) == 8
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_request_alone_repeats_bit_by_bit(
