@@ -117,6 +117,12 @@ ELSEWHERE = (
         why="run there; without a GPU it must say so and time nothing",
     ),
     Elsewhere(
+        pattern=r"python -m benchmarks\.gateway\.run",
+        file="tests/connectors/gateway/test_gateway_benchmark.py",
+        proof="from benchmarks.gateway.run import main",
+        why="takes minutes and the whole machine; it is run there for a moment, without a broker",
+    ),
+    Elsewhere(
         pattern=r"python -m benchmarks\.streams\.run",
         file="tests/streams/test_streams_benchmark.py",
         proof='"benchmarks.streams.run"',
