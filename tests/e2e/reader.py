@@ -36,6 +36,9 @@ port = {clickhouse}
 [gateway]
 port = {gateway}
 
+[otlp]
+port = {otlp}
+
 [policy]
 model = "{model}"
 """
@@ -80,6 +83,7 @@ class Reader:
             "registry": DEFAULTS.registry.port,
             "clickhouse": DEFAULTS.clickhouse.port,
             "gateway": DEFAULTS.gateway.port,
+            "otlp": DEFAULTS.otlp.port,
         }
         self._ports = {port: free_port() for port in ours.values()}
         here = {name: self._ports[port] for name, port in ours.items()}

@@ -72,6 +72,7 @@ def settings_of(directory: Path) -> Settings:
             "registry": {"port": free_port()},
             "clickhouse": {"port": free_port()},
             "gateway": {"port": free_port(), "max_batch": 16},
+            "otlp": {"port": free_port()},
             "policy": {"name": POLICY, "model": str(tiny_llama(directory / "model"))},
             "credit": {
                 "rule": "loop_rewards:variety",
@@ -196,7 +197,18 @@ def await_all_outcomes(clickhouse: ClickHouse) -> None:
 
 def test_nothing_crashed_and_nothing_was_dead_lettered(loop: Loop) -> None:
     assert {state.name: state.restarts for state in loop.supervisor.states()} == dict.fromkeys(
-        ("kafka", "registry", "clickhouse", "assemble", "credit", "sink", "trainer", "gateway"), 0
+        (
+            "kafka",
+            "registry",
+            "clickhouse",
+            "assemble",
+            "credit",
+            "sink",
+            "trainer",
+            "gateway",
+            "otlp",
+        ),
+        0,
     )
     assert loop.rows("SELECT * FROM dead_letters") == []
     assert loop.rows("SELECT * FROM drops") == []

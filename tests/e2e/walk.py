@@ -19,7 +19,10 @@ from tests.e2e import upstream
 from tests.e2e.reader import DEFAULTS, Reader
 
 UP = "headrace up --detach"
-PARTS = ["kafka", "registry", "clickhouse", "assemble", "credit", "sink", "trainer", "gateway"]
+PARTS = [
+    *("kafka", "registry", "clickhouse"),
+    *("assemble", "credit", "sink", "trainer", "gateway", "otlp"),
+]
 POLICY = DEFAULTS.policy.name
 SHORT_DEMO = "headrace demo --versions 1 --heldout 8"
 """What `make demo` runs (test_make_targets.py), with less to train and to ask."""

@@ -35,6 +35,16 @@ def test_without_a_trainer_nobody_publishes_a_version_and_the_base_is_served(
     assert serves_base == ("false" if trainer else "true")
 
 
+def test_the_otlp_receiver_is_started_unless_it_is_switched_off(tmp_path: Path) -> None:
+    parts = {part.name: part for part in build_parts(settings_in(tmp_path))}
+    assert parts["otlp"].endpoint == "http://127.0.0.1:4318"
+    assert parts["otlp"].env is not None
+    assert parts["otlp"].env["HEADRACE_SPOOL_DIRECTORY"].endswith("/spool/otlp")
+    (tmp_path / "off").mkdir()
+    off = build_parts(settings_in(tmp_path / "off", HEADRACE_OTLP_ENABLED="false"))
+    assert "otlp" not in {part.name for part in off}
+
+
 @pytest.mark.parametrize("setting", ["auto", "bfloat16", "float32"])
 @pytest.mark.parametrize("limit", [None, "AVX2", "AVX512_CORE_BF16"])
 def test_engine_and_trainer_are_told_one_decided_arithmetic(

@@ -20,6 +20,7 @@ from headrace.connectors.clickhouse.config import ClickHouseConfig, bad_database
 from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.gateway.config import GatewaySettings
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.otlp import OtlpSettings
 from headrace.connectors.runner.config import RunnerSettings
 from headrace.connectors.settings import (
     Fault,
@@ -118,6 +119,7 @@ class Settings:
     clickhouse: ClickHouseSettings = field(default_factory=ClickHouseSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)
     assemble: AssembleConfig = field(default_factory=AssembleConfig)
@@ -150,6 +152,12 @@ class Settings:
         """Where agents reach the gateway."""
         host = "127.0.0.1" if self.gateway.host in ("0.0.0.0", "::") else self.gateway.host
         return f"http://{host}:{self.gateway.port}"
+
+    @property
+    def otlp_url(self) -> str:
+        """Where exporters reach the OTLP receiver."""
+        host = "127.0.0.1" if self.otlp.host in ("0.0.0.0", "::") else self.otlp.host
+        return f"http://{host}:{self.otlp.port}"
 
     @property
     def kafka_access(self) -> KafkaAccess:
@@ -276,6 +284,7 @@ def _conflicts(settings: Settings) -> Iterator[Fault]:
         yield Fault("registry", "url", text)
     ports = [
         ("gateway", "port", settings.gateway.port),
+        *([("otlp", "port", settings.otlp.port)] if settings.otlp.enabled else []),
         *(
             []
             if settings.kafka.bootstrap

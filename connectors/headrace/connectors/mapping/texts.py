@@ -1,5 +1,6 @@
 """Texts and numbers of a span, whatever an instrumentation put there. Pure."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,10 @@ from headrace.connectors.sdk.described import as_json, as_name, as_text, legible
 
 _SHORT = 1024  # names are columns of few different values
 _INT64 = (1 << 63) - 1
+_ATTRIBUTES = 100_000  # characters; no SdkConfig.text_bytes cuts them
+_FEW = 100
+_PLAIN = frozenset({str, int, bool, float})
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def short(value: Any) -> str:
@@ -27,7 +32,17 @@ def attributes(values: Mapping[str, Any]) -> str:
     """Attributes as a JSON object; bounded, and it says itself what was replaced."""
     if not values:
         return ""
-    return as_json(values if type(values) is dict else dict(values), mark=True, most=100_000).text
+    if len(values) <= _FEW and all(type(value) in _PLAIN for value in values.values()):
+        # As they nearly always are: a quarter of the time of looking at each.
+        try:
+            told = _encode(values)
+            if len(told) <= _ATTRIBUTES:
+                return legible(told)
+        except (ValueError, TypeError):  # not a number, or a key that is no string
+            pass
+    return as_json(
+        values if type(values) is dict else dict(values), mark=True, most=_ATTRIBUTES
+    ).text
 
 
 def moment(value: Any) -> int:
@@ -43,8 +58,3 @@ def trimmed(name: str, prefixes: tuple[str, ...], suffixes: tuple[str, ...]) -> 
         if name.endswith(suffix) and name != suffix:
             return name.removesuffix(suffix)
     return name
-
-
-def sound(value: str) -> str:
-    """A text that UTF-8 can hold."""
-    return legible(value)

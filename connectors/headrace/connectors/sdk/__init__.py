@@ -6,7 +6,13 @@ Imports no torch, no Faust and no pyarrow.
 from headrace.connectors.sdk.attempt import Attempt, ToolResult, current_attempt, send_reward
 from headrace.connectors.sdk.config import SdkConfig, sdk_config
 from headrace.connectors.sdk.emitter import Durability
-from headrace.connectors.sdk.errors import Closed, NotDurable, SpoolError, TelemetryError
+from headrace.connectors.sdk.errors import (
+    Closed,
+    MemoryFull,
+    NotDurable,
+    SpoolError,
+    TelemetryError,
+)
 from headrace.connectors.sdk.lines import reward, span, tool
 from headrace.connectors.sdk.stats import Stats
 from headrace.connectors.sdk.telemetry import Telemetry
@@ -18,6 +24,7 @@ __all__ = [
     "Closed",
     "Durability",
     "KafkaTransport",
+    "MemoryFull",
     "NotDurable",
     "Refused",
     "SdkConfig",

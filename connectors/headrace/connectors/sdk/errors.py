@@ -21,3 +21,7 @@ class Closed(TelemetryError):
 
 class SpoolError(TelemetryError):
     """The spool folder cannot be made, read or written."""
+
+
+class MemoryFull(NotDurable):
+    """As much waits for Kafka as SdkConfig.memory_bytes allows; nothing was taken."""

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from headrace.connectors.sdk import spool as spools
@@ -10,7 +11,7 @@ from headrace.connectors.sdk.config import SdkConfig
 from headrace.connectors.sdk.content import prepared
 from headrace.connectors.sdk.courier import Courier, Parcel
 from headrace.connectors.sdk.described import REPLACED
-from headrace.connectors.sdk.errors import Closed, NotDurable
+from headrace.connectors.sdk.errors import Closed, MemoryFull, NotDurable
 from headrace.connectors.sdk.sealing import TOPIC, OpenBatch, Sealer, Ticket
 from headrace.connectors.sdk.stats import Ledger, Stats
 from headrace.connectors.sdk.transport import Transport
@@ -92,6 +93,37 @@ class Incarnation:
             self._ledger.add(rejected=1)
             raise
         return ticket
+
+    def take_all(self, spans: Sequence[Span]) -> list[Ticket]:
+        """Take spans all or none; each ticket tells what becomes of some of them.
+
+        Raises:
+            Closed: the telemetry was closed.
+            ValueError: an id, kind or status is none (InvalidId is one).
+            NotDurable: memory is full, or Kafka has not yet said how many partitions there are.
+        """
+        made = [prepared(span, self._config) for span in spans]
+        size = sum(one for _, _, one in made)
+        with self._news:
+            if self._closed:
+                raise Closed("the telemetry is closed: emit spans before close()")
+            if self._sealer.partitions is None:
+                raise NotDurable(f"Kafka has not answered yet: {self.trouble or 'it is asked'}")
+            if self._ledger.held + size > self._config.memory_bytes:
+                raise MemoryFull(
+                    f"{self._ledger.held} bytes of telemetry wait for Kafka, "
+                    "and SdkConfig.memory_bytes allows no more"
+                )
+            due = time.monotonic() + self._config.durable_seal_ms / 1000
+            tickets = self._sealer.await_open([(span, one) for span, _, one in made], due)
+            self._ledger.add(
+                held=size,
+                emitted=len(made),
+                cut=sum(was_cut for _, was_cut, _ in made),
+                replaced=sum(REPLACED in span.attributes for span, _, _ in made),
+            )
+            self._news.notify_all()
+        return tickets
 
     def suppress(self) -> None:
         """Count a span that the capture mode leaves out."""

@@ -120,6 +120,27 @@ class Sealer:
             return True
         return news
 
+    def await_open(self, given: Sequence[tuple[Span, int]], due: float) -> list[Ticket]:
+        """Take spans that are waited for together: a ticket for each batch that they went into.
+
+        The partitions must be known. Raises InvalidId, before any is taken, for an id of an episode
+        off the pattern.
+        """
+        for key in {key_of(span) for span, _ in given}:
+            self._episode(key)
+        last: dict[int, tuple[OpenBatch, Span]] = {}
+        for span, size in given:
+            self.add(span, size, due)
+            partition = self._partition(key_of(span), self.partitions or 1)
+            # A batch that this span filled is no longer open: it is the last of the full ones.
+            batch = self._open.get(partition) or self._full[-1]
+            last[id(batch)] = batch, span
+        tickets = []
+        for batch, span in last.values():
+            tickets.append(ticket := Ticket())
+            batch.tickets.append((span, ticket))
+        return tickets
+
     def skip(self, span: Span) -> None:
         """Use up a number of the span's episode: a span that was dropped must leave a hole."""
         self._episode(key_of(span)).next_batch += 1

@@ -106,6 +106,35 @@ class Telemetry:
                 await _wait(ticket.delivered, max(0.0, end - time.monotonic()))
         return _verdict(ticket, span, within, self._trouble())
 
+    async def aemit_all_durably(self, spans: Sequence[Span], within: float = 30.0) -> Durability:
+        """Take spans, all or none, and return when all are durable; `spooled` if one only is that.
+
+        For a process that passes on the spans of others: it costs a wait for each batch, not for
+        each span.
+
+        Raises:
+            NotDurable: memory is full, Kafka is not known yet, or neither Kafka nor the spool had
+                all of them `within` seconds.
+            ValueError: an id, kind or status of a span is none.
+            Closed: the telemetry is closed.
+        """
+        incarnation = self._current()
+        if self.config.capture == "none":
+            for _ in spans:
+                incarnation.suppress()
+            return "suppressed"
+        if not spans:
+            return "delivered"
+        tickets = await asyncio.to_thread(incarnation.take_all, spans)
+        end = time.monotonic() + within
+        await _wait_all([t.delivered for t in tickets], self._patience(within))
+        late = [ticket for ticket in tickets if not ticket.delivered.done()]
+        await _wait_all([t.spooled for t in late], max(0.0, end - time.monotonic()))
+        late = [ticket for ticket in late if not _spooled(ticket)]
+        await _wait_all([t.delivered for t in late], max(0.0, end - time.monotonic()))
+        told = {_verdict(one, spans[0], within, self._trouble()) for one in tickets}
+        return "spooled" if "spooled" in told else "delivered"
+
     def attempt(
         self,
         rollout_id: str,
@@ -247,6 +276,11 @@ def _spooled(ticket: Ticket) -> bool:
 async def _wait(future: "Future[Any]", seconds: float) -> None:
     # asyncio.wait leaves the future alone when time is up or the waiter is cancelled.
     await asyncio.wait([asyncio.wrap_future(future)], timeout=seconds)
+
+
+async def _wait_all(futures: "Sequence[Future[Any]]", seconds: float) -> None:
+    if futures:
+        await asyncio.wait([asyncio.wrap_future(future) for future in futures], timeout=seconds)
 
 
 def _verdict(ticket: Ticket, span: Span, timeout: float, trouble: str) -> Durability:

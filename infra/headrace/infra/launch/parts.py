@@ -136,7 +136,25 @@ def build_parts(
         ready_timeout_s=240.0,
         log=logs / "trainer.log",
     )
-    return (*embedded, *stages, *((training,) if trainer else ()), gateway)
+    otlp = (_receiver(settings, environment, here),) if settings.otlp.enabled else ()
+    return (*embedded, *stages, *((training,) if trainer else ()), gateway, *otlp)
+
+
+def _receiver(settings: Settings, environment: Mapping[str, str], here: set[str]) -> Part:
+    return Part(
+        name="otlp",
+        command=[sys.executable, "-m", "headrace.connectors.otlp"],
+        ready=partial(_answers, f"{settings.otlp_url}/healthz"),
+        endpoint=settings.otlp_url,
+        env={
+            **environment,
+            "HEADRACE_SPOOL_DIRECTORY": str(settings.directory / "spool" / "otlp"),
+        },
+        depends=_present(here, "kafka", "registry"),
+        prepare=partial(_forget, heartbeat_file(settings, "otlp")),
+        stop_grace_s=settings.otlp.durable_s + 10.0,  # it answers what is in flight first
+        log=settings.directory / "logs" / "otlp.log",
+    )
 
 
 def with_own_code(environment: Mapping[str, str]) -> dict[str, str]:

@@ -89,6 +89,12 @@ def check_ports(settings: Settings) -> None:
             "[clickhouse] port or HEADRACE_CLICKHOUSE_PORT",
         )
     ensure_free(settings.gateway.port, "the gateway", "[gateway] port or HEADRACE_GATEWAY_PORT")
+    if settings.otlp.enabled:
+        ensure_free(
+            settings.otlp.port,
+            "the OTLP receiver",
+            "[otlp] port or HEADRACE_OTLP_PORT, or switch it off by enabled",
+        )
 
 
 def fetch(settings: Settings, console: Console) -> None:

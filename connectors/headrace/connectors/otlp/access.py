@@ -1,0 +1,43 @@
+"""Who may send: with keys set their bearers, else whoever is on this machine and no web page."""
+
+import hashlib
+import hmac
+from collections.abc import Collection
+
+from starlette.requests import Request
+
+from headrace.connectors.loopback import refusal
+from headrace.connectors.otlp.errors import NoKey, NotAllowed
+
+
+class Access:
+    """Checks requests."""
+
+    def __init__(self, keys: Collection[str]) -> None:
+        # Digests have one length, so the comparison tells nothing of a key's.
+        self._digests = [_digest(key) for key in keys]
+
+    def check(self, request: Request) -> None:
+        """Raise NoKey or NotAllowed for a request that may not be."""
+        if not self._digests:
+            reason = refusal(request.method, request.scope["headers"])
+            if reason is not None:
+                raise NotAllowed(
+                    f"{reason}: without keys the receiver answers this machine alone. Send to "
+                    "localhost, or set HEADRACE_OTLP_KEYS"
+                )
+            return
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            key = request.headers.get("x-api-key", "")
+        given = _digest(key.strip())
+        # Every key is compared, whichever matches.
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        if not any(matches):
+            raise NoKey(
+                "a valid key is needed: OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20KEY"
+            )
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,101 @@
+"""The receiver as a process: its parts started, served and closed in order."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from types import FrameType
+
+import uvicorn
+
+from headrace.connectors.otlp.app import create_app
+from headrace.connectors.otlp.config import OtlpConfig
+from headrace.connectors.otlp.errors import ConfigurationError
+from headrace.connectors.otlp.intake import Intake
+from headrace.connectors.sdk import Telemetry, sdk_config
+from headrace.connectors.worker.heartbeat import write_heartbeat
+
+_BEAT_S = 1.0
+
+
+async def serve(config: OtlpConfig) -> None:
+    """Run a receiver until SIGTERM or SIGINT; requests in flight are answered first.
+
+    Raises ConfigurationError: the port is taken.
+    """
+    with listen(config) as listener:
+        telemetry = Telemetry(
+            sdk_config(
+                config.kafka,
+                config.registry,
+                spool_directory=config.spool_directory,
+                project=config.project,
+                memory_bytes=config.memory_bytes,
+            )
+        )
+        intake = Intake(config, telemetry)
+        try:
+            async with _beating(config, intake, telemetry):
+                await _server(config, intake).serve(sockets=[listener])
+        finally:
+            await asyncio.to_thread(telemetry.close)
+
+
+def listen(config: OtlpConfig) -> socket.socket:
+    """A bound socket. Raises ConfigurationError, which names the setting."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"the OTLP receiver cannot listen on {config.host}:{config.port}: {error.strerror}; "
+            "change [otlp] port (HEADRACE_OTLP_PORT) or host"
+        ) from error
+    return listener
+
+
+def _server(config: OtlpConfig, intake: Intake) -> "uvicorn.Server":
+    return _Server(
+        uvicorn.Config(
+            create_app(config, intake),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(config.durable_s) + 1,
+        )
+    )
+
+
+@asynccontextmanager
+async def _beating(config: OtlpConfig, intake: Intake, telemetry: Telemetry) -> AsyncIterator[None]:
+    """Say once a second what was taken, for `headrace status`."""
+    beating = asyncio.create_task(_beat(config, intake, telemetry))
+    try:
+        yield
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+
+
+async def _beat(config: OtlpConfig, intake: Intake, telemetry: Telemetry) -> None:
+    while config.heartbeat is not None:
+        stats = telemetry.stats()
+        counters = dict(intake.counters) | {"waiting": stats.pending, "spooled": stats.spooled}
+        report = {"ready": True, "counters": {k: v for k, v in counters.items() if v}}
+        await asyncio.to_thread(write_heartbeat, config.heartbeat, report)
+        await asyncio.sleep(_BEAT_S)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn sends itself the signal again once it has stopped, which would end the process
+    before the telemetry is closed."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.force_exit = self.should_exit
+        self.should_exit = True
