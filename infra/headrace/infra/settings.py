@@ -160,6 +160,11 @@ class Settings:
         return f"http://{host}:{self.otlp.port}"
 
     @property
+    def otlp_grpc(self) -> bool:
+        """Whether the receiver reads gRPC too."""
+        return self.otlp.enabled and self.otlp.grpc
+
+    @property
     def kafka_access(self) -> KafkaAccess:
         """How every part reaches the broker in use."""
         return _as(KafkaAccess, self.kafka, bootstrap=self.bootstrap)
@@ -285,6 +290,7 @@ def _conflicts(settings: Settings) -> Iterator[Fault]:
     ports = [
         ("gateway", "port", settings.gateway.port),
         *([("otlp", "port", settings.otlp.port)] if settings.otlp.enabled else []),
+        *([("otlp", "grpc_port", settings.otlp.grpc_port)] if settings.otlp_grpc else []),
         *(
             []
             if settings.kafka.bootstrap

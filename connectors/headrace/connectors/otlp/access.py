@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from starlette.requests import Request
 
@@ -27,9 +27,15 @@ class Access:
                     "localhost, or set HEADRACE_OTLP_KEYS"
                 )
             return
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        self.check_key(request.headers)
+
+    def check_key(self, headers: Mapping[str, str]) -> None:
+        """Raise NoKey if keys are set and the headers (names in lower case) have none of them."""
+        if not self._digests:
+            return
+        scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            key = request.headers.get("x-api-key", "")
+            key = headers.get("x-api-key", "")
         given = _digest(key.strip())
         # Every key is compared, whichever matches.
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]

@@ -22,13 +22,17 @@ KAFKA, REGISTRY = "127.0.0.1:9092", "http://127.0.0.1:8081"
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class OtlpSettings:
-    """The receiver of OpenTelemetry's spans (OTLP over HTTP)."""
+    """The receiver of OpenTelemetry's spans (OTLP)."""
 
     enabled: bool = True
     """Whether `headrace up` starts it."""
     host: str = "127.0.0.1"
     """Address it listens on; beyond loopback it wants `keys`."""
     port: int = tcp_port(4318)
+    """Its port."""
+    grpc: bool = False
+    """Whether OTLP over gRPC is read too; needs the extra `otlp-grpc`."""
+    grpc_port: int = tcp_port(4317)
     """Its port."""
     keys: tuple[str, ...] = key((), secret=True)
     """API keys of which an exporter sends one as its bearer token; empty: none asked (loopback

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import FrameType
 
 import uvicorn
@@ -11,6 +11,7 @@ import uvicorn
 from headrace.connectors.otlp.app import create_app
 from headrace.connectors.otlp.config import OtlpConfig
 from headrace.connectors.otlp.errors import ConfigurationError
+from headrace.connectors.otlp.grpc_server import serving
 from headrace.connectors.otlp.intake import Intake
 from headrace.connectors.sdk import Telemetry, sdk_config
 from headrace.connectors.worker.heartbeat import write_heartbeat
@@ -21,7 +22,7 @@ _BEAT_S = 1.0
 async def serve(config: OtlpConfig) -> None:
     """Run a receiver until SIGTERM or SIGINT; requests in flight are answered first.
 
-    Raises ConfigurationError: the port is taken.
+    Raises ConfigurationError: a port is taken, or what gRPC needs is not installed.
     """
     with listen(config) as listener:
         telemetry = Telemetry(
@@ -35,7 +36,10 @@ async def serve(config: OtlpConfig) -> None:
         )
         intake = Intake(config, telemetry)
         try:
-            async with _beating(config, intake, telemetry):
+            async with AsyncExitStack() as stack:
+                if config.grpc:
+                    await stack.enter_async_context(serving(config, intake))
+                await stack.enter_async_context(_beating(config, intake, telemetry))
                 await _server(config, intake).serve(sockets=[listener])
         finally:
             await asyncio.to_thread(telemetry.close)

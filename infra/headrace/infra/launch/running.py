@@ -95,6 +95,12 @@ def check_ports(settings: Settings) -> None:
             "the OTLP receiver",
             "[otlp] port or HEADRACE_OTLP_PORT, or switch it off by enabled",
         )
+    if settings.otlp_grpc:
+        ensure_free(
+            settings.otlp.grpc_port,
+            "OTLP over gRPC",
+            "[otlp] grpc_port or HEADRACE_OTLP_GRPC_PORT, or switch it off by grpc",
+        )
 
 
 def fetch(settings: Settings, console: Console) -> None:
