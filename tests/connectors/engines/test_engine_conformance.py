@@ -52,6 +52,11 @@ def test_the_contract_imports_without_torch() -> None:
         ("top_k", -1),
         ("max_tokens", 0),
         ("stop", ("",)),
+        ("min_p", -0.1),
+        ("min_p", 1.1),
+        ("frequency_penalty", float("nan")),
+        ("presence_penalty", float("inf")),
+        ("logit_bias", ((1, float("nan")),)),
     ],
 )
 def test_impossible_sampling_is_refused_by_name(field: str, value: object) -> None:
@@ -170,6 +175,27 @@ def test_greedy_and_hot_requests_share_a_batch(open_any: Any, endless: Path) -> 
             one, other, third = await asyncio.gather(*map(engine.generate, [*greedy, hot]))
             assert one.token_ids == other.token_ids
             assert third.token_ids != one.token_ids
+
+    asyncio.run(main())
+
+
+def test_bias_and_penalties_shape_what_is_drawn(open_model: Any, endless: Path) -> None:
+    async def main() -> None:
+        async with open_model(endless) as engine:
+            forced = request(engine, QUESTIONS[0], logit_bias=((70, 100.0),))
+            # Whatever was drawn once is as good as never drawn again.
+            fresh = request(engine, QUESTIONS[0], presence_penalty=1000.0, max_tokens=100)
+            plain = request(engine, QUESTIONS[0], top_logprobs=2)
+            alone = await engine.generate(plain)
+            biased, once, beside = await asyncio.gather(
+                *(engine.generate(one) for one in (forced, fresh, plain))
+            )
+            assert set(biased.token_ids) == {70}
+            assert biased.logprobs == pytest.approx([0] * 12, abs=1e-4)
+            assert len(set(once.token_ids)) == 100
+            assert_same(beside, alone)
+            with pytest.raises(InvalidRequest, match="logit_bias"):
+                await engine.generate(request(engine, "Why?", logit_bias=((10**6, 1.0),)))
 
     asyncio.run(main())
 

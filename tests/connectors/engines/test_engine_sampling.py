@@ -1,6 +1,7 @@
 """Tokens are drawn from the distribution whose log-probability is reported."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.connectors.engines.base import SamplingParameters
-from headrace.connectors.engines.transformers.sampling import restrict, sample, uniform
+from headrace.connectors.engines.transformers.sampling import (
+    adjusted,
+    restrict,
+    sample,
+    uniform,
+)
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -torch.inf])
 
@@ -52,6 +58,57 @@ def test_top_p_counts_after_top_k() -> None:
     # Among the first two the first alone has .731.
     kept = restrict(LOGITS.unsqueeze(0), [SamplingParameters(top_k=2, top_p=0.7)]).isfinite()
     assert kept.tolist() == [[True, False, False, False, False]]
+
+
+def test_min_p_leaves_out_what_is_too_improbable_beside_the_most_probable() -> None:
+    # Probabilities are .644 .237 .087 .032: a fifth of the first is .129.
+    kept = restrict(LOGITS.unsqueeze(0), [SamplingParameters(min_p=0.2)]).isfinite()
+    assert kept.tolist() == [[True, True, False, False, False]]
+    both = [SamplingParameters(min_p=0.2, top_k=1), SamplingParameters(min_p=1.0)]
+    for row in restrict(LOGITS.repeat(2, 1), both).isfinite().tolist():
+        assert row == [True, False, False, False, False]
+
+
+def test_penalties_count_the_tokens_of_the_completion_and_bias_is_added() -> None:
+    rows = [
+        SamplingParameters(frequency_penalty=0.5),
+        SamplingParameters(presence_penalty=0.25),
+        SamplingParameters(frequency_penalty=-1, presence_penalty=1),
+        SamplingParameters(logit_bias=((1, 3.0), (3, -100.0))),
+        SamplingParameters(),
+        SamplingParameters(presence_penalty=1),
+    ]
+    sampled: list[list[int]] = [[0, 0, 2], [0, 0, 2], [0, 0, 2], [1], [0, 1, 2], []]
+    changes = adjusted(torch.zeros(6, 4), rows, sampled)
+    assert changes.tolist() == [
+        [-1.0, 0.0, -0.5, 0.0],
+        [-0.25, 0.0, -0.25, 0.0],
+        [1.0, 0.0, 0.0, 0.0],
+        [0.0, 3.0, 0.0, -100.0],
+        [0.0] * 4,
+        [0.0] * 4,
+    ]
+    plain = torch.zeros(2, 4)
+    assert adjusted(plain, [SamplingParameters(top_k=1)] * 2, [[1], [2]]) is plain
+
+
+@pytest.mark.parametrize(
+    ("parameters", "is_plain"),
+    [
+        ({}, True),
+        ({"temperature": 0.3, "seed": 4, "stop": ("a",)}, True),
+        ({"top_p": 0.9}, False),
+        ({"top_k": 5}, False),
+        ({"min_p": 0.1}, False),
+        ({"frequency_penalty": -0.1}, False),
+        ({"presence_penalty": 0.1}, False),
+        ({"logit_bias": ((3, 1.0),)}, False),
+    ],
+)
+def test_what_changes_the_distribution_is_not_plain(
+    parameters: dict[str, Any], is_plain: bool
+) -> None:
+    assert SamplingParameters(**parameters).is_plain == is_plain
 
 
 def test_logprobs_are_of_the_restricted_distribution() -> None:

@@ -9,6 +9,7 @@ What holds without exception: the log-probability of a token is that of the very
 drawn from.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from headrace.connectors.engines.errors import InvalidRequest
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class SamplingParameters:
-    """How the next token is drawn: logits / temperature, then top-k, then top-p.
+    """How the next token is drawn: logits with penalties and bias, / temperature, then min-p, top-k
+    and top-p.
 
     Raises:
         InvalidRequest: a value is out of range; the message names the field.
@@ -31,6 +33,14 @@ class SamplingParameters:
     """Draw from the smallest set of tokens that holds this probability; 1 keeps all."""
     top_k: int = 0
     """Draw from the k most probable tokens; 0 keeps all."""
+    min_p: float = 0.0
+    """Leave out tokens less probable than this share of the most probable one's; 0 keeps all."""
+    frequency_penalty: float = 0.0
+    """Taken off a token's logit for each time that the completion has it already."""
+    presence_penalty: float = 0.0
+    """Taken off a token's logit if the completion has it already."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """(token id, what is added to its logit)."""
     seed: int | None = None
     """Equal seeds draw with equal random numbers, in any batch (see above); None: a fresh seed."""
     max_tokens: int = 16
@@ -47,10 +57,31 @@ class SamplingParameters:
             raise InvalidRequest(f"top_p is {self.top_p}: give a number above 0 and up to 1")
         if self.top_k < 0:
             raise InvalidRequest(f"top_k is {self.top_k}: give 0 (all tokens) or more")
+        if not 0 <= self.min_p <= 1:
+            raise InvalidRequest(f"min_p is {self.min_p}: give a number from 0 to 1")
+        for name in ("frequency_penalty", "presence_penalty"):
+            if not math.isfinite(getattr(self, name)):
+                raise InvalidRequest(f"{name} is {getattr(self, name)}: give a finite number")
+        if not all(math.isfinite(bias) for _, bias in self.logit_bias):
+            raise InvalidRequest("logit_bias holds what is no finite number")
         if self.max_tokens < 1:
             raise InvalidRequest(f"max_tokens is {self.max_tokens}: give at least 1")
         if "" in self.stop:
             raise InvalidRequest("stop holds an empty string: leave it out")
+
+    @property
+    def is_adjusted(self) -> bool:
+        """Whether penalties or a bias change the logits."""
+        return bool(self.frequency_penalty or self.presence_penalty or self.logit_bias)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all tokens have the probability that softmax(logits / temperature) gives them.
+
+        A completion is trainable only then: the trainer knows that distribution alone.
+        """
+        cuts = self.top_p < 1 or self.top_k > 0 or self.min_p > 0
+        return not cuts and not self.is_adjusted
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -123,8 +154,8 @@ class Generation:
     """Everything that was sampled, the end token and the stop string's tokens included."""
     logprobs: tuple[float, ...]
     """float32 log-probability of each token under the distribution it was drawn from:
-    softmax(logits / temperature) after top-k and top-p. At temperature 0, where that is a point,
-    softmax(logits)."""
+    softmax(logits / temperature) after all that SamplingParameters and the constraint change. At
+    temperature 0, where that is a point, softmax(logits)."""
     versions: tuple[int, ...]
     """The policy version that sampled each token."""
     text: str

@@ -71,7 +71,7 @@ class NullEngineConfig:
 
 
 class NullEngine:
-    """An Engine (see base.py) that answers at once. It takes no constraints.
+    """An Engine (see base.py) that answers at once. It takes no constraints, penalties or biases.
 
     Example:
         engine = NullEngine(NullEngineConfig(tokens=100))
@@ -178,8 +178,10 @@ class NullEngine:
         self._open()
         if not request.prompt_ids:
             raise InvalidRequest("The prompt is empty: give at least one token.")
-        if request.constraint is not None:
-            raise InvalidRequest("This engine has no model: it cannot keep a constraint.")
+        if request.constraint is not None or request.sampling.is_adjusted:
+            raise InvalidRequest(
+                "This engine has no model: leave out constraint, penalties and logit_bias."
+            )
         tokens, most = len(request.prompt_ids), request.sampling.max_tokens
         if tokens + most > self._config.max_sequence:
             raise PromptTooLong(

@@ -40,6 +40,6 @@ def untrainable_reason(
         return Untrainable.NO_LOGPROBS
     if sampling.temperature == 0:
         return Untrainable.GREEDY
-    if is_constrained or sampling.top_p < 1 or sampling.top_k > 0:
+    if is_constrained or not sampling.is_plain:
         return Untrainable.OFF_SUPPORT
     return ""

@@ -187,6 +187,12 @@ class TransformersEngine:
                 f"The prompt holds token ids outside 0 .. {self._vocabulary - 1}: it was made with "
                 "another model's tokenizer."
             )
+        biased = [token for token, _ in request.sampling.logit_bias]
+        if biased and not 0 <= min(biased) <= max(biased) < self._vocabulary:
+            raise InvalidRequest(
+                f"logit_bias names token ids outside 0 .. {self._vocabulary - 1}: they are another "
+                "model's."
+            )
         if request.version is not None:
             self._directory(request.version)
 

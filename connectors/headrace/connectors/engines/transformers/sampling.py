@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def sample(
     cut = [
         row
         for row, p in enumerate(parameters)
-        if p.temperature > 0 and (p.top_k > 0 or p.top_p < 1)
+        if p.temperature > 0 and (p.top_k > 0 or p.top_p < 1 or p.min_p > 0)
     ]
     if cut:
         scaled[cut] = restrict(scaled[cut], [parameters[row] for row in cut])
@@ -70,12 +71,47 @@ def sample(
     return Drawn(tokens=tokens.tolist(), logprobs=chosen.tolist(), distribution=logprobs)
 
 
+def adjusted(
+    logits: Tensor, parameters: Sequence[SamplingParameters], sampled: Sequence[Sequence[int]]
+) -> Tensor:
+    """Logits with each row's bias and penalties, as OpenAI's API defines them.
+
+    Where no row has any they are the very tensor that was given.
+
+    Args:
+        logits: [rows, vocabulary].
+        parameters: one for each row.
+        sampled: the tokens that each row's completion has so far.
+    """
+    changed = [row for row, p in enumerate(parameters) if p.is_adjusted]
+    if not changed:
+        return logits
+    result = logits.float().clone()
+    for row in changed:
+        p = parameters[row]
+        if p.logit_bias:
+            ids, biases = zip(*p.logit_bias, strict=True)
+            bias = torch.tensor(biases, device=result.device)
+            result[row].index_add_(0, torch.tensor(ids, device=result.device), bias)
+        if sampled[row] and (p.frequency_penalty or p.presence_penalty):
+            tokens, counts = np.unique(np.asarray(sampled[row]), return_counts=True)
+            penalty = p.frequency_penalty * counts + p.presence_penalty
+            index = torch.from_numpy(tokens).to(result.device)
+            result[row, index] -= torch.from_numpy(penalty.astype(np.float32)).to(result.device)
+    return result
+
+
 def restrict(logits: Tensor, parameters: Sequence[SamplingParameters]) -> Tensor:
-    """Set to -inf what top-k and then top-p leave out. logits: float32 [rows, vocabulary]."""
+    """Set to -inf what min-p, then top-k and then top-p leave out.
+
+    logits: float32 [rows, vocabulary], divided by the temperature.
+    """
     ordered, order = logits.sort(stable=True, dim=-1, descending=True)
     size = logits.shape[-1]
     most = torch.tensor([p.top_k or size for p in parameters], device=logits.device).unsqueeze(1)
     nucleus = torch.tensor([p.top_p for p in parameters], device=logits.device).unsqueeze(1)
+    least = torch.tensor([p.min_p for p in parameters], device=logits.device).unsqueeze(1)
+    ordered = ordered.masked_fill(ordered < ordered[:, :1] + least.log(), -torch.inf)
     rank = torch.arange(size, device=logits.device)
     ordered = ordered.masked_fill(rank >= most, -torch.inf)
     probabilities = ordered.softmax(-1)

@@ -24,7 +24,7 @@ from headrace.connectors.engines.transformers.futures import fail, resolve
 from headrace.connectors.engines.transformers.memory import causal_mask
 from headrace.connectors.engines.transformers.prefill import Prefill
 from headrace.connectors.engines.transformers.row import DecodeRow
-from headrace.connectors.engines.transformers.sampling import sample, uniform
+from headrace.connectors.engines.transformers.sampling import adjusted, sample, uniform
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
 from headrace.connectors.engines.transformers.weights import Weights, read_weights
 
@@ -239,7 +239,9 @@ class Scheduler:
         """Sample a token for each row and answer the rows that end; the others."""
         sampling = [row.request.sampling for row in batch.rows]
         uniforms = [uniform(row.seed, len(row.token_ids)) for row in batch.rows]
-        drawn = sample(masked(logits, [row.mask for row in batch.rows]), sampling, uniforms)
+        logits = adjusted(logits, sampling, [row.token_ids for row in batch.rows])
+        logits = masked(logits, [row.mask for row in batch.rows])
+        drawn = sample(logits, sampling, uniforms)
         going = []
         for i, row in enumerate(batch.rows):
             if not math.isfinite(drawn.logprobs[i]):
