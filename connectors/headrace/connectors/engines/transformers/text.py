@@ -11,6 +11,9 @@ from headrace.connectors.engines.base import Messages, Tools
 from headrace.connectors.engines.errors import InvalidRequest
 from headrace.connectors.engines.vocabulary import Vocabulary, read_vocabulary
 
+LONG_TEXT = 10_000
+"""Characters from which on cutting a text into tokens takes milliseconds."""
+
 
 class Text:
     """A model's tokenizer, chat template and end tokens. Any thread may use it."""
@@ -42,7 +45,11 @@ class Text:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of text; special tokens in it are taken as such, none are added."""
-        return tuple(self._backend.encode(text, add_special_tokens=False).ids)
+        if len(text) < LONG_TEXT:
+            return tuple(self._backend.encode(text, add_special_tokens=False).ids)
+        # The same ids, but without the interpreter's lock: other threads go on meanwhile.
+        [encoded] = self._backend.encode_batch([text], add_special_tokens=False)
+        return tuple(encoded.ids)
 
     def render(self, messages: Messages, tools: Tools = ()) -> str:
         """A conversation as text, up to where the assistant's answer begins.

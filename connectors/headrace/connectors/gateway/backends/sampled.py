@@ -33,6 +33,9 @@ from headrace.connectors.gateway.tools import ReplyParser, forced
 from headrace.connectors.gateway.trainable import untrainable_reason
 from headrace.schemas import Call, call_id, new_span_id
 
+LONG_PROMPT = 10_000
+"""Characters from which on a prompt is cut into tokens in a thread."""
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class _Planned:
@@ -68,7 +71,7 @@ class Sampled:
         if policy != self._serving.policy:
             pinned = None  # another name for the policy
         has_version = self._serving.admit(pinned)
-        planned = self._plan(asked, asks)
+        planned = await self._plan(asked, asks)
         if pinned is not None:
             await self._serving.ensure(pinned)
         elif asked.correlation.in_rollout:
@@ -91,10 +94,14 @@ class Sampled:
         """Tokens of a prompt; raises BadRequest."""
         return len(self._prompt("", ask).ids)
 
-    def _plan(self, asked: IncomingCall, asks: Sequence[Ask]) -> list[_Planned]:
+    async def _plan(self, asked: IncomingCall, asks: Sequence[Ask]) -> list[_Planned]:
         planned: list[_Planned] = []
         for ask in asks:
-            prompt = self._prompt(asked.correlation.scope, ask)
+            scope = asked.correlation.scope
+            if _is_long(ask):  # seconds for megabytes: other requests go on meanwhile
+                prompt = await asyncio.to_thread(self._prompt, scope, ask)
+            else:
+                prompt = self._prompt(scope, ask)
             for choice in range(ask.choices):
                 sampling = ask.sampling
                 if sampling.seed is not None:
@@ -230,6 +237,11 @@ def call_of(
         trainable=not reason,
         untrainable_reason=reason,
     )
+
+
+def _is_long(ask: Ask) -> bool:
+    texts = (len(message.content) for message in ask.messages)
+    return sum(texts) + (len(ask.prompt) if isinstance(ask.prompt, str) else 0) > LONG_PROMPT
 
 
 def runs_of(versions: Sequence[int]) -> tuple[tuple[int, int], ...]:

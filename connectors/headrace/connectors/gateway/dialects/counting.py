@@ -1,5 +1,6 @@
 """How many tokens a request would read: …/messages/count_tokens and …/responses/input_tokens."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -37,7 +38,8 @@ def counting(
         try:
             with state.place():
                 ask = read(*await _reading(request, state))
-                return JSONResponse({**told, "input_tokens": state.sampler.count(ask)})
+                tokens = await asyncio.to_thread(state.sampler.count, ask)
+                return JSONResponse({**told, "input_tokens": tokens})
         except ApiError as failure:
             return error_response(failure, error(failure))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ class _Answered:
 class Prompts:
     """Makes prompts, and remembers answers to go on from; those used longest ago go first.
 
+    Any thread may ask.
+
     A scope keeps conversations apart that must not know of each other.
     """
 
@@ -61,6 +64,7 @@ class Prompts:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._known: OrderedDict[bytes, _Answered] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -88,21 +92,26 @@ class Prompts:
         ids = np.asarray((*prompt.ids, *choice.sampled_ids), dtype=np.uint32)
         if ids.nbytes + _ENTRY_BYTES > self._max_bytes:
             return
-        self._drop(key)
-        self._known[key] = _Answered(
-            ids=ids, text=_digest(prompt.text.encode()), call=call, is_cut=choice.stop is not None
-        )
-        self._bytes += ids.nbytes + _ENTRY_BYTES
-        while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._known)))
+        with self._lock:
+            self._drop(key)
+            self._known[key] = _Answered(
+                ids=ids,
+                text=_digest(prompt.text.encode()),
+                call=call,
+                is_cut=choice.stop is not None,
+            )
+            self._bytes += ids.nbytes + _ENTRY_BYTES
+            while self._bytes > self._max_bytes:
+                self._drop(next(iter(self._known)))
 
     def _last_answer(self, scope: str, messages: Sequence[Message]) -> tuple[int, _Answered] | None:
         """The last message that is an answer of ours, and what is known of it."""
         keys = list(_chain(scope, messages))
-        for at in range(len(messages) - 1, -1, -1):
-            if messages[at].role == "assistant" and keys[at] in self._known:
-                self._known.move_to_end(keys[at])
-                return at, self._known[keys[at]]
+        with self._lock:
+            for at in range(len(messages) - 1, -1, -1):
+                if messages[at].role == "assistant" and keys[at] in self._known:
+                    self._known.move_to_end(keys[at])
+                    return at, self._known[keys[at]]
         return None
 
     def _tail(
