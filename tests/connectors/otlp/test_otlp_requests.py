@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -181,6 +182,23 @@ def test_too_much_that_waits_is_answered_429(receive: "Callable[..., Receiver]")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
     assert receiver.telemetry.stats().emitted == 0, "all or none"
+
+
+def test_more_requests_than_may_be_in_work_are_answered_429(
+    receive: "Callable[..., Receiver]",
+) -> None:
+    receiver = receive(max_in_flight=1, durable_s=5.0)
+    receiver.broker.room = 0
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(receiver.post, protobuf(SPAN))
+        wait_until(lambda: receiver.telemetry.stats().emitted == 1, "the first request", 20)
+
+        second = receiver.post(protobuf(SPAN))
+
+        receiver.broker.room = 1_000
+        assert first.result().status_code == 200
+    assert (second.status_code, second.headers["retry-after"]) == (429, "1")
+    assert receiver.post(protobuf(SPAN)).status_code == 200
 
 
 def test_a_request_of_thousands_of_spans_is_taken_whole(receive: "Callable[..., Receiver]") -> None:

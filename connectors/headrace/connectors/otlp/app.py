@@ -42,9 +42,10 @@ class _Receiver:
     async def traces(self, request: Request) -> Response:
         """POST /v1/traces: 200 when the spans are durable."""
         try:
-            content_type, body = await self._read(request)
-            coding = request.headers.get("content-encoding", "")
-            refused = await self._intake.take(body, coding, content_type)
+            with self._intake.admitted():
+                content_type, body = await self._read(request)
+                coding = request.headers.get("content-encoding", "")
+                refused = await self._intake.take(body, coding, content_type)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody hears it
         except OtlpError as error:
@@ -57,7 +58,8 @@ class _Receiver:
     async def passed_over(self, request: Request) -> Response:
         """POST /v1/metrics and /v1/logs: 200, and nothing is kept, so that exporters go on."""
         try:
-            content_type, _ = await self._read(request)
+            with self._intake.admitted():
+                content_type, _ = await self._read(request)
         except ClientDisconnect:
             return Response(status_code=400)
         except OtlpError as error:

@@ -90,7 +90,8 @@ def _answering(handler: Handler, access: Access, intake: Intake) -> Handler:
     async def answer(body: bytes, context: Any) -> bytes:
         try:
             access.check_key(_headers(context))
-            return await handler(body, context)
+            with intake.admitted():
+                return await handler(body, context)
         except OtlpError as error:
             intake.counters[f"answered_{error.status}"] += 1
             # Exporters repeat RESOURCE_EXHAUSTED only where a server says when (OTLP/gRPC).

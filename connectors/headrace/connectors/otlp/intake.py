@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from headrace.connectors.mapping import Refusal, SourceSpan, map_span, named_in
@@ -34,21 +35,26 @@ class Intake:
         self._outlet = outlet
         self._in_flight = 0
 
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Room for one request, from before its body is read. Raises Busy if there is none."""
+        if self._in_flight >= self._settings.max_in_flight:
+            self.counters["busy"] += 1
+            raise Busy(f"{self._in_flight} requests are in work: try again")
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
     async def take(self, body: bytes, coding: str, content_type: str) -> Mapping[Refusal, int]:
         """Take a request's spans; returns how many were refused, and why, when the rest is durable.
 
         Raises:
             OtlpError: nothing, or not all, was taken; its class says whether to send it again.
         """
-        if self._in_flight >= self._settings.max_in_flight:
-            self.counters["busy"] += 1
-            raise Busy(f"{self._in_flight} requests are in work: try again")
-        self._in_flight += 1
-        try:
-            spans, refused = await asyncio.to_thread(self._read, body, coding, content_type)
-            await self._keep(spans)
-        finally:
-            self._in_flight -= 1
+        spans, refused = await asyncio.to_thread(self._read, body, coding, content_type)
+        await self._keep(spans)
         self.counters["requests"] += 1
         self.counters["spans"] += len(spans)
         for reason, count in refused.items():
