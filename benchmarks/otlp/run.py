@@ -9,6 +9,7 @@ twice. Nothing is asserted of times.
 import argparse
 import http.client
 import json
+import os
 import sys
 import tempfile
 import time
@@ -44,6 +45,7 @@ _PATIENCE_S = 300.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a warm-up and the measured phases; gives the exit code."""
     options = _options(argv)
+    load = [round(one, 1) for one in os.getloadavg()]  # of whoever else uses the machine
     with (
         tempfile.TemporaryDirectory(prefix="headrace-otlp-") as scratch,
         _running(Path(scratch)) as running,
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for phase in phases:
         sys.stdout.write(json.dumps(phase) + "\n")
     if not options.dry:
-        facts = about(options)
+        facts = about(options) | {"load_average_at_start": load}
         file = RESULTS / f"otlp-{facts['cores']}-cores-{facts['date']}.json"
         file.write_text(json.dumps({"about": facts, "phases": phases}, indent=1) + "\n")
     return int(any(phase["rows"] != phase["spans"] or phase["errors"] for phase in phases))

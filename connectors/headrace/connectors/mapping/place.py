@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from headrace.connectors.mapping.conventions import conventions
 from headrace.schemas.ids import ID_PATTERN
 
 _NONE = "0" * 32
+_LONGEST = 128  # of a legal id; longer ones are not to be remembered
 _WHERE = ("project", "rollout_id", "attempt")
 
 
@@ -53,17 +55,24 @@ def place_in(
     `told`: fields of the span by name; `resource`: what `named_in` found in its resource;
     `project`: of a span that names none.
     """
-    named = {name: told.get(name) or resource.get(name) for name in _WHERE}
-    rollout_id, attempt = named["rollout_id"], named["attempt"]
-    trace = as_hex(trace_id, 32)
-    if not trace and not (rollout_id and attempt):
-        return Refusal.NO_TRACE_ID
-    project = named["project"] or project
-    rollout_id = rollout_id or f"trace-{trace}"
-    attempt = attempt or trace
-    for value in (project, rollout_id, attempt):
-        if not isinstance(value, str) or not ID_PATTERN.fullmatch(value):
-            return Refusal.ILLEGAL_ID
+    rollout_id = told.get("rollout_id") or resource.get("rollout_id")
+    attempt = told.get("attempt") or resource.get("attempt")
+    if not (rollout_id and attempt):
+        trace = as_hex(trace_id, 32)
+        if not trace:
+            return Refusal.NO_TRACE_ID
+        rollout_id, attempt = rollout_id or f"trace-{trace}", attempt or trace
+    project = told.get("project") or resource.get("project") or project
+    named = (project, rollout_id, attempt)
+    if not all(isinstance(value, str) and len(value) <= _LONGEST for value in named):
+        return Refusal.ILLEGAL_ID
+    return _place(project, rollout_id, attempt)
+
+
+@lru_cache(4_096)  # a span's neighbours are of the same attempt
+def _place(project: str, rollout_id: str, attempt: str) -> Place | Refusal:
+    if not all(map(ID_PATTERN.fullmatch, (project, rollout_id, attempt))):
+        return Refusal.ILLEGAL_ID
     return Place(project=project, rollout_id=rollout_id, attempt=attempt)
 
 
