@@ -19,6 +19,7 @@ from headrace.connectors.engines.base import (
 from headrace.connectors.engines.errors import (
     EngineClosed,
     EngineError,
+    EngineUnavailable,
     GenerationFailed,
     InvalidRequest,
     InvalidWeights,
@@ -32,6 +33,7 @@ __all__ = [
     "EngineClosed",
     "EngineError",
     "EngineStats",
+    "EngineUnavailable",
     "Generation",
     "GenerationFailed",
     "GenerationRequest",

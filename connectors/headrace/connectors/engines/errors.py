@@ -6,6 +6,7 @@ EngineError
   UnknownVersion (also LookupError)   no such policy version was ever loaded here
   InvalidWeights (also ValueError)    a version's weights cannot be read or do not fit the model
   GenerationFailed (RuntimeError)     the model failed while it worked on the request
+  EngineUnavailable (RuntimeError)    the engine's server does not answer, or not as it must
   EngineClosed (also RuntimeError)    the engine was closed
 """
 
@@ -32,6 +33,10 @@ class InvalidWeights(EngineError, ValueError):
 
 class GenerationFailed(EngineError, RuntimeError):
     """The model failed while it worked on the request; the cause is chained."""
+
+
+class EngineUnavailable(EngineError, RuntimeError):
+    """The server that the engine asks does not answer, or was not started as it must be."""
 
 
 class EngineClosed(EngineError, RuntimeError):

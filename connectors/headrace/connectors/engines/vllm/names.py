@@ -1,0 +1,10 @@
+"""Words that the engine and vLLM's workers must have in common. Imports nothing."""
+
+BACKEND = "headrace_folder"
+"""The weight-transfer backend, as `--weight-transfer-config` names it."""
+WORKER = "headrace.connectors.engines.vllm.worker.FolderWorker"
+"""The worker extension, as `--worker-extension-cls` names it."""
+ROOT_VARIABLE = "HEADRACE_VLLM_ROOT"
+"""The folder outside which no weights are loaded."""
+BROKEN = "the model is half-applied"
+"""What a worker says when neither the new weights nor the old ones could be put in."""
