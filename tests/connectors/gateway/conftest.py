@@ -79,6 +79,7 @@ class FakeEngine:
     def versions(self) -> tuple[int, ...]:
         return tuple(sorted(self.known))
 
+    max_versions = 2
     chat_template = ""
     end_ids = frozenset({2})
 

@@ -146,3 +146,14 @@ def test_a_rollout_does_not_wait_for_weights_that_cannot_be_loaded(
 
     answer = gateway.chat("/rollout/r/attempt/a/v1/chat/completions")
     assert answer.json()["system_fingerprint"] == "calc@0"
+
+
+def test_an_engine_of_one_version_answers_no_pin_of_another(gateway: "Harness") -> None:
+    gateway.engine.max_versions = 1
+    gateway.serve(1)
+    loads = list(gateway.engine.loads)
+    assert gateway.chat(model="calc@1").status_code == 200
+    refused = gateway.chat(model="calc@0")
+    assert refused.status_code == 404
+    assert "calc@1" in refused.text
+    assert gateway.engine.loads == loads, "a pin changed the weights for everybody"

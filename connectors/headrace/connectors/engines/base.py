@@ -201,6 +201,10 @@ class Engine(Protocol):
         """The versions whose weights are in memory, ascending."""
 
     @property
+    def max_versions(self) -> int:
+        """How many can be; with 1, none but the current one can be pinned."""
+
+    @property
     def chat_template(self) -> str:
         """The model's own chat template, as Jinja; empty if it has none."""
 

@@ -97,6 +97,10 @@ class NullEngine:
         return tuple(sorted(self._held))
 
     @property
+    def max_versions(self) -> int:
+        return self._config.max_versions
+
+    @property
     def chat_template(self) -> str:
         return ""
 

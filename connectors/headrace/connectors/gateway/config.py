@@ -19,7 +19,7 @@ from headrace.connectors.settings import (
     tcp_port,
 )
 
-SPOOL = ".headrace/spool/gateway"
+SPOOL, CHECKPOINTS = ".headrace/spool/gateway", ".headrace/checkpoints"
 KAFKA, REGISTRY = "127.0.0.1:9092", "http://127.0.0.1:8081"
 """Where a gateway that is started alone looks for them."""
 
@@ -39,6 +39,15 @@ class GatewaySettings:
     """CPU threads of the built-in engine."""
     max_batch: int = key(48, least=1)
     """Requests decoded together at most; further ones wait."""
+    engine: Literal["transformers", "vllm"] = key("transformers", choices=("transformers", "vllm"))
+    """What samples the policy's completions: the built-in engine, or a vLLM server."""
+    engine_url: str = ""
+    """A vLLM server that was started with `python -m headrace.connectors.engines.vllm.serve`;
+    empty: the gateway starts one by `engine_command`."""
+    engine_command: str = ".venv-vllm/bin/python"
+    """An interpreter that has vLLM (`make vllm` sets this one up); after ` -- `, flags for vLLM."""
+    engine_api_key: str = key("", secret=True)
+    """The vLLM server's key, if it wants one."""
     max_body_bytes: int = key(16 * 1024 * 1024, least=1)
     """Bytes of a request's body at most."""
     max_messages: int = key(1024, least=1)
@@ -85,7 +94,15 @@ class GatewaySettings:
         if self.upstream_url and not self.upstream_url.startswith(("http://", "https://")):
             upstream = f"is {self.upstream_url!r}: give http://host:port/v1"
         faults = (("host", host), ("keys", keys), ("upstream_url", upstream))
-        check(self, "gateway", *faults, *more)
+        check(self, "gateway", *faults, *self._bad_engine(), *more)
+
+    def _bad_engine(self) -> tuple[tuple[str, str], ...]:
+        url, command = "", ""
+        if self.engine_url and not self.engine_url.startswith(("http://", "https://")):
+            url = f"is {self.engine_url!r}: give http://host:port"
+        if self.engine == "vllm" and not self.engine_url and not self.engine_command.strip():
+            command = "is empty and there is no engine_url: run `make vllm`, name its python"
+        return (("engine_url", url), ("engine_command", command))
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -104,6 +121,8 @@ class GatewayConfig(GatewaySettings):
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
     spool_directory: Path = inner(Path(SPOOL))
     """Where calls wait while the broker is away."""
+    checkpoint_directory: Path = inner(Path(CHECKPOINTS))
+    """Where a vLLM server may load weights from, besides the model's own folder."""
     serve_base: bool = inner(False)
     """Whether the engine's own weights are served (and not trained) before version 0."""
 
@@ -152,6 +171,7 @@ def config_from_environment(
         model_directory=Path(model) if model else None,
         serve_base=environment.get("HEADRACE_GATEWAY_SERVE_BASE", "").lower() == "true",
         spool_directory=Path(environment.get("HEADRACE_SPOOL_DIRECTORY") or SPOOL),
+        checkpoint_directory=Path(environment.get("HEADRACE_CHECKPOINT_DIRECTORY") or CHECKPOINTS),
     )
 
 

@@ -10,7 +10,6 @@ from types import FrameType
 
 import uvicorn
 
-from headrace.connectors.engines import Engine
 from headrace.connectors.engines.upstream import Upstream, UpstreamConfig
 from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend, local_model
@@ -18,6 +17,7 @@ from headrace.connectors.gateway.backends.forwarded import Forwarded
 from headrace.connectors.gateway.backends.sampled import Sampled
 from headrace.connectors.gateway.config import GatewayConfig
 from headrace.connectors.gateway.errors import ConfigurationError
+from headrace.connectors.gateway.policy.engines import open_engine
 from headrace.connectors.gateway.policy.log import TOPIC, PolicyLog
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
@@ -59,8 +59,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         serving, sampled, forwarded, upstream = None, None, None, None
         if config.model_directory is not None:
-            engine = await asyncio.to_thread(_engine, config)
-            stack.push_async_callback(engine.close)
+            engine = await stack.enter_async_context(open_engine(config, _end))
             serving = PolicyServing(
                 config.policy.name,
                 engine,
@@ -149,22 +148,10 @@ def _end_on_bug(following: "asyncio.Task[None]") -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def _engine(config: GatewayConfig) -> Engine:
-    # Imported here: torch takes seconds, and a gateway of an upstream alone does without.
-    from headrace.connectors.engines.transformers.engine import (
-        TransformersEngine,
-        TransformersEngineConfig,
-    )
-
-    assert config.model_directory is not None
-    return TransformersEngine(
-        TransformersEngineConfig(
-            model_directory=config.model_directory,
-            dtype=config.arithmetic.dtype,
-            threads=config.threads,
-            max_batch=config.max_batch,
-        )
-    )
+def _end(why: str) -> None:
+    # As above: in order, and the supervisor starts another.
+    logger.critical("%s", why)
+    signal.raise_signal(signal.SIGTERM)
 
 
 class _Server(uvicorn.Server):

@@ -116,7 +116,8 @@ def build_parts(
         },
         depends=_present(here, "kafka", "registry"),
         prepare=lambda: _discard(model()),
-        ready_timeout_s=240.0,
+        # vLLM compiles for minutes when it starts.
+        ready_timeout_s=240.0 if settings.gateway.engine == "transformers" else 960.0,
         stop_grace_s=40.0,  # it answers what is in flight first, 30 seconds at most
         log=logs / "gateway.log",
     )

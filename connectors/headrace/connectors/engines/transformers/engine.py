@@ -121,6 +121,10 @@ class TransformersEngine:
         return self._versions.held
 
     @property
+    def max_versions(self) -> int:
+        return self._config.max_versions
+
+    @property
     def chat_template(self) -> str:
         return self._text.chat_template
 

@@ -1,7 +1,7 @@
 """What a folder of safetensors holds, read from the headers alone. Imports no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from headrace.connectors.engines.errors import InvalidWeights
@@ -68,15 +68,18 @@ def check_fits(directory: Path, model: Path) -> None:
             )
 
 
-def inside(directory: Path, root: Path) -> Path:
+def inside(directory: Path, roots: Iterable[Path]) -> Path:
     """The directory, resolved.
 
     Raises:
-        InvalidWeights: it lies outside the root, links followed.
+        InvalidWeights: it lies in none of the roots, links followed.
     """
-    resolved = directory.resolve()
-    if not resolved.is_relative_to(root.resolve()):
-        raise InvalidWeights(f"{directory} lies outside {root}, where weights may be loaded from")
+    resolved, allowed = directory.resolve(), [root.resolve() for root in roots]
+    if not any(resolved.is_relative_to(root) for root in allowed):
+        raise InvalidWeights(
+            f"{directory} lies outside {' and '.join(map(str, allowed))}, where weights may be "
+            "loaded from"
+        )
     return resolved
 
 

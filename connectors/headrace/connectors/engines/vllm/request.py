@@ -16,7 +16,7 @@ _SEEDS = 2**63
 def body_of(
     request: GenerationRequest, *, model: str, end_ids: Collection[int], salt: str
 ) -> dict[str, Any]:
-    """The body that asks for a streamed completion with text, token ids and log-probabilities.
+    """The body that asks for a streamed completion: token ids and log-probabilities.
 
     Args:
         model: name under which the server serves the policy.
@@ -53,7 +53,7 @@ def body_of(
         "token_ids": list(request.prompt_ids),
         "sampling_params": parameters,
         "model": model,
-        "output_mode": "text",
+        "output_mode": "tokens",
         "stream": True,
         "stream_options": {"include_usage": True},
         "cache_salt": salt,

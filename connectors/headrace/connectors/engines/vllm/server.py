@@ -42,7 +42,9 @@ class VllmServer:
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             # A request may wait long for its first token, behind others or a change of weights.
             timeout=httpx2.Timeout(10.0, read=None),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=64),
+            # vLLM closes the connection of a command that failed, and idle ones after seconds: a
+            # connection that is used again may be gone.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=not is_loopback_url(url),
         )
 
@@ -72,15 +74,15 @@ class VllmServer:
         """One token sampled, to see that log-probabilities are those of the sampled distribution.
 
         Raises:
-            EngineUnavailable: they are not, or versions or token ids are missing.
+            EngineUnavailable: they are not, or the versions of tokens are missing.
         """
-        # Of the two tokens that top-k leaves, the most probable has a probability above 0.5.
-        parameters = {"temperature": 1.0, "top_k": 1, "max_tokens": 1, "logprobs": 2}
+        # Top-k leaves one token: it has all of the probability, unless logprobs are raw.
+        parameters = {"temperature": 1.0, "top_k": 1, "max_tokens": 1, "logprobs": 0}
         body = {
             "token_ids": [1],
             "sampling_params": parameters,
             "model": model,
-            "output_mode": "text",
+            "output_mode": "tokens",
         }
         try:
             response = await self._client.post(PATH, json=body, timeout=_CONTROL_S)
@@ -104,7 +106,7 @@ class VllmServer:
 
     @asynccontextmanager
     async def completion(self, body: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[str]]:
-        """The lines of a streamed completion. Leaving early makes the server drop the request.
+        """Lines of a streamed completion; leaving the block early makes the server drop it.
 
         Raises:
             InvalidRequest, GenerationFailed: the server refuses it, or failed.
@@ -166,8 +168,6 @@ class VllmServer:
 def _missing(choice: Mapping[str, Any], fact: Mapping[str, Any]) -> str:
     if not choice.get("weight_versions"):
         return "the version of each token (vLLM 0.32 or newer)"
-    if not str(fact["token"]).startswith("token_id:"):
-        return "--return-tokens-as-token-ids"
     if abs(float(fact["logprob"])) > 1e-6:
         return "--logprobs-mode processed_logprobs"
     return ""

@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from headrace.connectors.engines.base import (
     Generation,
@@ -12,26 +12,27 @@ from headrace.connectors.engines.base import (
     Increment,
     TopLogprobs,
 )
+from headrace.connectors.engines.completion import CompletionText, Ending
 from headrace.connectors.engines.errors import GenerationFailed, InvalidRequest
+from headrace.connectors.engines.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
-END = "[DONE]"
-_PLACEHOLDER = "token_id:"
+_END = "[DONE]"
 _IMPOSSIBLE = -9999.0
 """What vLLM writes for a log-probability of minus infinity."""
+_LONGEST = 1000
+"""Characters of a server's message that are passed on."""
 
 
 def event_of(line: str) -> dict[str, Any] | None:
-    """The chunk that a line of the stream holds; None for one that holds none.
+    """The chunk that a line of the stream holds; None for a line without one.
 
     Raises:
         GenerationFailed, InvalidRequest: the line says what went wrong, or cannot be read.
     """
-    if not line.startswith("data:"):
-        return None
-    data = line[len("data:") :].strip()
-    if data == END:
+    data = line.removeprefix("data:").strip()
+    if data == _END or not line.startswith("data:"):
         return None
     try:
         chunk = json.loads(data)
@@ -40,12 +41,14 @@ def event_of(line: str) -> dict[str, Any] | None:
     if not isinstance(chunk, dict):
         raise GenerationFailed(f"vLLM streamed what is no object: {data[:200]!r}")
     if "error" in chunk:
-        raise failure_of(400 if _code(chunk) == 400 else 500, data)
+        told = chunk["error"]
+        code = told.get("code") if isinstance(told, dict) else None
+        raise failure_of(code if isinstance(code, int) else 500, data)
     return chunk
 
 
 def failure_of(status: int, text: str) -> GenerationFailed | InvalidRequest:
-    """What an error answer of vLLM means: a 4xx that the request is to blame."""
+    """What an error answer of vLLM means: a 4xx, that the request is to blame."""
     message = message_of(text)
     if 400 <= status < 500:
         return InvalidRequest(f"vLLM refuses the request: {message}")
@@ -58,138 +61,138 @@ def message_of(text: str) -> str:
         body = json.loads(text)
     except ValueError:
         body = None
-    if isinstance(body, dict):
-        error = body.get("error", body)
-        if isinstance(error, dict) and isinstance(error.get("message"), str):
-            return str(error["message"])[:1000]
-        if isinstance(error, str):
-            return error[:1000]
-    return text[:1000]
+    error = body.get("error", body) if isinstance(body, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    return (message if isinstance(message, str) else text)[:_LONGEST]
 
 
 @dataclass(slots=True)
-class Completion:
-    """One completion as it comes in."""
-
-    request: GenerationRequest
-    token_ids: list[int] = field(default_factory=list)
+class _Tokens:
+    ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     tops: list[TopLogprobs] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
-    """Those that increments told; the server's own, which come last, replace them."""
-    text: str = ""
-    reason: str | None = None
-    stop: int | str | None = None
-    cached_tokens: int = 0
-    """Tokens of the prompt that the server remembered, where it tells."""
+
+
+class Completion:
+    """One completion as it comes in. Text and ending are read from the tokens, as everywhere."""
+
+    def __init__(self, request: GenerationRequest, vocabulary: Vocabulary) -> None:
+        self.cached_tokens = 0
+        """Tokens of the prompt that the server remembered, where it tells."""
+        self._most = request.top_logprobs
+        self._text = CompletionText(vocabulary, request.sampling)
+        self._got = _Tokens()
+        self._ending: Ending | None = None
+        self._is_settled = False
 
     def add(self, chunk: Mapping[str, Any], version: int) -> Increment | None:
-        """What a chunk adds; None if nothing that can be shown.
+        """What a chunk adds; None if it adds nothing.
 
         Args:
-            version: the one served when the chunk came.
+            version: the one that was served when the chunk came. The server names the versions of
+                all tokens at the end, and its word counts in the generation.
 
         Raises:
-            GenerationFailed: the chunk is not of the kind that was asked for.
+            GenerationFailed: the server broke the request off, or the chunk is of another kind.
         """
         try:
-            return self._add(chunk, version)
+            self._count(chunk.get("usage"))
+            if not chunk["choices"]:
+                return None
+            (choice,) = chunk["choices"]
+            tokens = self._take(choice, version)
+            text = self._read(tokens, choice["finish_reason"])
+            if choice["finish_reason"] is not None:
+                self._settle(choice["weight_versions"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise GenerationFailed(
                 f"vLLM answers otherwise than version 0.32 does ({type(error).__name__}: {error})"
             ) from error
-
-    def generation(self, end_ids: Collection[int], shown: str) -> Generation:
-        """The whole completion.
-
-        Args:
-            shown: what the tokens are as text, special ones left out.
-
-        Raises:
-            GenerationFailed: the stream ended too early, or the server broke the request off.
-        """
-        reason = self._reason()
-        by_token = bool(self.token_ids) and self.token_ids[-1] in end_ids
-        by_string = isinstance(self.stop, str)
-        return Generation(
-            token_ids=tuple(self.token_ids),
-            logprobs=tuple(self.logprobs),
-            versions=tuple(self.versions),
-            text=self.text,
-            finish_reason=reason,
-            stop=self.stop if isinstance(self.stop, str) else None,
-            stop_token_included=reason == "stop"
-            and ((by_token and not by_string) or not by_string or len(shown) > len(self.text)),
-            top_logprobs=tuple(self.tops),
-        )
-
-    def _add(self, chunk: Mapping[str, Any], version: int) -> Increment | None:
-        usage = chunk.get("usage")
-        if usage and usage.get("prompt_tokens_details"):
-            self.cached_tokens = int(usage["prompt_tokens_details"].get("cached_tokens") or 0)
-        if not chunk["choices"]:
-            return None
-        (choice,) = chunk["choices"]
-        ids = [int(token) for token in choice["token_ids"] or ()]
-        facts = (choice.get("logprobs") or {}).get("content") or [] if ids else []
-        if len(facts) != len(ids):
-            raise ValueError(f"{len(ids)} tokens with {len(facts)} log-probabilities")
-        logprobs = [float(fact["logprob"]) for fact in facts]
-        most = self.request.top_logprobs
-        tops = [_top(fact["top_logprobs"], most) for fact in facts] if most else []
-        text = str(choice.get("text") or "")
-        self.token_ids += ids
-        self.logprobs += logprobs
-        self.tops += tops
-        self.versions += [version] * len(ids)
-        self.text += text
-        self.reason = choice["finish_reason"]
-        self.stop = choice.get("stop_reason")
-        if self.reason is not None:
-            self._settle(choice["weight_versions"])
-        if not ids and not text:
+        if not tokens.ids and not text:
             return None
         return Increment(
-            token_ids=tuple(ids),
-            logprobs=tuple(logprobs),
-            versions=tuple(self.versions[len(self.versions) - len(ids) :]),
+            token_ids=tuple(tokens.ids),
+            logprobs=tuple(tokens.logprobs),
+            versions=tuple(tokens.versions),
             text=text,
-            top_logprobs=tuple(tops),
+            top_logprobs=tuple(tokens.tops),
         )
 
-    def _settle(self, spans: list[Mapping[str, Any]] | None) -> None:
-        if not self.token_ids:
-            return
-        told = [int(s["version"]) for s in spans or () for _ in range(s["start"], s["end"])]
-        if len(told) != len(self.token_ids):
-            raise ValueError(f"{len(self.token_ids)} tokens with versions for {len(told)}")
-        if told != self.versions:
-            # Tokens were on their way while the weights changed: the server knows which.
-            logger.debug("increments told versions %s, the server %s", self.versions, told)
-        self.versions = told
+    def generation(self) -> Generation:
+        """The whole completion, once the stream has ended.
 
-    def _reason(self) -> Literal["stop", "length"]:
-        if self.reason == "stop":
-            return "stop"
-        if self.reason == "length":
-            return "length"
-        if self.reason is None:
-            raise GenerationFailed(
-                f"vLLM's stream ended after {len(self.token_ids)} tokens, without an end"
-            )
-        raise GenerationFailed(f"vLLM ended the request with {self.reason!r}")
+        Raises:
+            GenerationFailed: it ended too early.
+        """
+        got, ending = self._got, self._ending
+        if ending is None or not self._is_settled:
+            raise GenerationFailed(f"vLLM's stream broke off after {len(got.ids)} tokens")
+        return Generation(
+            token_ids=tuple(got.ids),
+            logprobs=tuple(got.logprobs),
+            versions=tuple(got.versions),
+            text=self._text.text,
+            finish_reason=ending.finish_reason,
+            stop=ending.stop,
+            stop_token_included=ending.stop_token_included,
+            top_logprobs=tuple(got.tops),
+        )
+
+    def _count(self, usage: Mapping[str, Any] | None) -> None:
+        details = usage.get("prompt_tokens_details") if usage else None
+        if details:
+            self.cached_tokens = int(details.get("cached_tokens") or 0)
+
+    def _take(self, choice: Mapping[str, Any], version: int) -> _Tokens:
+        ids = [int(token) for token in choice["token_ids"] or ()]
+        facts = choice["logprobs"]["content"] if ids else []
+        if len(facts) != len(ids):
+            raise ValueError(f"{len(ids)} tokens with {len(facts)} log-probabilities")
+        tokens = _Tokens(
+            ids=ids,
+            logprobs=[float(fact["logprob"]) for fact in facts],
+            tops=[_top(fact["top_logprobs"], self._most) for fact in facts] if self._most else [],
+            versions=[version] * len(ids),
+        )
+        if self._ending is not None and ids:
+            raise ValueError("tokens after the end")
+        got = self._got
+        got.ids += tokens.ids
+        got.logprobs += tokens.logprobs
+        got.tops += tokens.tops
+        got.versions += tokens.versions
+        return tokens
+
+    def _read(self, tokens: _Tokens, reason: str | None) -> str:
+        if reason not in (None, "stop", "length"):
+            raise GenerationFailed(f"vLLM ended the request with {reason!r}")
+        text = ""
+        for at, token in enumerate(tokens.ids, 1):
+            if self._ending is not None:
+                raise ValueError("tokens after the end")
+            # The server may end what nothing in the text ends: at a token that only it knows.
+            last = reason is not None and at == len(tokens.ids)
+            grown, self._ending = self._text.add(token, is_complete=last)
+            text += grown
+        if reason == "length" and self._ending is not None and self._ending.stop is None:
+            self._ending = Ending("length", None, self._ending.stop_token_included)
+        return text
+
+    def _settle(self, spans: list[Mapping[str, Any]] | None) -> None:
+        told = [int(s["version"]) for s in spans or () for _ in range(s["start"], s["end"])]
+        if len(told) != len(self._got.ids):
+            raise ValueError(f"{len(self._got.ids)} tokens with versions for {len(told)}")
+        if told != self._got.versions:  # some were on their way while the weights changed
+            logger.info("increments told other versions than vLLM does at the end")
+        self._got.versions = told
+        self._is_settled = True
 
 
 def _top(entries: list[Mapping[str, Any]], most: int) -> TopLogprobs:
     found = {
-        int(entry["token"].removeprefix(_PLACEHOLDER)): float(entry["logprob"])
+        int(entry["token_id"]): float(entry["logprob"])
         for entry in entries
         if entry["logprob"] > _IMPOSSIBLE
     }
     return tuple(sorted(found.items(), key=lambda pair: -pair[1])[:most])
-
-
-def _code(chunk: Mapping[str, Any]) -> int | None:
-    error = chunk["error"]
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, int) else None

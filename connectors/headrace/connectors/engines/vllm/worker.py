@@ -28,19 +28,19 @@ from headrace.connectors.engines.vllm.names import BACKEND, BROKEN, ROOT_VARIABL
 
 
 @dataclass
-class FolderInit(WeightTransferInitInfo):
+class FolderInit(WeightTransferInitInfo):  # type: ignore[misc]  # vLLM is not installed here
     """Nothing: the root comes from the environment, which no client of the server can change."""
 
 
 @dataclass
-class FolderUpdate(WeightTransferUpdateInfo):
+class FolderUpdate(WeightTransferUpdateInfo):  # type: ignore[misc]  # likewise
     """Which weights to take."""
 
     path: str = ""
     """A folder with the whole weights as safetensors, inside the root."""
 
 
-class FolderWeights(WeightTransferEngine[FolderInit, FolderUpdate]):
+class FolderWeights(WeightTransferEngine):  # type: ignore[misc]  # likewise
     """Takes the weights of a folder.
 
     Everything that can be wrong with a folder is found before the model is touched. If the model
@@ -70,7 +70,8 @@ class FolderWeights(WeightTransferEngine[FolderInit, FolderUpdate]):
             RuntimeError: the model is broken: neither new nor old weights could be put in.
         """
         model = Path(self.model_config.model)
-        directory = inside(Path(update_info.path), Path(os.environ[ROOT_VARIABLE]))
+        roots = [model, *map(Path, filter(None, os.environ[ROOT_VARIABLE].split(os.pathsep)))]
+        directory = inside(Path(update_info.path), roots)
         check_fits(directory, model)
         weights = _read(directory)
         held = self._held or model
@@ -91,10 +92,28 @@ class FolderWeights(WeightTransferEngine[FolderInit, FolderUpdate]):
         initialize_layerwise_reload(self.model)
         self.model.load_weights(list(weights.items()))
         finalize_layerwise_reload(self.model, self.model_config)
+        _pack_tied(self.model)
 
 
 class FolderWorker:
     """The worker extension: it adds no method; its module registers the backend."""
+
+
+def _pack_tied(model: torch.nn.Module) -> None:
+    """Pack tied weights again where a CPU's products read a packed copy of them.
+
+    A reload packs the module that the weights were loaded into (the embedding). The other one (the
+    output layer) has the new weights then, but goes on multiplying with its copy of the old ones.
+    """
+    owners: dict[int, list[torch.nn.Module]] = {}
+    for module in model.modules():
+        weight = module._parameters.get("weight")
+        if weight is not None:
+            owners.setdefault(id(weight), []).append(module)
+    for modules in owners.values():
+        for module in modules if len(modules) > 1 else ():
+            if hasattr(module, "cpu_linear"):
+                module.quant_method.process_weights_after_loading(module)
 
 
 def _read(directory: Path) -> dict[str, torch.Tensor]:

@@ -105,8 +105,15 @@ class PolicyServing:
 
         Raises:
             BackendFailed: its weights cannot be loaded.
+            ModelNotFound: the engine holds one version at a time, and that is another.
         """
         wanted = self._book.versions[version]
+        if self.engine.max_versions == 1 and version != self.engine.current:
+            raise ModelNotFound(
+                f"{self.policy}@{version} cannot be asked for here: the engine holds one version "
+                f"at a time, now {self.policy}@{self.engine.current}",
+                param="model",
+            )
         if self._loaded.get(version) == wanted.uri:
             return
         async with self._switching:
