@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from headrace.connectors.engines import (
+    Constraint,
     EngineClosed,
     EngineUnavailable,
     GenerationFailed,
@@ -73,6 +74,51 @@ def test_a_completion_is_told_as_it_grows_and_returned_whole(tiny: Path) -> None
             stats = engine.stats()
             assert (stats.tokens_total, stats.prompt_tokens_total) == (3, 3)
             assert stats.shared_prompt_tokens_total == 2
+
+    asyncio.run(main())
+
+
+def test_a_request_is_put_in_vllms_words(tiny: Path) -> None:
+    async def main() -> None:
+        script = ScriptedVllm()
+        async with opened(script, tiny) as engine:
+            asked = GenerationRequest(
+                prompt_ids=(10, 11),
+                sampling=SamplingParameters(
+                    temperature=0.7,
+                    top_p=0.9,
+                    top_k=5,
+                    min_p=0.1,
+                    frequency_penalty=0.5,
+                    logit_bias=((7, -3.0),),
+                    seed=-1,
+                    max_tokens=2,
+                    stop=("zz",),
+                    include_stop=True,
+                ),
+                top_logprobs=1,
+                constraint=Constraint(kind="lark", source="start: /a/"),
+            )
+            made = await engine.generate(asked)
+            assert made.top_logprobs == (((72, -0.25),), ((105, -0.25),))
+            (body,) = script.asked
+            assert body["token_ids"] == [10, 11]
+            assert body["sampling_params"] == {
+                "temperature": 0.7,
+                "top_p": 0.9,
+                "top_k": 5,
+                "min_p": 0.1,
+                "frequency_penalty": 0.5,
+                "presence_penalty": 0.0,
+                "logit_bias": {"7": -3.0},
+                "seed": 2**63 - 1,  # vLLM takes -1 for none
+                "max_tokens": 2,
+                "stop": ["zz"],
+                "include_stop_str_in_output": True,
+                "stop_token_ids": sorted(engine.end_ids),
+                "logprobs": 2,
+                "structured_outputs": {"grammar": "start: /a/"},
+            }
 
     asyncio.run(main())
 

@@ -193,6 +193,22 @@ def test_a_constraint_is_kept(url: str, model: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_bias_and_penalties_change_what_is_drawn(url: str, model: Path) -> None:
+    async def main() -> None:
+        async with opened(url, model) as engine:
+            (favourite,) = engine.encode(" river")
+            fields: dict[str, Any] = {"max_tokens": 6, "logit_bias": ((favourite, 100.0),)}
+            drawn = await engine.generate(asking(engine, QUESTIONS[0], **fields))
+            assert set(drawn.token_ids) == {favourite}
+            assert drawn.logprobs == pytest.approx([0.0] * 6, abs=1e-3)
+            other = await engine.generate(
+                asking(engine, QUESTIONS[0], min_p=1.0, presence_penalty=2.0, max_tokens=6)
+            )
+            assert other.logprobs == pytest.approx([0.0] * 6, abs=1e-3)
+
+    asyncio.run(main())
+
+
 def test_what_cannot_be_served_is_refused(url: str, model: Path) -> None:
     async def main() -> None:
         async with opened(url, model) as engine:

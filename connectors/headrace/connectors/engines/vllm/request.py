@@ -38,6 +38,9 @@ def body_of(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
         "max_tokens": sampling.max_tokens,
         "stop": list(sampling.stop),
         "include_stop_str_in_output": sampling.include_stop,
@@ -45,6 +48,8 @@ def body_of(
         # The sampled token comes first in vLLM's list, and the list is cut to this length.
         "logprobs": request.top_logprobs + 1 if request.top_logprobs else 0,
     }
+    if sampling.logit_bias:
+        parameters["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias}
     if sampling.seed is not None:
         parameters["seed"] = sampling.seed % _SEEDS  # vLLM takes -1 for none
     if request.constraint is not None:

@@ -7,6 +7,7 @@ Written for vLLM 0.32.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -113,7 +114,8 @@ def _pack_tied(model: torch.nn.Module) -> None:
     for modules in owners.values():
         for module in modules if len(modules) > 1 else ():
             if hasattr(module, "cpu_linear"):
-                module.quant_method.process_weights_after_loading(module)
+                packing: Any = module.quant_method
+                packing.process_weights_after_loading(module)
 
 
 def _read(directory: Path) -> dict[str, torch.Tensor]:
