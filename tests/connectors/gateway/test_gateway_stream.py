@@ -109,7 +109,7 @@ def test_what_goes_wrong_later_ends_the_stream_with_an_error(gateway: "Harness")
     assert answer.status_code == 200
     assert events(answer)[-1]["error"]["code"] == "backend_failed"
     [span] = gateway.telemetry.spans
-    assert span.status == "error"
+    assert (span.status, span.output) == ("error", "12")
 
 
 def test_an_undurable_call_has_no_end(gateway: "Harness") -> None:
@@ -167,7 +167,9 @@ def test_a_call_of_a_tool_is_told_as_one(gateway: "Harness", streams: bool) -> N
     assert reason == "tool_calls"
     [span] = gateway.telemetry.spans
     assert identity == f"call_{span.span_id}0"
-    [told] = json.loads(span.attributes)["gen_ai.output.tool_calls"]
+    [message] = json.loads(span.attributes)["gen_ai.output.messages"]
+    assert message["parts"][0] == {"type": "text", "content": "Let me see."}
+    told = message["parts"][1]
     assert (told["name"], json.loads(told["arguments"])) == ("add", {"a": 1, "b": 2})
     assert span.call is not None
     assert (span.call.finish_reason, span.call.trainable) == ("tool_calls", True)

@@ -75,8 +75,8 @@ def completed_span(asked: IncomingCall, answered: AnsweredCall, ended_at: int) -
     )
 
 
-def failed_span(asked: IncomingCall, error: CallFailed, ended_at: int) -> Span:
-    """The span of a call whose backend brought nothing, or not all of it."""
+def failed_span(asked: IncomingCall, error: CallFailed, ended_at: int, *, output: str = "") -> Span:
+    """The span of a call whose backend brought nothing, or not all of it (`output`)."""
     call = Call(model=asked.model, **no_tokens(), untrainable_reason=Untrainable.CALL_FAILED)
     facts = {"error.type": error.code, "error.message": error.message}
     return _span(
@@ -85,7 +85,7 @@ def failed_span(asked: IncomingCall, error: CallFailed, ended_at: int) -> Span:
         span_id=asked.span_id,
         call=call,
         status=SpanStatus.ERROR,
-        output="",
+        output=output,
         attributes=facts,
     )
 

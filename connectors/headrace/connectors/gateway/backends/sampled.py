@@ -284,12 +284,23 @@ def _facts(
     if planned.ask.sampling.stop:
         facts["gen_ai.request.stop_sequences"] = planned.ask.sampling.stop
     if choice.tool_calls:
-        facts["gen_ai.output.tool_calls"] = [
-            {"id": call.id, "name": call.name, "arguments": call.arguments}
-            for call in choice.tool_calls
-        ]
+        facts["gen_ai.output.messages"] = [_output_message(choice)]
     if malformed:
         facts["headrace.malformed_tool_calls"] = list(malformed)
     if planned.span_id != asked.span_id:
         facts |= {"headrace.choice": planned.index, "headrace.choice_of": asked.span_id}
     return facts
+
+
+def _output_message(choice: Choice) -> dict[str, Any]:
+    """An answer as OpenTelemetry's GenAI conventions write it."""
+    said = [{"type": "text", "content": choice.text}] if choice.text else []
+    calls = [
+        {"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments}
+        for call in choice.tool_calls
+    ]
+    return {
+        "role": "assistant",
+        "parts": [*said, *calls],
+        "finish_reason": choice.finish_reason,
+    }

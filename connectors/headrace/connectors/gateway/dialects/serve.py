@@ -17,7 +17,12 @@ from headrace.connectors.gateway.calls import (
     failed_span,
     to_json,
 )
-from headrace.connectors.gateway.conversation import AnswerEvent, ChoiceEnded, template_messages
+from headrace.connectors.gateway.conversation import (
+    AnswerEvent,
+    ChoiceEnded,
+    TextGrew,
+    template_messages,
+)
 from headrace.connectors.gateway.correlation import Correlation, correlate
 from headrace.connectors.gateway.dialects.base import (
     AnswerWriter,
@@ -118,6 +123,8 @@ class _SampledCall:
         head = Head(id=asked.response_id, model=asked.model, created=asked.started_at // 10**9)
         self._writer: AnswerWriter = asking.writer(head)
         self._events: asyncio.Queue[AnswerEvent | None] = asyncio.Queue()
+        self._said: list[str] = []
+        """What the client was told of the first choice, for the span of a call that fails."""
         self._recording: asyncio.Future[None] | None = None
 
     async def whole(self) -> Response:
@@ -158,8 +165,11 @@ class _SampledCall:
             # That a choice is whole may be told when its span is durable.
             if isinstance(event, ChoiceEnded):
                 ended.append(event)
-            elif told := self._writer.grew(event):
-                yield _encoded(told)
+            else:
+                if isinstance(event, TextGrew) and event.choice == 0:
+                    self._said.append(event.text)
+                if told := self._writer.grew(event):
+                    yield _encoded(told)
             event = await self._events.get()
         try:
             completion = await work
@@ -195,13 +205,15 @@ class _SampledCall:
         await self._state.record(spans)
 
     async def _failed(self, error: CallFailed) -> None:
-        await record_failure(self._state, self._asked, error)
+        await record_failure(self._state, self._asked, error, "".join(self._said))
 
 
-async def record_failure(state: GatewayState, asked: IncomingCall, error: CallFailed) -> None:
+async def record_failure(
+    state: GatewayState, asked: IncomingCall, error: CallFailed, said: str = ""
+) -> None:
     """Count a call that was not answered, and record it; raises CallNotDurable."""
     state.metrics.failed(Untrainable.CALL_FAILED)
-    await state.record([failed_span(asked, error, time.time_ns())])
+    await state.record([failed_span(asked, error, time.time_ns(), output=said)])
 
 
 async def _unless_gone(
