@@ -49,6 +49,7 @@ def settings_of(directory: Path) -> Settings:
             "registry": {"port": free_port()},
             "clickhouse": {"port": free_port()},
             "gateway": {"port": free_port()},
+            "otlp": {"port": free_port()},
             "policy": {"name": POLICY},
             "credit": {"rule": "loop_rewards:answered"},
             "trainer": {
