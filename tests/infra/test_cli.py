@@ -229,6 +229,20 @@ def test_doctor_and_status_say_in_what_is_calculated_and_why(
     assert "[policy] dtype" in finding["found"]
 
 
+def test_doctor_says_what_vllm_lacks(headrace: Headrace) -> None:
+    result = headrace(
+        "doctor",
+        "--json",
+        HEADRACE_GATEWAY_ENGINE="vllm",
+        HEADRACE_GATEWAY_ENGINE_COMMAND="/nowhere/python -- --enforce-eager",
+    )
+    assert result.exit_code == 1
+    (engine,) = [one for one in json.loads(result.stdout)["checks"] if one["check"] == "engine"]
+    assert not engine["ok"]
+    assert "/nowhere/python" in engine["found"]
+    assert "make vllm" in engine["remedy"]
+
+
 def test_doctor_fits_a_terminal(headrace: Headrace) -> None:
     lines = headrace("doctor", COLUMNS="80").stdout.splitlines()
     assert [line[:4].strip() for line in lines if line[:4].strip() not in ("ok", "no", "")] == []

@@ -1,6 +1,7 @@
 """A real vLLM server as the engine: started as the gateway starts it, on the CPU (`make vllm`)."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,10 +23,18 @@ from headrace.connectors.engines import (
     SamplingParameters,
     UnknownVersion,
 )
+from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.engines.vllm.child import ChildConfig, running_server
 from headrace.connectors.engines.vllm.engine import VllmEngine, VllmEngineConfig
+from headrace.connectors.gateway import GatewayConfig
+from headrace.connectors.gateway.app import create_app
+from headrace.connectors.gateway.backends.sampled import Sampled
+from headrace.connectors.gateway.policy.engines import open_engine
+from headrace.connectors.gateway.policy.serving import PolicyServing
+from headrace.connectors.gateway.state import GatewayState
 from headrace.infra.embedded.artifacts import cache_dir
 from headrace.infra.embedded.models import bundled_model
+from headrace.schemas import PolicyRecord, PolicyVersion, Span
 from tests.connectors.engines.trainer_gap import gap
 from tests.support.waiting import wait_until_async
 
@@ -345,6 +354,74 @@ def test_logprobs_are_those_of_the_trainer(url: str, model: Path) -> None:
     print(f"mean |delta log p| {gaps.mean():.4f}, largest {gaps.max():.4f}, {len(gaps)} tokens")
     assert gaps.mean() < 0.05
     assert gap(model, model, sampled, temperature=1.0).mean() > 0.05, "the comparison sees nothing"
+
+
+def test_the_gateway_answers_by_vllm_whole_and_as_a_stream(
+    url: str, model: Path, weights: Path
+) -> None:
+    config = GatewayConfig(
+        policy=PolicySettings(name="calc"), model_directory=model, engine="vllm", engine_url=url
+    )
+
+    async def main() -> None:
+        async with open_engine(config, pytest.fail) as engine:
+            serving = PolicyServing(
+                "calc", engine, source="the log", serve_base=False, retry_s=config.retry_s
+            )
+            telemetry = Kept()
+            sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
+            state = GatewayState(
+                config, telemetry, serving=serving, sampled=sampled, forwarded=None
+            )
+            following = asyncio.create_task(serving.run())
+            version = PolicyVersion(policy="calc", version=3, uri=str(weights / "3"))
+            serving.start([PolicyRecord(version=version)])
+            await wait_until_async(lambda: serving.served == 3, "version 3")
+            transport = httpx2.ASGITransport(app=create_app(state))
+            async with httpx2.AsyncClient(
+                transport=transport, base_url="http://localhost", timeout=300
+            ) as client:
+                body = {
+                    "model": "calc",
+                    "messages": [{"role": "user", "content": QUESTIONS[0]}],
+                    "max_tokens": 8,
+                    "seed": 1,
+                }
+                whole = (await client.post("/v1/chat/completions", json=body)).json()
+                stream = await client.post("/v1/chat/completions", json={**body, "stream": True})
+            said = whole["choices"][0]["message"]["content"]
+            assert said
+            assert whole["system_fingerprint"] == "calc@3"
+            chunks = [
+                json.loads(line.removeprefix("data: "))
+                for line in stream.text.splitlines()
+                if line.startswith("data: {")
+            ]
+            pieces = [
+                choice["delta"].get("content") or ""
+                for chunk in chunks
+                for choice in chunk["choices"]
+            ]
+            assert "".join(pieces) == said
+            assert sum(bool(piece) for piece in pieces) > 1
+            calls = [span.call for span in telemetry.spans if span.call is not None]
+            assert [call.runs for call in calls] == [((3, 8),)] * 2
+            assert all(len(call.sampled_ids) == len(call.logprobs) == 8 for call in calls)
+            assert all(call.trainable for call in calls)
+            following.cancel()
+
+    asyncio.run(main())
+
+
+class Kept:
+    """Telemetry that keeps its spans."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    async def aemit_durably(self, span: Span) -> str:
+        self.spans.append(span)
+        return "delivered"
 
 
 async def running(client: httpx2.AsyncClient, url: str) -> float:

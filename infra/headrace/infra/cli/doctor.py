@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -161,6 +162,23 @@ def _downloads(_: Settings) -> Finding:
     return Finding(check="downloads", ok=True, found=f"{found}, in {cache_dir()}")
 
 
+def _engine(settings: Settings) -> Finding:
+    gateway = settings.gateway
+    if gateway.engine == "transformers":
+        return Finding(check="engine", ok=True, found="transformers, built in")
+    if gateway.engine_url:
+        return Finding(check="engine", ok=True, found=f"vLLM at {gateway.engine_url}")
+    words = shlex.split(gateway.engine_command)
+    interpreter = words[0] if words else ""
+    return Finding(
+        check="engine",
+        ok=shutil.which(interpreter) is not None,
+        found=f"vLLM by {interpreter or 'nothing'}",
+        remedy="it is no program: run `make vllm`, name in [gateway] engine_command an interpreter "
+        "that has vLLM and headrace, or a server in engine_url",
+    )
+
+
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     _system,
     _python,
@@ -170,4 +188,5 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     _java,
     _downloads,
     _arithmetic,
+    _engine,
 )
