@@ -236,7 +236,7 @@ def test_doctor_says_what_vllm_lacks(headrace: Headrace) -> None:
         HEADRACE_GATEWAY_ENGINE="vllm",
         HEADRACE_GATEWAY_ENGINE_COMMAND="/nowhere/python -- --enforce-eager",
     )
-    assert result.exit_code == 1
+    assert result.returncode == 1
     (engine,) = [one for one in json.loads(result.stdout)["checks"] if one["check"] == "engine"]
     assert not engine["ok"]
     assert "/nowhere/python" in engine["found"]
