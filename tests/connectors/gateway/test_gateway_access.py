@@ -237,7 +237,7 @@ def test_the_unmodified_openai_client_is_served(make_gateway: "Callable[..., Har
                 client.chat.completions.create(
                     model="calc",
                     messages=[{"role": "user", "content": "x"}],
-                    logit_bias={"1": 5},
+                    logit_bias={"1": 500},
                 )
         with (
             openai.OpenAI(base_url=base_url, api_key="wrong", max_retries=0) as stranger,

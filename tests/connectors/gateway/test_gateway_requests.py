@@ -92,6 +92,20 @@ def test_functions_of_the_older_api_are_tools() -> None:
     assert ask.messages[2].role == "tool"
 
 
+def test_penalties_biases_and_min_p_reach_the_engine_and_are_off_support(
+    gateway: "Harness",
+) -> None:
+    given: dict[str, Any] = {"frequency_penalty": 0.5, "presence_penalty": -2, "min_p": 0.1}
+    assert gateway.chat(**given, logit_bias={"44": -100, "2": 1.5}).status_code == 200
+    [request] = gateway.engine.requests
+    for name, value in given.items():
+        assert getattr(request.sampling, name) == value
+    assert request.sampling.logit_bias == ((44, -100.0), (2, 1.5))
+    [span] = gateway.telemetry.spans
+    assert span.call is not None
+    assert span.call.untrainable_reason == "off_support"
+
+
 def test_what_nobody_knows_is_noted() -> None:
     assert parse(colour="red", thinking=None).noted == ("colour",)
 
@@ -129,11 +143,13 @@ def test_what_changes_nothing_is_accepted(fields: dict[str, Any]) -> None:
         ({"functions": ["f"]}, "functions[0]"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
-        ({"logit_bias": {"1": 5}}, "logit_bias"),
-        ({"presence_penalty": 0.1}, "presence_penalty"),
-        ({"frequency_penalty": -1}, "frequency_penalty"),
+        ({"logit_bias": {"1": 101}}, "logit_bias"),
+        ({"logit_bias": {"one": 1}}, "logit_bias"),
+        ({"logit_bias": [1]}, "logit_bias"),
+        ({"presence_penalty": 2.1}, "presence_penalty"),
+        ({"frequency_penalty": -3}, "frequency_penalty"),
         ({"repetition_penalty": 1.2}, "repetition_penalty"),
-        ({"min_p": 0.1}, "min_p"),
+        ({"min_p": 1.1}, "min_p"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"modalities": ["audio"]}, "modalities"),
@@ -194,13 +210,13 @@ def test_no_json_brings_another_error_than_a_refusal(fields: dict[str, Any]) -> 
 
 
 def test_a_refusal_reaches_the_client_in_openai_s_format(gateway: "Harness") -> None:
-    answer = gateway.chat(logit_bias={"1": 5})
+    answer = gateway.chat(repetition_penalty=1.2)
     assert answer.status_code == 400
     assert answer.json() == {
         "error": {
-            "message": "logit_bias is not supported by this server: leave it out",
+            "message": "repetition_penalty is not supported by this server: leave it out",
             "type": "invalid_request_error",
-            "param": "logit_bias",
+            "param": "repetition_penalty",
             "code": "unsupported",
         }
     }

@@ -55,12 +55,12 @@ def test_an_error_of_the_upstream_is_passed_on_and_recorded(
     forwarding: "tuple[Harness, Harness]",
 ) -> None:
     gateway, _ = forwarding
-    answer = gateway.chat(model="gpt", logit_bias={"1": 5})
+    answer = gateway.chat(model="gpt", logit_bias={"1": 500})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "logit_bias"
     [span] = gateway.telemetry.spans
     assert span.status == "error"
-    assert "logit_bias is not supported" in span.output
+    assert "logit_bias.1 is 500.0" in span.output
 
 
 def test_an_upstream_that_is_away_is_a_502_and_leaves_a_span(

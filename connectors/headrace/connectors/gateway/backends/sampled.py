@@ -194,7 +194,8 @@ class Sampled:
         except PromptTooLong as error:
             raise PromptRefused(str(error), param="messages") from error
         except InvalidRequest as error:
-            raise PromptRefused(str(error), param="messages", code="invalid_prompt") from error
+            param = "logit_bias" if str(error).startswith("logit_bias") else "messages"
+            raise PromptRefused(str(error), param=param, code="invalid_prompt") from error
         except UnknownVersion as error:
             raise BackendFailed(f"the engine lost a version that it had: {error}") from error
         except EngineError as error:

@@ -6,6 +6,7 @@ refused by name; one that nobody knows is noted.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from headrace.connectors.engines import Constraint, InvalidRequest, SamplingParameters
@@ -13,6 +14,7 @@ from headrace.connectors.gateway.errors import BadRequest
 
 MAX_TEMPERATURE = 2.0
 MIN_TEMPERATURE = 0.01
+MAX_PENALTY, MAX_BIAS = 2.0, 100.0
 MAX_STOPS = 16
 MAX_TOP_LOGPROBS = 20
 INT32 = 2**31
@@ -147,9 +149,17 @@ def stops(body: Mapping[str, Any], name: str = "stop") -> tuple[str, ...]:
 
 
 def sampling(
-    body: Mapping[str, Any], *, max_tokens: int, stop: Sequence[str] = ()
+    body: Mapping[str, Any],
+    *,
+    max_tokens: int,
+    stop: Sequence[str] = (),
+    adjusts: bool = False,
 ) -> SamplingParameters:
-    """How to sample, by the fields that all APIs call the same; raises BadRequest."""
+    """How to sample, by the fields that APIs call the same; raises BadRequest.
+
+    Args:
+        adjusts: whether the API has penalties, logit_bias and min_p.
+    """
     temperature = number(body, "temperature", 1.0)
     if temperature > MAX_TEMPERATURE or 0 < temperature < MIN_TEMPERATURE:
         raise BadRequest(
@@ -157,7 +167,7 @@ def sampling(
             param="temperature",
         )
     try:
-        return SamplingParameters(
+        plain = SamplingParameters(
             temperature=temperature,
             top_p=number(body, "top_p", 1.0),
             top_k=max(integer(body, "top_k", 0, -1), 0),  # -1 is how others switch it off
@@ -165,8 +175,42 @@ def sampling(
             max_tokens=max_tokens,
             stop=tuple(stop),
         )
+        return _adjusted(plain, body) if adjusts else plain
     except InvalidRequest as error:
         raise BadRequest(str(error), param=str(error).partition(" ")[0]) from error
+
+
+def _adjusted(plain: SamplingParameters, body: Mapping[str, Any]) -> SamplingParameters:
+    return replace(
+        plain,
+        min_p=number(body, "min_p", 0.0),
+        frequency_penalty=_between(body, "frequency_penalty", MAX_PENALTY),
+        presence_penalty=_between(body, "presence_penalty", MAX_PENALTY),
+        logit_bias=tuple(
+            (_token(token), _between(bias, token, MAX_BIAS, "logit_bias."))
+            for bias in [one_object(body, "logit_bias")]
+            for token in bias
+        ),
+    )
+
+
+def _between(body: Mapping[str, Any], name: str, most: float, where: str = "") -> float:
+    value = number(body, name, 0.0)
+    if abs(value) > most:
+        raise BadRequest(
+            f"{where}{name[:20]} is {value}: give {-most} to {most}",
+            param=where.removesuffix(".") or name,
+        )
+    return value
+
+
+def _token(name: str) -> int:
+    if not name.isascii() or not name.isdigit() or len(name) > 9:
+        raise BadRequest(
+            f"logit_bias names {name[:20]!r}: give token ids of the policy's own vocabulary",
+            param="logit_bias",
+        )
+    return int(name)
 
 
 def json_form(form: Mapping[str, Any], where: str) -> Constraint | None:

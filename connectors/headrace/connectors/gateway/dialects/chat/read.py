@@ -25,15 +25,19 @@ from headrace.connectors.gateway.errors import BadRequest
 
 HONOURED = frozenset(
     {
+        "frequency_penalty",
         "function_call",
         "functions",
+        "logit_bias",
         "logprobs",
         "max_completion_tokens",
         "max_tokens",
         "messages",
+        "min_p",
         "model",
         "n",
         "parallel_tool_calls",
+        "presence_penalty",
         "response_format",
         "return_token_ids",
         "seed",
@@ -63,12 +67,8 @@ IGNORED = frozenset(
 # Refused unless the value asks for nothing: null, or one of these.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
-    "min_p": (0,),
     "modalities": (["text"],),
     "prediction": (),
-    "presence_penalty": (0,),
     "reasoning_effort": ("none", "minimal"),
     "repetition_penalty": (1,),
     "verbosity": ("medium",),
@@ -93,7 +93,10 @@ def read(body: Mapping[str, Any], *, max_messages: int, default_max_tokens: int)
         tools=tools,
         tool_choice=read_tool_choice(body, tools),
         sampling=sampling(
-            body, max_tokens=integer(body, most, default_max_tokens, 1), stop=stops(body)
+            body,
+            max_tokens=integer(body, most, default_max_tokens, 1),
+            stop=stops(body),
+            adjusts=True,
         ),
         choices=integer(body, "n", 1, 1, MAX_CHOICES + 1),
         logprobs=_logprobs(body),

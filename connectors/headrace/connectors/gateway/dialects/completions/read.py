@@ -28,10 +28,14 @@ HONOURED = frozenset(
     {
         "best_of",
         "echo",
+        "frequency_penalty",
+        "logit_bias",
         "logprobs",
         "max_tokens",
+        "min_p",
         "model",
         "n",
+        "presence_penalty",
         "prompt",
         "response_format",
         "seed",
@@ -45,10 +49,6 @@ HONOURED = frozenset(
 )
 IGNORED = frozenset({"user"})
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "logit_bias": ({},),
-    "min_p": (0,),
-    "presence_penalty": (0,),
     "repetition_penalty": (1,),
     "suffix": ("",),
 }
@@ -92,6 +92,7 @@ def read(body: Mapping[str, Any], *, default_max_tokens: int) -> CompletionsRequ
         body,
         max_tokens=integer(body, "max_tokens", default_max_tokens, 1),
         stop=stops(body),
+        adjusts=True,
     )
     choices = _choices(body, len(prompts))
     constraint = _constraint(body)
