@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from headrace.connectors.instrument.errors import CommandUnusable
@@ -35,7 +36,7 @@ def filled(words: Sequence[str], values: Mapping[str, str]) -> list[str]:
 
 def agent_name(words: Sequence[str]) -> str:
     """`agent` for `python agent.py`, `mail.agent` for `python -m mail.agent`."""
-    for word, after in zip(words[1:], (*words[2:], ""), strict=True):
+    for word, after in pairwise((*words[1:], "")):
         if word == "-m" and after:
             return after
         if word.endswith(".py"):
