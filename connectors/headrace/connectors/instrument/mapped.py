@@ -8,7 +8,7 @@ from headrace.schemas.vocabulary import SpanKind
 
 
 def record_source(attempt: Attempt, span: SourceSpan) -> None:
-    """Emit what a span of OpenTelemetry says."""
+    """Emit what a span of OpenTelemetry says. It is of this attempt, whatever it says itself."""
     place = Place(
         project=attempt.project,
         rollout_id=attempt.rollout_id,

@@ -179,8 +179,8 @@ class Attempt:
         self._emit(lambda: self._span(kind, name, **fields))
 
     def keep(self, span: Span) -> None:
-        """Emit a span of this attempt as it is."""
-        self._emit(lambda: span)
+        """Emit a span of this attempt that was made elsewhere, as it is."""
+        self._emit(lambda: replace(span, subject=self.subject))
 
     def reward(self, name: str, value: float, target: str = "", source: str = "") -> None:
         """Give a reward, also after the end. `target` is a call's or response's id.
