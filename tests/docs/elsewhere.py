@@ -15,6 +15,12 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        pattern=r"from headrace\.connectors\.sdk import reward, span, tool\n.*",
+        file="tests/connectors/instrument/test_instrument_lines.py",
+        proof="def test_they_are_seen_under_headrace_run",
+        why="run there, in all three places where an agent can be",
+    ),
+    Elsewhere(
         pattern=r"headrace run -- python agent\.py",
         file="tests/infra/test_cli_run.py",
         proof="def test_the_agent_runs_as_before",
