@@ -208,6 +208,8 @@ def test_a_command_that_is_none_is_refused(text: str) -> None:
         ("python -m mail.agent", "mail.agent"),
         ("uv run bots/one.py -m x", "one"),
         ("/opt/agent --fast", "agent"),
+        ("/opt/agent", "agent"),
+        ("python -m", "python"),
     ],
 )
 def test_an_agent_is_called_as_its_file(command: str, name: str) -> None:
