@@ -131,8 +131,9 @@ def masked(logits: Tensor, masks: Sequence[TokenMask | None]) -> Tensor:
         return logits
     allowed = np.stack([mask.allowed() for mask in masks if mask is not None])
     forbidden = torch.from_numpy(~allowed).to(logits.device)
-    result = logits.float().clone()
-    result[rows] = result[rows].masked_fill(forbidden, -torch.inf)
+    result = logits.to(torch.float32, copy=True)
+    for row, one in zip(rows, forbidden, strict=True):
+        result[row].masked_fill_(one, -torch.inf)
     return result
 
 
