@@ -30,6 +30,25 @@ LLAMA3 = (
     "<|begin|>{% for m in messages %}<|start|>{{ m.role }}<|end|>\n\n{{ m.content | trim }}<|eot|>"
     "{% endfor %}<|start|>assistant<|end|>\n\n"
 )
+MISTRAL = (
+    "{% set ns = namespace(n=0) %}{% for m in messages %}"
+    "{% if not (m.role == 'tool' or m.tool_calls) %}"
+    "{% if (m.role == 'user') != (ns.n % 2 == 0) %}{{ raise_exception('alternate') }}{% endif %}"
+    "{% set ns.n = ns.n + 1 %}{% endif %}{% endfor %}<s>"
+    "{% for m in messages %}{% if m.role == 'user' %}"
+    "{% if tools %}[AVAILABLE_TOOLS] {{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}"
+    "[INST] {{ m.content }}[/INST]"
+    "{% elif m.role == 'tool' %}{% if m.tool_call_id | length != 9 %}"
+    "{{ raise_exception('nine') }}{% endif %}"
+    '[TOOL_RESULTS] {"content": {{ m.content | tojson }}, "call_id": "{{ m.tool_call_id }}"}'
+    "[/TOOL_RESULTS]{% elif m.tool_calls %}[TOOL_CALLS] [{% for c in m.tool_calls %}"
+    "{% if c.id | length != 9 %}{{ raise_exception('nine') }}{% endif %}"
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}, '
+    '"id": "{{ c.id }}"}{% endfor %}]</s>'
+    "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}"
+)
+"""Mistral 7B Instruct v0.3's, shortened: ids of nine characters, roles that alternate, and a space
+before an answer that is no part of the prompt."""
 FORGETFUL = (
     "{% for m in messages %}{% if m.role != 'assistant' or loop.revindex <= 2 %}"
     "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}"
@@ -37,9 +56,9 @@ FORGETFUL = (
 )
 """Drops all answers but the last, as templates drop old reasoning."""
 
-SPECIAL = ("<|im_start|>", "<|im_end|>", "<|begin|>", "<|start|>", "<|end|>", "<|eot|>")
+SPECIAL = ("<|im_start|>", "<|im_end|>", "<|begin|>", "<|start|>", "<|end|>", "<|eot|>", "</s>")
 MERGED = 300
-END = {"<|im_end|>": 257, "<|eot|>": 261}
+END = {"<|im_end|>": 257, "<|eot|>": 261, "</s>": 262}
 _PARTS = re.compile("|".join([*map(re.escape, SPECIAL), "ab", "."]), re.DOTALL)
 
 
@@ -49,7 +68,9 @@ class Templating:
     def __init__(self, template: str) -> None:
         self.chat_template = template
         self.end_ids = frozenset(END.values())
-        self._template = jinja2.Environment(keep_trailing_newline=True).from_string(template)
+        environment = jinja2.Environment(keep_trailing_newline=True)
+        environment.globals["raise_exception"] = refuse
+        self._template = environment.from_string(template)
 
     def render(self, messages: Messages, tools: Tools = ()) -> str:
         if any(message["content"] == "refuse me" for message in messages):
@@ -58,6 +79,10 @@ class Templating:
 
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(token for part in _PARTS.findall(text) for token in _tokens(part))
+
+
+def refuse(why: str) -> None:
+    raise InvalidRequest(why)
 
 
 def decode(ids: Sequence[int]) -> str:

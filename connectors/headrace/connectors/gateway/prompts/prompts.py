@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headrace.connectors.gateway.conversation import Choice, Message, Tool, ToolCall
+from headrace.connectors.gateway.errors import BadRequest
 from headrace.connectors.gateway.prompts.rendering import Rendering
 
 How = Literal["new", "extended", "rewritten", "cut"]
@@ -47,6 +48,8 @@ class _Answered:
     """Prompt and answer."""
     text: bytes
     """Digest of the prompt's text."""
+    length: int
+    """Of the prompt's text, in characters."""
     call: str
     is_cut: bool
 
@@ -97,6 +100,7 @@ class Prompts:
             self._known[key] = _Answered(
                 ids=ids,
                 text=_digest(prompt.text.encode()),
+                length=len(prompt.text),
                 call=call,
                 is_cut=choice.stop is not None,
             )
@@ -120,8 +124,12 @@ class Prompts:
         """Tokens that follow the answer; None where the template writes what precedes it anew."""
         marked = [*messages]
         marked[at] = replace(messages[at], content=SENTINEL, tool_calls=())
-        before, sentinel, after = self._rendering.text(marked, tools).partition(SENTINEL)
-        if not sentinel or SENTINEL in after or _digest(before.encode()) != answered.text:
+        try:
+            text = self._rendering.text(marked, tools)
+        except BadRequest:  # some templates count answers without calls, and refuse one more
+            return None
+        before, sentinel, after = text.partition(SENTINEL)
+        if not sentinel or SENTINEL in after or not _goes_on(before, answered):
             return None
         tail = self._rendering.encode(after)
         last = int(answered.ids[-1]) if len(answered.ids) else -1
@@ -141,6 +149,13 @@ def _chain(scope: str, messages: Sequence[Message]) -> Iterator[bytes]:
     for message in messages:
         state.update(_digest(_identity(message).encode(errors="replace")))
         yield state.digest()
+
+
+def _goes_on(before: str, answered: _Answered) -> bool:
+    """Whether what precedes an answer is its prompt; Mistral's templates add a space, which the
+    model sampled or did not."""
+    prompt, space = before[: answered.length], before[answered.length :]
+    return not space.strip() and _digest(prompt.encode()) == answered.text
 
 
 def _identity(message: Message) -> str:

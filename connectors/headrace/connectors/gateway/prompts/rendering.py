@@ -10,7 +10,7 @@ from headrace.connectors.gateway.conversation import (
     template_tools,
 )
 from headrace.connectors.gateway.errors import BadRequest
-from headrace.connectors.gateway.tools import ToolFormat, format_of, prompted
+from headrace.connectors.gateway.tools import ToolFormat, format_of, prompted, with_ids_of
 
 
 class Rendering:
@@ -34,7 +34,8 @@ class Rendering:
         """
         try:
             if self._template_has_tools:
-                return self._engine.render(template_messages(messages), template_tools(tools))
+                named = template_messages(with_ids_of(self.format, messages))
+                return self._engine.render(named, template_tools(tools))
             plain = prompted(messages, tools, self.format)
             return self._engine.render(template_messages(plain))
         except InvalidRequest as error:

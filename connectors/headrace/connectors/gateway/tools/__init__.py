@@ -1,5 +1,6 @@
 """How tools, calls and results are written for a model, and read from what it says. Pure."""
 
+from headrace.connectors.gateway.tools.call_ids import with_ids_of
 from headrace.connectors.gateway.tools.formats import (
     FORMATS,
     ToolFormat,
@@ -19,4 +20,5 @@ __all__ = [
     "format_of",
     "parse",
     "prompted",
+    "with_ids_of",
 ]

@@ -25,6 +25,8 @@ class ToolFormat:
     arguments: str = "arguments"
     """The key of the arguments in the object."""
     separator: str = ""
+    id_length: int = 0
+    """How long the ids of calls are that the template takes, letters and digits; 0: any id."""
     template_signs: tuple[str, ...] = ()
     """A chat template that holds all of these writes tools in this format by itself."""
 
@@ -43,6 +45,7 @@ FORMATS: dict[ToolFormatName, ToolFormat] = {
             opening="[TOOL_CALLS]",
             body="objects",
             separator="[ARGS]",
+            id_length=9,
             template_signs=("tools", "[TOOL_CALLS]"),
         ),
         ToolFormat(
