@@ -1,5 +1,6 @@
-"""Which attempt a call belongs to: the path prefix says it, or the call stands alone."""
+"""Which attempt a call belongs to: headers or the path prefix say it, or the call stands alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -13,6 +14,13 @@ PREFIXES = (
     "/p/{project}/rollout/{rollout_id}/attempt/{attempt}",
 )
 AGENT_HEADER = "x-headrace-agent"
+_HEADERS = {
+    "project": ("x-headrace-project",),
+    "rollout_id": ("x-headrace-rollout", "x-rollout-id"),
+    "attempt": ("x-headrace-attempt", "x-attempt-id"),
+}
+"""Those that say where a call belongs; the clients send what `OPENAI_CUSTOM_HEADERS` holds."""
+PLACE_HEADERS = tuple(header for headers in _HEADERS.values() for header in headers)
 _MAX_AGENT = 128
 
 
@@ -36,22 +44,42 @@ class Correlation:
 
 
 def correlate(request: Request) -> Correlation:
-    """Read the attempt from the path; a call without one is a rollout of its own.
+    """Read the attempt from the headers and the path; a call without one is a rollout of its own.
 
     Raises:
-        BadRequest: an id off the pattern, or an agent name that is too long.
+        BadRequest: an id off the pattern, an agent name that is too long, two places that name
+            different ids, or a rollout without its attempt.
     """
-    path = request.path_params
+    named = _named(request)
     agent = request.headers.get(AGENT_HEADER, "")
     if len(agent) > _MAX_AGENT:
         raise BadRequest(f"{AGENT_HEADER} has {len(agent)} characters: give up to {_MAX_AGENT}")
     try:
         return Correlation(
-            project=check_id(path.get("project", "default"), "project"),
-            rollout_id=check_id(path.get("rollout_id") or new_ulid(), "rollout_id"),
-            attempt=check_id(path.get("attempt") or new_ulid(), "attempt"),
+            project=check_id(named.get("project", "default"), "project"),
+            rollout_id=check_id(named.get("rollout_id") or new_ulid(), "rollout_id"),
+            attempt=check_id(named.get("attempt") or new_ulid(), "attempt"),
             agent=agent,
-            in_rollout="rollout_id" in path,
+            in_rollout="rollout_id" in named,
         )
     except InvalidId as error:
-        raise BadRequest(f"the base URL names an id that cannot be: {error}") from error
+        raise BadRequest(f"the base URL or a header names an id that cannot be: {error}") from error
+
+
+def _named(request: Request) -> Mapping[str, str]:
+    """What the client says of the call's place, by field."""
+    named: dict[str, str] = {}
+    for field, headers in _HEADERS.items():
+        places = {"the base URL": request.path_params.get(field)}
+        places |= {header: request.headers.get(header) for header in headers}
+        given = {place: value for place, value in places.items() if value}
+        if len(set(given.values())) > 1:
+            told = ", ".join(f"{place} {value!r}" for place, value in given.items())
+            raise BadRequest(f"which {field} the call belongs to is said twice: {told}")
+        if given:
+            named[field] = next(iter(given.values()))
+    if ("rollout_id" in named) != ("attempt" in named):
+        raise BadRequest(
+            "x-headrace-rollout and x-headrace-attempt belong together: send both, or neither"
+        )
+    return named

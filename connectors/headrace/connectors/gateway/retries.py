@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.connectors.gateway.correlation import AGENT_HEADER, PLACE_HEADERS
 from headrace.connectors.gateway.dialects.event_stream import EventStream
 
 KEPT_S = 600.0
@@ -99,11 +100,14 @@ class Retries:
 
 
 def retry_key(request: Request, body: Mapping[str, Any]) -> bytes | None:
-    """What makes two requests one: key, path, who asks and body; None without Idempotency-Key."""
+    """What makes two requests one: key, place, who asks and body; None without Idempotency-Key."""
     given = request.headers.get("idempotency-key", "")
     if not given:
         return None
-    whose = [request.headers.get(name, "") for name in ("authorization", "x-api-key")]
+    whose = [
+        request.headers.get(name, "")
+        for name in ("authorization", "x-api-key", AGENT_HEADER, *PLACE_HEADERS)
+    ]
     told = json.dumps([given, request.url.path, *whose, body], sort_keys=True)
     return hashlib.sha256(told.encode()).digest()
 

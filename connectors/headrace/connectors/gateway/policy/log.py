@@ -21,6 +21,7 @@ from headrace.schemas.topics import Topic
 TOPIC = Topic.POLICIES
 _POLL_S = 0.2
 _RETRY_S = 1.0
+_AT_ONCE = 500
 
 OnRecords = Callable[[Sequence[PolicyRecord]], None]
 
@@ -77,14 +78,15 @@ class PolicyLog:
                 first += self._read(tailer)
             self._hand_over(self._on_start, first)
             while not self._stopping.is_set():
-                if records := self._read(tailer):
+                # One at a time: the client would wait its whole time-out for a second record.
+                if records := self._read(tailer, limit=1):
                     self._hand_over(self._on_records, records)
         finally:
             tailer.close()
 
-    def _read(self, tailer: Tailer) -> list[PolicyRecord]:
+    def _read(self, tailer: Tailer, limit: int = _AT_ONCE) -> list[PolicyRecord]:
         # A record without a value is compaction's mark that a key is gone.
-        records = [record for record in tailer.read(_POLL_S) if record.value is not None]
+        records = [record for record in tailer.read(_POLL_S, limit) if record.value is not None]
         decoded = self._decoder.decode(records, self._patience)
         self.malformed += len(decoded.refused)
         return [record for _, record in decoded.taken]

@@ -1,0 +1,62 @@
+"""Where a call belongs, as its headers and its base URL say."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.connectors.gateway.conftest import Harness
+
+CHAT = "/v1/chat/completions"
+HERE = {"x-headrace-rollout": "r1", "x-headrace-attempt": "a1", "x-headrace-project": "p1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "place"),
+    [
+        (CHAT, HERE, ("p1", "r1", "a1")),
+        (CHAT, {"x-rollout-id": "r1", "x-attempt-id": "a1"}, ("default", "r1", "a1")),
+        (CHAT, {**HERE, "x-rollout-id": "r1"}, ("p1", "r1", "a1")),
+        ("/p/p1/rollout/r1/attempt/a1" + CHAT, HERE, ("p1", "r1", "a1")),
+        ("/rollout/r1/attempt/a1" + CHAT, {"x-headrace-project": "p1"}, ("p1", "r1", "a1")),
+        ("/rollout/r1/attempt/a1" + CHAT, {"x-rollout-id": ""}, ("default", "r1", "a1")),
+    ],
+)
+def test_headers_and_the_base_url_say_where_a_call_belongs(
+    gateway: "Harness", path: str, headers: dict[str, str], place: tuple[str, str, str]
+) -> None:
+    answer = gateway.post(path, json=_body(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    (span,) = gateway.telemetry.spans
+    assert (span.project, span.rollout_id, span.attempt) == place
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "told"),
+    [
+        ("/rollout/r2/attempt/a1" + CHAT, HERE, "x-headrace-rollout 'r1'"),
+        ("/p/p2/rollout/r1/attempt/a1" + CHAT, HERE, "x-headrace-project 'p1'"),
+        (CHAT, {**HERE, "x-attempt-id": "a2"}, "x-attempt-id 'a2'"),
+        (CHAT, {"x-headrace-rollout": "r1"}, "belong together"),
+        (CHAT, {"x-attempt-id": "a1"}, "belong together"),
+        (CHAT, {**HERE, "x-headrace-rollout": "r/1"}, "cannot be"),
+    ],
+)
+def test_what_contradicts_or_is_half_is_refused(
+    gateway: "Harness", path: str, headers: dict[str, str], told: str
+) -> None:
+    answer = gateway.post(path, json=_body(), headers=headers)
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]["message"]
+    assert not gateway.telemetry.spans
+
+
+def test_one_idempotency_key_in_two_attempts_is_two_calls(gateway: "Harness") -> None:
+    for attempt in ("a1", "a2", "a2"):
+        headers = {**HERE, "x-headrace-attempt": attempt, "idempotency-key": "k"}
+        assert gateway.post(CHAT, json=_body(), headers=headers).status_code == 200
+    assert [span.attempt for span in gateway.telemetry.spans] == ["a1", "a2"]
+
+
+def _body() -> dict[str, object]:
+    return {"model": "calc", "messages": [{"role": "user", "content": "1+2"}]}
