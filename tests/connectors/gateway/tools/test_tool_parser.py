@@ -145,3 +145,13 @@ def test_a_format_is_recognised_by_the_chat_template(
 ) -> None:
     form, by_template = format_of(template)
     assert (form.name, by_template) == expected
+
+
+def test_a_closing_in_a_string_that_stays_open_ends_nothing_in_pieces_either() -> None:
+    text = '<call>{"a": "</call>" oops </call> and more'
+    form = FORMATS["headrace"]
+    parser = ReplyParser(form, choice=0, call_id=str)
+    for character in text:
+        parser.feed(character)
+    parser.end()
+    assert parser.parsed() == parse(text, form)

@@ -39,6 +39,8 @@ class ReplyParser:
         self._held = ""
         """Text that may be, or is, part of a call."""
         self._inside = False
+        self._searched = 0
+        """How far an open call was looked through for its end."""
         self._space = ""
         """Space that is text only if more text follows."""
         self._has_text = False
@@ -79,7 +81,7 @@ class ReplyParser:
                 events += self._call(part, whole)
             else:
                 events += self._say(part)
-            self._inside = not self._inside
+            self._inside, self._searched = not self._inside, 0
         if not self._inside:
             kept = _overlap(self._held, self._form.opening)
             said = self._held[: len(self._held) - kept]
@@ -89,11 +91,13 @@ class ReplyParser:
 
     def _closing_at(self) -> int:
         """Where the call that is open ends: at the first closing after which it can be read."""
-        first = at = self._held.find(self._form.closing)
+        first = self._held.find(self._form.closing)
+        at = self._held.find(self._form.closing, self._searched)
         while at >= 0:
             try:
                 read_calls(self._held[:at], self._form)
             except Malformed:
+                self._searched = at + 1
                 at = self._held.find(self._form.closing, at + 1)
             else:
                 return at
