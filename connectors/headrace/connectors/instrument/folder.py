@@ -45,6 +45,8 @@ class Identity:
     deadline: int = 0
     """Milliseconds since the epoch; 0: none."""
     expected: str = ""
+    redirected: bool = True
+    """Whether its model calls go to the gateway."""
     starts: bool = True
     """Whether the start is told by whoever reads this; else a runner has told it."""
 

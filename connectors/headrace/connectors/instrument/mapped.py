@@ -7,15 +7,18 @@ from headrace.connectors.sdk.attempt import reward_fields
 from headrace.schemas.vocabulary import SpanKind
 
 
-def record_source(attempt: Attempt, span: SourceSpan) -> None:
-    """Emit what a span of OpenTelemetry says. It is of this attempt, whatever it says itself."""
+def record_source(attempt: Attempt, span: SourceSpan, *, redirected: bool) -> None:
+    """Emit what a span of OpenTelemetry says; `redirected`: the gateway sees the model calls.
+
+    It is of this attempt, whatever it says itself.
+    """
     place = Place(
         project=attempt.project,
         rollout_id=attempt.rollout_id,
         attempt=attempt.attempt,
         root=attempt.root,
     )
-    for one in map_span(span, place=place).spans:
+    for one in map_span(span, place=place, calls_are_seen=redirected).spans:
         attempt.keep(one)
 
 

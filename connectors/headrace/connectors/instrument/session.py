@@ -36,7 +36,8 @@ class Session:
         self._attempt = _attempt_of(folder, telemetry)
         if folder.identity.starts:
             self._attempt.begin()
-        self._collector = Collector(folder.path, self._attempt)
+        redirected = folder.identity.redirected
+        self._collector = Collector(folder.path, self._attempt, redirected=redirected)
 
     def collect(self) -> None:
         """Take what the agent's processes have written meanwhile."""

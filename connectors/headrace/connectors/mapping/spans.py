@@ -55,6 +55,7 @@ def map_span(
     place: Place | None = None,
     named: Mapping[str, Any] | None = None,
     project: str = "default",
+    calls_are_seen: bool = False,
 ) -> Mapped:
     """The spans that a span of OpenTelemetry says. Raises nothing, whatever its values are.
 
@@ -62,6 +63,8 @@ def map_span(
         place: the attempt it belongs to; None: as its attributes say, else one for its trace.
         named: what `named_in` found in its resource; None: it is looked up.
         project: of a span that names none.
+        calls_are_seen: whether the gateway sees the attempt's model calls: a framework's span of a
+            call that does not say which response it got is a plain span then, for a call is one.
     """
     span_id = as_hex(source.span_id, 16)
     if not span_id:
@@ -73,7 +76,7 @@ def map_span(
         if isinstance(found, Refusal):
             return Mapped(refused=found)
         place = found
-    return Mapped(spans=tuple(_Mapping(source, facts, place, span_id).spans()))
+    return Mapped(spans=tuple(_Mapping(source, facts, place, span_id, calls_are_seen).spans()))
 
 
 def _facts(source: SourceSpan) -> Facts:
@@ -87,8 +90,16 @@ def _facts(source: SourceSpan) -> Facts:
 class _Mapping:
     """One source span on its way."""
 
-    def __init__(self, source: SourceSpan, facts: Facts, place: Place, span_id: str) -> None:
+    def __init__(
+        self,
+        source: SourceSpan,
+        facts: Facts,
+        place: Place,
+        span_id: str,
+        calls_are_seen: bool,
+    ) -> None:
         self._source, self._facts, self._span_id = source, facts, span_id
+        self._calls_are_seen = calls_are_seen
         self._message = text(source.status_message)
         self._response = ""
         self._common: dict[str, Any] = {
@@ -153,6 +164,9 @@ class _Mapping:
         if is_gateways(response):
             # The gateway's own span has the texts, the tokens and the facts.
             return {"kind": SpanKind.CONTEXT, "call": context_call(facts, response)}
+        if self._calls_are_seen and not response:
+            told = {"input": text(facts.get("input")), "output": text(facts.get("output"))}
+            return {"kind": SpanKind.SPAN, **told}
         return {
             "call": foreign_call(facts, response, status),
             "input": text(facts.get("input")),

@@ -62,7 +62,7 @@ class Commands:
             agent=agent_name(self._agent.words),
             root=job.root,
         )
-        collector = Collector(folder.path, attempt)
+        collector = Collector(folder.path, attempt, redirected=True)
         try:
             process = start_agent(self._agent, job, folder)
             done = self._watched(process, collector, job, timeout)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +62,10 @@ def run(
     """
     loaded = load(settings)
     url = None if no_gateway else _gateway(gateway or loaded.gateway_url, require)
-    identity = _identity(project, rollout, agent or agent_name(command), split, loaded)
+    named = agent or agent_name(command)
+    identity = replace(
+        _identity(project, rollout, named, split, loaded), redirected=url is not None
+    )
     try:
         folder = make_folder(loaded.directory / "spool" / "attempts", identity)
     except InstrumentError as error:
