@@ -75,6 +75,24 @@ ELSEWHERE = (
         why="fetches the peers; `make test` skips them, each with its reason",
     ),
     Elsewhere(
+        pattern="make vllm",
+        file="Makefile",
+        proof="pytest -s tests/connectors/engines/test_vllm_server.py",
+        why="fetches vLLM and starts it, minutes; `make test` skips that file and says so",
+    ),
+    Elsewhere(
+        pattern=r"python -m headrace\.connectors\.engines\.vllm\.serve.*",
+        file="tests/connectors/engines/test_vllm_server.py",
+        proof="headrace.connectors.engines.vllm",
+        why="needs vLLM: `make vllm` starts it so",
+    ),
+    Elsewhere(
+        pattern=r"make frameworks.*|make framework-loop",
+        file=".ci/run",
+        proof="make frameworks",
+        why="fetches the frameworks; a step of CI",
+    ),
+    Elsewhere(
         pattern="make fmt",
         file="Makefile",
         proof="ruff format --check .",

@@ -85,8 +85,8 @@ def test_an_agent_with_a_tool_is_an_episode(lab: Lab, framework: str) -> None:
     check_calls(episode, told.calls)
     first, second = episode.of("call")[:2]
     assert first["finish_reason"] == "tool_calls"
-    [call] = json.loads(first["attributes"])["gen_ai.output.tool_calls"]
-    assert json.loads(call["arguments"]) == {"a": 6, "b": 7}
+    [message] = json.loads(first["attributes"])["gen_ai.output.messages"]
+    assert json.loads(message["parts"][-1]["arguments"]) == {"a": 6, "b": 7}
     assert json.loads(second["attributes"])["headrace.prompt"] == told.prompt
     if told.tool:
         told_tools = episode.of("tool")
