@@ -58,5 +58,30 @@ def test_one_idempotency_key_in_two_attempts_is_two_calls(gateway: "Harness") ->
     assert [span.attempt for span in gateway.telemetry.spans] == ["a1", "a2"]
 
 
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(
+    ("headers", "rollout", "parent"),
+    [
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, f"trace-{TRACE}", SPAN),
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01", **HERE}, "r1", ""),
+    ],
+)
+def test_a_trace_is_the_rollout_of_a_call_that_names_none(
+    gateway: "Harness", headers: dict[str, str], rollout: str, parent: str
+) -> None:
+    assert gateway.post(CHAT, json=_body(), headers=headers).status_code == 200
+    (span,) = gateway.telemetry.spans
+    assert (span.rollout_id, span.parent_id) == (rollout, parent)
+
+
+@pytest.mark.parametrize("bad", ["", "x", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01"])
+def test_a_trace_that_is_none_leaves_the_call_alone(gateway: "Harness", bad: str) -> None:
+    assert gateway.post(CHAT, json=_body(), headers={"traceparent": bad}).status_code == 200
+    (span,) = gateway.telemetry.spans
+    assert not span.rollout_id.startswith("trace-")
+
+
 def _body() -> dict[str, object]:
     return {"model": "calc", "messages": [{"role": "user", "content": "1+2"}]}

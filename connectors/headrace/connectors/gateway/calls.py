@@ -121,6 +121,7 @@ def _span(
         rollout_id=where.rollout_id,
         attempt=where.attempt,
         span_id=span_id,
+        parent_id=where.parent_id,
         kind=SpanKind.CALL,
         name=asked.operation,
         agent=where.agent,

@@ -1,5 +1,6 @@
 """Which attempt a call belongs to: headers or the path prefix say it, or the call stands alone."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,10 @@ _HEADERS = {
 }
 """Those that say where a call belongs; the clients send what `OPENAI_CUSTOM_HEADERS` holds."""
 PLACE_HEADERS = tuple(header for headers in _HEADERS.values() for header in headers)
+_TRACEPARENT = re.compile(
+    r"[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})-.*"
+)
+"""As W3C Trace Context 1 has it (https://www.w3.org/TR/trace-context/); any later version too."""
 _MAX_AGENT = 128
 
 
@@ -32,6 +37,8 @@ class Correlation:
     rollout_id: str
     attempt: str
     agent: str
+    parent_id: str = ""
+    """Span that called, where the trace says the place; empty: not known."""
     in_rollout: bool = False
     """Whether the client named the attempt: the call is part of an episode that may be trained."""
 
@@ -44,13 +51,21 @@ class Correlation:
 
 
 def correlate(request: Request) -> Correlation:
-    """Read the attempt from the headers and the path; a call without one is a rollout of its own.
+    """Read the attempt from the headers and the path, else the trace that `traceparent` names.
+
+    A call without any is a rollout of its own. The ids of a trace are those of its other spans
+    (`headrace.connectors.mapping.place_in`).
 
     Raises:
         BadRequest: an id off the pattern, an agent name that is too long, two places that name
             different ids, or a rollout without its attempt.
     """
     named = _named(request)
+    in_rollout, parent_id = "rollout_id" in named, ""
+    if not in_rollout and (trace := _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))):
+        # A client may begin a trace for each request, so this is no bound of `scope`.
+        here = {"rollout_id": f"trace-{trace['trace']}", "attempt": trace["trace"]}
+        named, parent_id = {**named, **here}, trace["span"]
     agent = request.headers.get(AGENT_HEADER, "")
     if len(agent) > _MAX_AGENT:
         raise BadRequest(f"{AGENT_HEADER} has {len(agent)} characters: give up to {_MAX_AGENT}")
@@ -60,7 +75,8 @@ def correlate(request: Request) -> Correlation:
             rollout_id=check_id(named.get("rollout_id") or new_ulid(), "rollout_id"),
             attempt=check_id(named.get("attempt") or new_ulid(), "attempt"),
             agent=agent,
-            in_rollout="rollout_id" in named,
+            parent_id=parent_id,
+            in_rollout=in_rollout,
         )
     except InvalidId as error:
         raise BadRequest(f"the base URL or a header names an id that cannot be: {error}") from error
