@@ -47,7 +47,7 @@ def create_tables(clickhouse: ClickHouse) -> None:
     """The assembler's tables, in a database of this file's own."""
     clickhouse.ensure_database()
     for migration in Migration.load():
-        if migration.name.endswith(("_spans", "_episodes", "_repeated_batches")):
+        if migration.name.endswith(("_spans", "_episodes", "_repeated_batches", "_contexts")):
             for statement in migration.statements:
                 clickhouse.command(statement)
 
