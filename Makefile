@@ -75,7 +75,7 @@ vllm: setup ## vLLM in an environment of its own, and the engine's tests against
 		--overrides connectors/headrace/connectors/engines/vllm/overrides.txt \
 		--excludes connectors/headrace/connectors/engines/vllm/excludes.txt
 	VIRTUAL_ENV=.venv-vllm $(UV) pip install -q --no-config --no-deps -e .
-	HEADRACE_VLLM=$(abspath .venv-vllm/bin/python) $(BIN)/python -m pytest -s tests/connectors/engines/test_vllm_server.py
+	HEADRACE_VLLM=$(abspath .venv-vllm/bin/python) $(BIN)/python -m pytest -s tests/connectors/engines/vllm_server
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -7,7 +7,7 @@ without --bootstrap spans are made and thrown away.
 import argparse
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,6 +31,10 @@ class NoTelemetry:
     """Takes spans and forgets them."""
 
     async def aemit_durably(self, span: Span) -> str:
+        """Done at once."""
+        return "delivered"
+
+    async def aemit_all_durably(self, spans: Sequence[Span]) -> str:
         """Done at once."""
         return "delivered"
 

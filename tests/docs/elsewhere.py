@@ -77,12 +77,12 @@ ELSEWHERE = (
     Elsewhere(
         pattern="make vllm",
         file="Makefile",
-        proof="pytest -s tests/connectors/engines/test_vllm_server.py",
+        proof="pytest -s tests/connectors/engines/vllm_server",
         why="fetches vLLM and starts it, minutes; `make test` skips that file and says so",
     ),
     Elsewhere(
         pattern=r"python -m headrace\.connectors\.engines\.vllm\.serve.*",
-        file="tests/connectors/engines/test_vllm_server.py",
+        file="tests/connectors/engines/vllm_server/conftest.py",
         proof="headrace.connectors.engines.vllm",
         why="needs vLLM: `make vllm` starts it so",
     ),

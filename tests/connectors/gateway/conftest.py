@@ -111,8 +111,9 @@ class FakeEngine:
         version = self.current if request.version is None else request.version
         versions = (version,) * len(self.answer.versions)
         if on_increment is not None:
-            for at, piece in enumerate(self.pieces):
-                end = None if at + 1 == len(self.pieces) else at + 1
+            pieces = self.pieces or (self.answer.text,)
+            for at, piece in enumerate(pieces):
+                end = None if at + 1 == len(pieces) else at + 1
                 on_increment(
                     Increment(
                         token_ids=self.answer.token_ids[at:end],
@@ -179,12 +180,20 @@ class FakeTelemetry:
         self.spans.append(span)
         return "delivered"
 
+    async def aemit_all_durably(self, spans: Sequence[Span]) -> str:
+        for span in spans:
+            await self.aemit_durably(span)
+        return "delivered"
+
 
 class Harness:
     """One gateway on an event loop of its own."""
 
-    def __init__(self, config: GatewayConfig, forwarded: Forwarded | None = None) -> None:
+    def __init__(
+        self, config: GatewayConfig, forwarded: Forwarded | None = None, chat_template: str = ""
+    ) -> None:
         self.engine = FakeEngine()
+        self.engine.chat_template = chat_template
         self.telemetry = FakeTelemetry()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -299,13 +308,15 @@ def make_gateway() -> Iterator[Callable[..., Harness]]:
     """Makes gateways of policy `calc`; they are closed after the test."""
     made: list[Harness] = []
 
-    def make(*, forwarded: Forwarded | None = None, **fields: Any) -> Harness:
+    def make(
+        *, forwarded: Forwarded | None = None, chat_template: str = "", **fields: Any
+    ) -> Harness:
         settings = {
             "policy": PolicySettings(name="calc"),
             "model_directory": Path("unused"),
             **fields,
         }
-        made.append(Harness(GatewayConfig(**settings), forwarded))
+        made.append(Harness(GatewayConfig(**settings), forwarded, chat_template))
         return made[-1]
 
     yield make

@@ -209,6 +209,31 @@ def test_a_tool_that_must_be_called_is_off_support(gateway: "Harness") -> None:
     assert span.call.untrainable_reason == "off_support"
 
 
+def test_a_client_that_wants_one_call_at_a_time_gets_the_first(gateway: "Harness") -> None:
+    says(gateway, CALL, CALL.replace("1", "3"))
+    gateway.serve(0)
+    question = {"role": "user", "content": "1+2?"}
+    told = gateway.chat(tools=[ADD], parallel_tool_calls=False, messages=[question]).json()
+    message = told["choices"][0]["message"]
+    assert [json.loads(one["function"]["arguments"])["a"] for one in message["tool_calls"]] == [1]
+    gateway.chat(tools=[ADD], messages=[question, message, {"role": "user", "content": "?"}])
+    first, second = (json.loads(span.attributes) for span in gateway.telemetry.spans)
+    assert first["headrace.left_out_tool_calls"] == 1
+    # The tokens of the call that the client never saw are not brought back.
+    assert second["headrace.prompt"] == "cut"
+
+
+def test_a_call_that_the_model_s_format_cannot_be_made_to_write_is_refused(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    gateway = make_gateway(chat_template="{{ tools }}<|python_start|>").serve(0)
+    answer = gateway.chat(tools=[ADD], tool_choice="required")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "tool_choice"
+    assert gateway.engine.requests == []
+    assert gateway.chat(tools=[ADD]).status_code == 200
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_each_of_several_choices_is_a_call_of_its_own(gateway: "Harness", streams: bool) -> None:
     says(gateway, "a", "b")
@@ -230,6 +255,29 @@ def test_usage_counts_a_prompt_once_and_all_completions(gateway: "Harness") -> N
     assert gateway.chat(n=2).json()["usage"] == {
         "prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9,
     }  # fmt: skip
+
+
+def test_equal_prompts_that_were_asked_twice_are_counted_twice(gateway: "Harness") -> None:
+    answer = gateway.post("/v1/completions", json={"model": "calc", "prompt": ["1+2", "1+2"]})
+    assert answer.json()["usage"]["prompt_tokens"] == 6
+
+
+def test_choices_of_which_one_is_not_durable_are_not_answered(gateway: "Harness") -> None:
+    gateway.telemetry.error = OSError("the disk is full")
+    assert gateway.chat(n=2).status_code == 503
+    assert gateway.telemetry.spans == []
+    assert "headrace_gateway_undurable_calls_total 2.0" in gateway.get("/metrics").text
+
+
+def test_metrics_say_how_prompts_were_made(gateway: "Harness") -> None:
+    says(gateway, "3")
+    turns = [{"role": "user", "content": "1+2"}]
+    for _ in range(2):
+        said = gateway.chat(messages=turns).json()["choices"][0]["message"]
+        turns += [said, {"role": "user", "content": "and now?"}]
+    text = gateway.get("/metrics").text
+    for how in ("new", "extended"):
+        assert f'headrace_gateway_prompts_total{{how="{how}",policy="calc"}} 1.0' in text
 
 
 def test_an_unknown_field_is_accepted_and_noted(make_gateway: "Callable[..., Harness]") -> None:

@@ -140,6 +140,33 @@ with trace.get_tracer("a").start_as_current_span("open"):
     assert "signal 9" in span.output
 
 
+def test_what_left_its_group_and_runs_on_holds_nobody_up(
+    listening: Listening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.connectors.runner.commands._LEFT_S", 0.5)
+    pid = tmp_path / "pid"
+    text = f"""
+import os, time
+from opentelemetry import trace
+trace.get_tracer("a").start_span("before").end()
+if os.fork() == 0:
+    os.setsid()
+    for number in (0, 1, 2):
+        os.close(number)
+    trace.get_tracer("a").start_span("daemon").end()
+    open({str(pid)!r}, "w").write(str(os.getpid()))
+    time.sleep(600)
+    os._exit(0)
+while not os.path.exists({str(pid)!r}) or not open({str(pid)!r}).read():
+    time.sleep(0.01)
+print("done")
+"""
+    done = commands(listening, tmp_path, text).run(job(), 60)
+    os.kill(int(pid.read_text()), 9)
+    assert json.loads(done.output) == "done"
+    assert {span.name for span in listening.spans} == {"before", "daemon"}
+
+
 def test_a_runner_that_stops_ends_its_agents(listening: Listening, tmp_path: Path) -> None:
     running = commands(listening, tmp_path, "import time; time.sleep(600)")
     threading.Timer(0.3, running.close).start()

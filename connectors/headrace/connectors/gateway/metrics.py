@@ -45,6 +45,13 @@ class Metrics:
             ["policy", "kind"],
             registry=self._registry,
         )
+        self._prompts = Counter(
+            "headrace_gateway_prompts",
+            "Prompts by how their tokens were made: new, extended (they begin with those of an "
+            "earlier prompt and its answer), rewritten, cut.",
+            ["policy", "how"],
+            registry=self._registry,
+        )
         self._durable = Counter(
             "headrace_gateway_durable_calls",
             "Calls by what had them before their answer went out: delivered (Kafka) or spooled.",
@@ -79,6 +86,8 @@ class Metrics:
         """Count a call that a backend answered."""
         policy = answered.call.policy
         self._calls.labels(policy, answered.call.untrainable_reason).inc()
+        if how := answered.attributes.get("headrace.prompt"):
+            self._prompts.labels(policy, how).inc()
         self._tokens.labels(policy, "prompt").inc(answered.prompt_tokens)
         self._tokens.labels(policy, "sampled").inc(answered.completion_tokens)
 
@@ -86,13 +95,13 @@ class Metrics:
         """Count a call that its backend did not answer."""
         self._calls.labels("", reason).inc()
 
-    def durable(self, where: str) -> None:
-        """Count a call that was made durable, and where."""
-        self._durable.labels(where).inc()
+    def durable(self, where: str, calls: int) -> None:
+        """Count calls that were made durable, and where."""
+        self._durable.labels(where).inc(calls)
 
-    def undurable(self) -> None:
-        """Count a call that could not be made durable."""
-        self._undurable.inc()
+    def undurable(self, calls: int) -> None:
+        """Count calls that could not be made durable."""
+        self._undurable.inc(calls)
 
     def upstream_fault(self, fault: str) -> None:
         """Count a call that the upstream failed; a status, or a code of errors.py."""

@@ -1,6 +1,5 @@
 """What the request handlers share."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,9 @@ class DurableTelemetry(Protocol):
 
     async def aemit_durably(self, span: Span) -> str:
         """Return when Kafka or the spool has the span, and say which; raises if neither does."""
+
+    async def aemit_all_durably(self, spans: Sequence[Span]) -> str:
+        """The same of several, all or none."""
 
 
 class Sampler(Protocol):
@@ -121,27 +123,22 @@ class GatewayState:
         """Return when all spans are durable.
 
         Raises:
-            CallNotDurable: neither Kafka nor the spool has one of them.
+            CallNotDurable: neither Kafka nor the spool has all of them.
         """
-        if len(spans) == 1:
-            await self._record(spans[0])
-        else:
-            done = await asyncio.gather(*map(self._record, spans), return_exceptions=True)
-            for error in done:
-                if error is not None:
-                    raise error
-
-    async def _record(self, span: Span) -> None:
         try:
-            where = await self._telemetry.aemit_durably(span)
-        except Exception as error:  # whatever went wrong, the call is not on record
-            self.metrics.undurable()
-            logger.exception("call %s of %s is not durable", span.span_id, span.rollout_id)
+            if len(spans) == 1:
+                where = await self._telemetry.aemit_durably(spans[0])
+            else:
+                where = await self._telemetry.aemit_all_durably(spans)
+        except Exception as error:  # whatever went wrong, the calls are not on record
+            first = spans[0]
+            self.metrics.undurable(len(spans))
+            logger.exception("call %s of %s is not durable", first.span_id, first.rollout_id)
             raise CallNotDurable(
                 "the call could not be recorded by Kafka nor by the gateway's spool, so its answer "
                 f"is held back: {error}"
             ) from error
-        self.metrics.durable(where)
+        self.metrics.durable(where, len(spans))
 
 
 def state_of(request: Request) -> GatewayState:

@@ -46,8 +46,6 @@ class ProcessRecords:
     """Reads one process's journal, in pieces as they come. Not thread-safe."""
 
     pid: int = 0
-    bad: int = 0
-    """Lines that could not be read."""
     _parent: str = ""
     _rest: bytes = b""
     _open: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -59,7 +57,6 @@ class ProcessRecords:
             try:
                 record = self._read(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                self.bad += 1
                 logger.warning("a line of a journal cannot be read (%r): left out", error)
                 continue
             if record is not None:
@@ -68,7 +65,7 @@ class ProcessRecords:
     def end(self, at: int, how: str) -> Iterator[Record]:
         """The process has ended, at `at` ns: its open spans, as errors that say how."""
         if self._rest:
-            self.bad += 1
+            logger.warning("the last line of a journal is cut off: left out")
             self._rest = b""
         for started in self._open.values():
             parent = started["parent"] or self._parent

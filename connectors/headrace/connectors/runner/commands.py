@@ -8,6 +8,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.connectors.instrument.collector import Collector
@@ -24,6 +25,8 @@ from headrace.connectors.sdk import Attempt, Telemetry
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
+_LEFT_S = 5.0
+"""How long what an agent left running may still write, once its group was killed."""
 
 
 class Commands:
@@ -92,12 +95,23 @@ class Commands:
                     raise AgentStuck(f"not done after {timeout:.1f} s")
         finally:
             code = process.end(self._agent.grace_s)
-            # What it has left running is over, too, once its group was killed.
-            while not collector.collect({process.pid: how_ended(code)}):
-                time.sleep(_LOOK_S / 10)
+            self._collect_rest(collector, {process.pid: how_ended(code)})
         if code:
             return Done(key=job.key, failure=process.failure(code))
         return Done(key=job.key, output=result_of(process.result()))
+
+    def _collect_rest(self, collector: Collector, exits: Mapping[int, str]) -> None:
+        """Read on until nobody writes any more: the group was killed, and mostly that is all."""
+        end = time.monotonic() + _LEFT_S
+        while not collector.collect(exits):
+            if time.monotonic() >= end:
+                logger.warning(
+                    "%s left processes in sessions of their own that still run: what they write "
+                    "from now on is not kept",
+                    agent_name(self._agent.words),
+                )
+                return
+            time.sleep(_LOOK_S / 10)
 
     def _note(self, notes: set[Note], folder: AttemptFolder) -> None:
         """Tell once what every attempt would tell again."""

@@ -117,7 +117,6 @@ def test_a_conversation_goes_on_from_an_earlier_answer() -> None:
     assert request.conversation == (*earlier, *own)
     assert request.items == tuple(own)
     assert request.repeated["previous_response_id"] == "resp_1"
-    assert previous_of(request.ask.body) == "resp_1"
 
 
 def test_a_reference_stands_for_the_item_it_names() -> None:

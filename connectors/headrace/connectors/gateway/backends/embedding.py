@@ -1,18 +1,19 @@
 """Embeddings: of a model in this process by its name, of the upstream by any other."""
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from headrace.connectors.engines import InvalidRequest, InvalidWeights
-from headrace.connectors.engines.embeddings import BUNDLED_NAME, Embedder, bundled_model
-from headrace.connectors.engines.upstream import Upstream, UpstreamUnavailable
-from headrace.connectors.gateway.dialects.embeddings.read import EmbeddingsRequest, read
-from headrace.connectors.gateway.dialects.embeddings.write import write
-from headrace.connectors.gateway.dialects.fields import model_of
+from headrace.connectors.engines.embeddings import (
+    BUNDLED_NAME,
+    Embedder,
+    Embeddings,
+    Text,
+    bundled_model,
+)
+from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamUnavailable
 from headrace.connectors.gateway.errors import BackendFailed, BadRequest, ModelNotFound
 
 HOW_TO_HAVE_ONE = (
@@ -45,16 +46,8 @@ class LocalModel:
             return self._loaded
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
-class EmbeddingsAnswer:
-    """What goes out."""
-
-    status: int
-    body: bytes
-
-
 class EmbeddingsBackend:
-    """Answers requests of the Embeddings API."""
+    """Makes embeddings, or has them made."""
 
     def __init__(
         self, *, local: LocalModel | None, upstream: Upstream | None, any_name: bool = False
@@ -64,48 +57,54 @@ class EmbeddingsBackend:
         self._upstream = upstream
         self._any_name = any_name
 
-    async def answer(self, body: Mapping[str, Any]) -> EmbeddingsAnswer:
-        """The answer to a request; an upstream's goes on as it came, errors included.
+    def local(self, model: str) -> LocalModel | None:
+        """Who in this process answers for a model; None: the upstream does.
 
         Raises:
-            BadRequest: the model in this process cannot be asked so.
             ModelNotFound: nobody has the model; the message says what to set.
-            BackendFailed: who has it failed.
         """
-        model = model_of(body)
         if self._local is not None and model == self._local.name:
-            return await self._embed(self._local, read(body))
+            return self._local
         if self._upstream is not None:
-            return await self._forward(self._upstream, body)
+            return None
         if self._local is not None and self._any_name:
-            return await self._embed(self._local, read(body))
+            return self._local
         served = f": this gateway serves {self._local.name}" if self._local else ""
         raise ModelNotFound(
             f"the model {model[:128]!r} makes no embeddings here{served}; {HOW_TO_HAVE_ONE}",
             param="model",
         )
 
-    async def _embed(self, local: LocalModel, request: EmbeddingsRequest) -> EmbeddingsAnswer:
+    async def embed(self, local: LocalModel, inputs: Sequence[Text], dimensions: int) -> Embeddings:
+        """The vectors of texts; `dimensions` 0: as the model has them.
+
+        Raises:
+            BadRequest: the model cannot be asked so.
+            BackendFailed: it cannot be loaded.
+        """
         embedder = await local.get()
-        if request.dimensions not in (0, embedder.dimensions):
+        if dimensions not in (0, embedder.dimensions):
             raise BadRequest(
-                f"dimensions is {request.dimensions}: {embedder.name} has {embedder.dimensions}, "
+                f"dimensions is {dimensions}: {embedder.name} has {embedder.dimensions}, "
                 "leave it out",
                 param="dimensions",
             )
         try:
-            embeddings = await asyncio.to_thread(embedder.embed, request.inputs)
+            return await asyncio.to_thread(embedder.embed, inputs)
         except InvalidRequest as error:
             raise BadRequest(str(error), param="input") from error
-        answer = write(embeddings, model=request.model, as_base64=request.base64)
-        return EmbeddingsAnswer(status=200, body=json.dumps(answer).encode())
 
-    async def _forward(self, upstream: Upstream, body: Mapping[str, Any]) -> EmbeddingsAnswer:
+    async def forward(self, body: Mapping[str, Any]) -> UpstreamAnswer:
+        """The upstream's answer as it came, an error of its own included.
+
+        Raises:
+            BackendFailed: it did not answer.
+        """
+        assert self._upstream is not None
         try:
-            answer = await upstream.embeddings(body)
+            return await self._upstream.embeddings(body)
         except UpstreamUnavailable as error:
             raise BackendFailed(str(error)) from error
-        return EmbeddingsAnswer(status=answer.status, body=answer.body)
 
 
 def local_model(setting: str) -> LocalModel | None:

@@ -42,22 +42,15 @@ class Reply:
         self._tell(self._said(increment.text), tokens)
 
     def ended(self, generation: Generation, prompt_ids: tuple[int, ...]) -> Choice:
-        """The whole choice."""
-        rest = generation.text[sum(map(len, self._text)) :]
-        tokens: tuple[TokenFact, ...] = ()
-        if len(self._tokens) < len(generation.token_ids):
-            at = len(self._tokens)
-            tokens = self._facts(
-                generation.token_ids[at:], generation.logprobs[at:], generation.top_logprobs[at:]
-            )
-            self._tokens += tokens
-        self._tell(self._said(rest), tokens)
+        """The whole choice; all of it was told before, as engines promise."""
         text = "".join(self._text)
         calls: tuple[ToolCall, ...] = ()
+        left_out = 0
         if self._parser is not None:
             self._tell(self._parser.end(), ())
             parsed = self._parser.parsed()
-            text, calls, self.malformed = parsed.text, parsed.calls, parsed.malformed
+            text, calls, left_out = parsed.text, parsed.calls, parsed.left_out
+            self.malformed = parsed.malformed
         reason = "tool_calls" if calls else generation.finish_reason
         self._on_event(ChoiceEnded(choice=self._choice, finish_reason=reason))
         return Choice(
@@ -66,6 +59,7 @@ class Reply:
             tool_calls=calls,
             finish_reason=reason,
             stop=generation.stop,
+            left_out=left_out,
             tokens=tuple(self._tokens),
             prompt_ids=prompt_ids,
             sampled_ids=generation.token_ids,

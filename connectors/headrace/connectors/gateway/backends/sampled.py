@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headrace.connectors.engines import (
+    Constraint,
     EngineError,
     Generation,
     GenerationRequest,
@@ -42,6 +43,8 @@ class _Planned:
     """One completion to sample."""
 
     index: int
+    is_first: bool
+    """Whether it is the first of its ask: the others share the prompt, which was read once."""
     ask: Ask
     prompt: Prompt
     span_id: str
@@ -86,7 +89,7 @@ class Sampled:
             raise errors.exceptions[0] from errors
         made = [task.result() for task in tasks]
         return Completion(
-            answer=_answer(asked, [choice for choice, _ in made], [call for _, call in made]),
+            answer=_answer(asked, planned, made),
             calls=tuple(call for _, call in made),
         )
 
@@ -109,6 +112,7 @@ class Sampled:
                 planned.append(
                     _Planned(
                         index=len(planned),
+                        is_first=choice == 0,
                         ask=replace(ask, sampling=sampling, constraint=self._constraint(ask)),
                         prompt=prompt,
                         span_id=new_span_id() if planned else asked.span_id,
@@ -125,10 +129,19 @@ class Sampled:
         tools = () if ask.tool_choice.mode == "none" else ask.tools
         return self._prompts.prompt(scope, ask.messages, tools)
 
-    def _constraint(self, ask: Ask) -> Any:
-        if ask.tools and (must_call := forced(ask.tools, ask.tool_choice, self._rendering.format)):
-            return must_call
-        return ask.constraint
+    def _constraint(self, ask: Ask) -> Constraint | None:
+        if ask.tool_choice.mode != "required":
+            return ask.constraint
+        form = self._rendering.format
+        must_call = forced(ask.tools, ask.tool_choice, form)
+        if must_call is None:
+            raise BadRequest(
+                f"tool_choice cannot make this model call a tool: its format ({form.name}) has no "
+                "grammar here; send auto",
+                param="tool_choice",
+                code="unsupported",
+            )
+        return must_call
 
     async def _sample(
         self,
@@ -186,7 +199,12 @@ class Sampled:
         def tool_call_id(index: int) -> str:
             return f"call_{planned.span_id}{index:x}"
 
-        return ReplyParser(self._rendering.format, choice=planned.index, call_id=tool_call_id)
+        return ReplyParser(
+            self._rendering.format,
+            choice=planned.index,
+            call_id=tool_call_id,
+            most=0 if planned.ask.tool_choice.parallel else 1,
+        )
 
     async def _generate(self, request: GenerationRequest, reply: Reply) -> Generation:
         try:
@@ -251,18 +269,19 @@ def runs_of(versions: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 def _answer(
-    asked: IncomingCall, choices: Sequence[Choice], calls: Sequence[AnsweredCall]
+    asked: IncomingCall,
+    planned: Sequence[_Planned],
+    made: Sequence[tuple[Choice, AnsweredCall]],
 ) -> Answer:
-    first = calls[0].call
-    prompts = {choice.prompt_ids for choice in choices}
+    first = made[0][1].call
     return Answer(
         id=asked.response_id,
         model=asked.model,
         created=asked.started_at // 10**9,
-        choices=tuple(choices),
+        choices=tuple(choice for choice, _ in made),
         usage=Usage(
-            prompt=sum(map(len, prompts)),
-            completion=sum(call.completion_tokens for call in calls),
+            prompt=sum(len(one.prompt.ids) for one in planned if one.is_first),
+            completion=sum(call.completion_tokens for _, call in made),
         ),
         fingerprint=f"{first.policy}@{first.runs[-1][0]}" if first.runs else None,
         facts={
@@ -288,6 +307,8 @@ def _facts(
         facts["gen_ai.output.messages"] = [_output_message(choice)]
     if malformed:
         facts["headrace.malformed_tool_calls"] = list(malformed)
+    if choice.left_out:
+        facts["headrace.left_out_tool_calls"] = choice.left_out
     if planned.span_id != asked.span_id:
         facts |= {"headrace.choice": planned.index, "headrace.choice_of": asked.span_id}
     return facts

@@ -42,6 +42,8 @@ class Choice:
     finish_reason: FinishReason
     stop: str | None = None
     """The stop string that ended it."""
+    left_out: int = 0
+    """Calls of tools that were sampled and not told: the client wants one at a time."""
     tokens: tuple[TokenFact, ...] = ()
     """Where the request asked for log-probabilities."""
     prompt_ids: tuple[int, ...] = ()

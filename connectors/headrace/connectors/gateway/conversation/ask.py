@@ -1,8 +1,6 @@
 """What a request asks for, whichever API it came by."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from headrace.connectors.engines import Constraint, SamplingParameters
 from headrace.connectors.gateway.conversation.messages import Message, Tool, ToolChoice
@@ -35,5 +33,3 @@ class Ask:
     """Whether the client reads the answer while it grows."""
     noted: tuple[str, ...] = ()
     """Fields of the request that this server does not know, named on the span."""
-    body: Mapping[str, Any] = field(default_factory=dict)
-    """The request as it came, for an upstream."""

@@ -39,7 +39,7 @@ class EventStream(Response):
         self._abandon = abandon
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        leaving = asyncio.ensure_future(_disconnect(receive))
+        leaving = asyncio.ensure_future(disconnected(receive))
         with self.held:
             try:
                 await send(
@@ -84,6 +84,7 @@ class EventStream(Response):
         return await anext(self._pieces, None)
 
 
-async def _disconnect(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -32,7 +32,7 @@ from headrace.connectors.gateway.dialects.base import (
     Reading,
 )
 from headrace.connectors.gateway.dialects.errors import error_response
-from headrace.connectors.gateway.dialects.event_stream import EventStream
+from headrace.connectors.gateway.dialects.event_stream import EventStream, disconnected
 from headrace.connectors.gateway.dialects.fields import model_of
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError, CallFailed, ClientGone
@@ -44,6 +44,8 @@ from headrace.schemas import new_span_id
 from headrace.schemas.vocabulary import Untrainable
 
 T = TypeVar("T")
+_CONTENTS = ("messages", "input", "prompt")
+"""Where the requests of the APIs have what they say."""
 
 
 def endpoint(dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
@@ -159,18 +161,19 @@ class _SampledCall:
         self, work: "asyncio.Future[Completion]", first: AnswerEvent | None
     ) -> AsyncIterator[bytes]:
         ended: list[AnswerEvent] = []
-        yield _encoded(self._writer.start())
-        event = first
+        told, event = self._writer.start(), first
         while event is not None:
             # That a choice is whole may be told when its span is durable.
             if isinstance(event, ChoiceEnded):
                 ended.append(event)
             else:
-                if isinstance(event, TextGrew) and event.choice == 0:
-                    self._said.append(event.text)
-                if told := self._writer.grew(event):
-                    yield _encoded(told)
+                told += self._grew(event)
+            if told and self._events.empty():  # what waits already goes out as one piece
+                yield _encoded(told)
+                told = []
             event = await self._events.get()
+        if told:
+            yield _encoded(told)
         try:
             completion = await work
             await self._once(self._record(completion))
@@ -180,9 +183,13 @@ class _SampledCall:
             self._stream.failed = True
             yield _encoded(self._writer.fail(error))
             return
-        for event in ended:
-            yield _encoded(self._writer.grew(event))
-        yield _encoded(self._writer.end(completion.answer))
+        last = [one for event in ended for one in self._writer.grew(event)]
+        yield _encoded([*last, *self._writer.end(completion.answer)])
+
+    def _grew(self, event: AnswerEvent) -> list[Sse]:
+        if isinstance(event, TextGrew) and event.choice == 0:
+            self._said.append(event.text)
+        return self._writer.grew(event)
 
     async def _once(self, recording: Coroutine[Any, Any, None]) -> None:
         """Record the call; a client that leaves meanwhile does not make it recorded twice."""
@@ -225,7 +232,7 @@ async def _unless_gone(
         CallFailed: the call failed, or the client left (ClientGone); its span is recorded.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnect(request))
+    leaving = asyncio.ensure_future(disconnected(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -240,11 +247,6 @@ async def _unless_gone(
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _cancelled(work: "asyncio.Future[Any]") -> None:
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
@@ -254,9 +256,6 @@ def _told(request: Request) -> dict[str, Any]:
     """What the client says of its request, for the span."""
     given = given_id(request.headers)
     return {**retries_of(request), **({"headrace.request_id": given} if given else {})}
-
-
-_CONTENTS = ("messages", "input", "prompt")
 
 
 def _content(asking: Asking) -> Any:

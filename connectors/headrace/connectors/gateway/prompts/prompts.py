@@ -33,7 +33,8 @@ class Prompt:
     how: How
     """new: no earlier answer in it is known. extended: it begins with the tokens of an earlier
     prompt and its answer. rewritten: the template writes the earlier conversation differently now.
-    cut: the client did not get all that was sampled (a stop string ended it)."""
+    cut: the client did not get all that was sampled (a stop string ended it, or only the first of
+    several calls was wanted)."""
     text: str
     """As the template writes it."""
     extends: str = ""
@@ -102,7 +103,7 @@ class Prompts:
                 text=_digest(prompt.text.encode()),
                 length=len(prompt.text),
                 call=call,
-                is_cut=choice.stop is not None,
+                is_cut=choice.stop is not None or choice.left_out > 0,
             )
             self._bytes += ids.nbytes + _ENTRY_BYTES
             while self._bytes > self._max_bytes:

@@ -22,6 +22,8 @@ class Parsed:
     calls: tuple[ToolCall, ...]
     malformed: tuple[str, ...] = ()
     """Why what should have been calls were none."""
+    left_out: int = 0
+    """Calls beyond what the client wants at once."""
 
 
 class ReplyParser:
@@ -30,8 +32,11 @@ class ReplyParser:
     Space around calls is no text. The events, one after the other, say what `parsed()` says.
     """
 
-    def __init__(self, form: ToolFormat, *, choice: int, call_id: Callable[[int], str]) -> None:
-        """call_id: the id of a call by its index."""
+    def __init__(
+        self, form: ToolFormat, *, choice: int, call_id: Callable[[int], str], most: int = 0
+    ) -> None:
+        """call_id: the id of a call by its index; most: calls that are told, 0: all."""
+        self._most, self._left_out = most, 0
         self._form, self._choice, self._call_id = form, choice, call_id
         self._text: list[str] = []
         self._calls: list[ToolCall] = []
@@ -65,7 +70,10 @@ class ReplyParser:
     def parsed(self) -> Parsed:
         """All of it, after `end`."""
         return Parsed(
-            text="".join(self._text), calls=tuple(self._calls), malformed=tuple(self._malformed)
+            text="".join(self._text),
+            calls=tuple(self._calls),
+            malformed=tuple(self._malformed),
+            left_out=self._left_out,
         )
 
     def _delimited(self) -> list[AnswerEvent]:
@@ -144,9 +152,12 @@ class ReplyParser:
 
     def _called(self, call: RawCall) -> list[AnswerEvent]:
         index = len(self._calls)
+        self._space = ""
+        if index == self._most > 0:
+            self._left_out += 1
+            return []
         made = ToolCall(id=self._call_id(index), name=call.name, arguments=call.arguments)
         self._calls.append(made)
-        self._space = ""
         named = ToolCallGrew(choice=self._choice, index=index, id=made.id, name=made.name)
         grown = ToolCallGrew(choice=self._choice, index=index, arguments=made.arguments)
         return [named, grown]

@@ -103,7 +103,6 @@ def read(body: Mapping[str, Any], *, max_messages: int, default_max_tokens: int)
         constraint=_constraint(body),
         streams=flag(body, "stream"),
         noted=noted,
-        body=body,
     )
 
 

@@ -108,7 +108,6 @@ def read(body: Mapping[str, Any], *, default_max_tokens: int) -> CompletionsRequ
             constraint=constraint,
             streams=streams,
             noted=noted,
-            body=body,
         )
         for prompt in prompts
     )

@@ -1,10 +1,17 @@
 """POST /v1/embeddings."""
 
-from starlette.requests import Request
-from starlette.responses import Response
+from collections.abc import Mapping
+from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend
 from headrace.connectors.gateway.bodies import read_json
 from headrace.connectors.gateway.correlation import correlate
+from headrace.connectors.gateway.dialects.embeddings.read import read
+from headrace.connectors.gateway.dialects.embeddings.write import write
+from headrace.connectors.gateway.dialects.fields import model_of
 from headrace.connectors.gateway.state import state_of
 
 
@@ -13,6 +20,16 @@ async def embeddings(request: Request) -> Response:
     state = state_of(request)
     correlate(request)  # refuses ids that cannot be, as everywhere
     with state.place():
-        body = await read_json(request, state.config.max_body_bytes)
-        answer = await state.embeddings.answer(body)
-    return Response(answer.body, answer.status, media_type="application/json")
+        return await _answer(
+            state.embeddings, await read_json(request, state.config.max_body_bytes)
+        )
+
+
+async def _answer(backend: EmbeddingsBackend, body: Mapping[str, Any]) -> Response:
+    local = backend.local(model_of(body))
+    if local is None:
+        told = await backend.forward(body)
+        return Response(told.body, told.status, media_type="application/json")
+    asked = read(body)
+    made = await backend.embed(local, asked.inputs, asked.dimensions)
+    return JSONResponse(write(made, model=asked.model, as_base64=asked.base64))

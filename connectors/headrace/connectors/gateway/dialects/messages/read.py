@@ -101,7 +101,6 @@ def _ask(body: Mapping[str, Any], max_messages: int, max_tokens: int, *, streams
         constraint=_constraint(body),
         streams=streams,
         noted=noted + noted_in_tools,
-        body=body,
     )
 
 

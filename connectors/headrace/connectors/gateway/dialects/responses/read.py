@@ -138,7 +138,6 @@ def read(
         constraint=json_form(form, "text.format"),
         streams=flag(body, "stream"),
         noted=noted,
-        body=body,
     )
     store = flag(body, "store", default=True)
     return ResponsesRequest(
