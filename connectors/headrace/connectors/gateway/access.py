@@ -1,14 +1,13 @@
 """Who may ask: with keys set their bearers, else whoever is on this machine and no web page."""
 
-import hashlib
-import hmac
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.connectors.gateway.dialects.errors import error_response, own_form
 from headrace.connectors.gateway.errors import NotAuthorised, NotFromHere
+from headrace.connectors.http_server import Keys
 from headrace.connectors.loopback import refusal
 
 OPEN_PATHS = frozenset({"/healthz"})
@@ -35,10 +34,9 @@ class LocalOnly:
 class RequireKey:
     """ASGI middleware: every path but the health check needs one of the keys."""
 
-    def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Collection[str]) -> None:
         self._app = app
-        # Digests have one length, so the comparison tells nothing of a key's.
-        self._digests = [_digest(key) for key in keys]
+        self._keys = Keys(keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_allowed(scope):
@@ -51,15 +49,4 @@ class RequireKey:
         await error_response(refusal, own_form(scope["path"], refusal))(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
-        headers = Headers(scope=scope)
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            key = headers.get("x-api-key", "")  # Anthropic's clients
-        given = _digest(key.strip())
-        # Every key is compared, whichever matches.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return any(matches)
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+        return self._keys.allow(Headers(scope=scope))

@@ -8,8 +8,8 @@ from typing import Literal
 
 from headrace.connectors.engines.arithmetic import Arithmetic, choose
 from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.http_server import bad_host, bad_keys
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
-from headrace.connectors.loopback import is_loopback
 from headrace.connectors.settings import (
     check,
     inner,
@@ -86,14 +86,14 @@ class GatewaySettings:
 
     def check(self, *more: tuple[str, str]) -> None:
         """Raise BadSettings for what cannot be; `more` are further faults by key."""
-        host, keys, upstream = "", "", ""
-        if not self.keys and not is_loopback(self.host):
-            host = f"is {self.host!r}, which others can reach: set keys, or listen on 127.0.0.1"
-        if any(not one.strip() or not one.isascii() or not one.isprintable() for one in self.keys):
-            keys = "hold an empty one, or one with other characters than printable ASCII"
+        upstream = ""
         if self.upstream_url and not self.upstream_url.startswith(("http://", "https://")):
             upstream = f"is {self.upstream_url!r}: give http://host:port/v1"
-        faults = (("host", host), ("keys", keys), ("upstream_url", upstream))
+        faults = (
+            ("host", bad_host(self.host, self.keys)),
+            ("keys", bad_keys(self.keys)),
+            ("upstream_url", upstream),
+        )
         check(self, "gateway", *faults, *self._bad_engine(), *more)
 
     def _bad_engine(self) -> tuple[tuple[str, str], ...]:

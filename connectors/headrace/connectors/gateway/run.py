@@ -6,7 +6,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from types import FrameType
 
 import uvicorn
 
@@ -21,6 +20,8 @@ from headrace.connectors.gateway.policy.engines import open_engine
 from headrace.connectors.gateway.policy.log import TOPIC, PolicyLog
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
+from headrace.connectors.http_server import listening
+from headrace.connectors.http_server.listening import Server
 from headrace.connectors.sdk import Telemetry, sdk_config
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ async def serve(config: GatewayConfig) -> None:
     """
     with listen(config) as listener:
         async with running(config) as state:
-            server = _Server(
+            server = Server(
                 uvicorn.Config(
                     create_app(state),
                     log_config=None,
@@ -100,18 +101,13 @@ def listen(config: GatewayConfig) -> socket.socket:
     Raises:
         ConfigurationError: the address cannot be had; the message names the setting.
     """
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((config.host, config.port))
+        return listening.listen(config.host, config.port)
     except OSError as error:
-        listener.close()
         raise ConfigurationError(
             f"the gateway cannot listen on {config.host}:{config.port}: {error.strerror}; change "
             "[gateway] port (HEADRACE_GATEWAY_PORT) or host"
         ) from error
-    return listener
 
 
 @asynccontextmanager
@@ -152,12 +148,3 @@ def _end(why: str) -> None:
     # As above: in order, and the supervisor starts another.
     logger.critical("%s", why)
     signal.raise_signal(signal.SIGTERM)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn sends itself the signal again once it has stopped, which would end the process
-    before the telemetry is closed."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True

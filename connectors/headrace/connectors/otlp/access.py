@@ -1,11 +1,10 @@
 """Who may send: with keys set their bearers, else whoever is on this machine and no web page."""
 
-import hashlib
-import hmac
 from collections.abc import Collection, Mapping
 
 from starlette.requests import Request
 
+from headrace.connectors.http_server import Keys
 from headrace.connectors.loopback import refusal
 from headrace.connectors.otlp.errors import NoKey, NotAllowed
 
@@ -14,12 +13,11 @@ class Access:
     """Checks requests."""
 
     def __init__(self, keys: Collection[str]) -> None:
-        # Digests have one length, so the comparison tells nothing of a key's.
-        self._digests = [_digest(key) for key in keys]
+        self._keys = Keys(keys)
 
     def check(self, request: Request) -> None:
         """Raise NoKey or NotAllowed for a request that may not be."""
-        if not self._digests:
+        if not self._keys:
             reason = refusal(request.method, request.scope["headers"])
             if reason is not None:
                 raise NotAllowed(
@@ -31,19 +29,7 @@ class Access:
 
     def check_key(self, headers: Mapping[str, str]) -> None:
         """Raise NoKey if keys are set and the headers (names in lower case) have none of them."""
-        if not self._digests:
-            return
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            key = headers.get("x-api-key", "")
-        given = _digest(key.strip())
-        # Every key is compared, whichever matches.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        if not any(matches):
+        if not self._keys.allow(headers):
             raise NoKey(
                 "a valid key is needed: OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20KEY"
             )
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.connectors.http_server import bad_host, bad_keys
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
-from headrace.connectors.loopback import is_loopback
 from headrace.connectors.settings import (
     check,
     inner,
@@ -55,12 +55,13 @@ class OtlpSettings:
 
     def check(self, *more: tuple[str, str]) -> None:
         """Raise BadSettings for what cannot be; `more` are further faults by key."""
-        host, keys = "", ""
-        if not self.keys and not is_loopback(self.host):
-            host = f"is {self.host!r}, which others can reach: set keys, or listen on 127.0.0.1"
-        if any(not one.strip() or not one.isascii() or not one.isprintable() for one in self.keys):
-            keys = "hold an empty one, or one with other characters than printable ASCII"
-        check(self, "otlp", ("host", host), ("keys", keys), *more)
+        check(
+            self,
+            "otlp",
+            ("host", bad_host(self.host, self.keys)),
+            ("keys", bad_keys(self.keys)),
+            *more,
+        )
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

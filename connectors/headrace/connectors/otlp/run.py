@@ -4,10 +4,11 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from types import FrameType
 
 import uvicorn
 
+from headrace.connectors.http_server import listening
+from headrace.connectors.http_server.listening import Server
 from headrace.connectors.otlp.app import create_app
 from headrace.connectors.otlp.config import OtlpConfig
 from headrace.connectors.otlp.errors import ConfigurationError
@@ -47,22 +48,17 @@ async def serve(config: OtlpConfig) -> None:
 
 def listen(config: OtlpConfig) -> socket.socket:
     """A bound socket. Raises ConfigurationError, which names the setting."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((config.host, config.port))
+        return listening.listen(config.host, config.port)
     except OSError as error:
-        listener.close()
         raise ConfigurationError(
             f"the OTLP receiver cannot listen on {config.host}:{config.port}: {error.strerror}; "
             "change [otlp] port (HEADRACE_OTLP_PORT) or host"
         ) from error
-    return listener
 
 
-def _server(config: OtlpConfig, intake: Intake) -> "uvicorn.Server":
-    return _Server(
+def _server(config: OtlpConfig, intake: Intake) -> Server:
+    return Server(
         uvicorn.Config(
             create_app(config, intake),
             log_config=None,
@@ -94,12 +90,3 @@ async def _beat(config: OtlpConfig, intake: Intake, telemetry: Telemetry) -> Non
         report = {"ready": True, "counters": {k: v for k, v in counters.items() if v}}
         await asyncio.to_thread(write_heartbeat, config.heartbeat, report)
         await asyncio.sleep(_BEAT_S)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn sends itself the signal again once it has stopped, which would end the process
-    before the telemetry is closed."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True

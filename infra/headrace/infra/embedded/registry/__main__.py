@@ -7,10 +7,10 @@ import asyncio
 import logging
 import socket
 import sys
-from types import FrameType
 
 import uvicorn
 
+from headrace.connectors.http_server.listening import Server, listen
 from headrace.infra.embedded import ports
 from headrace.infra.embedded.registry import java
 from headrace.infra.embedded.registry.front import Front
@@ -30,13 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--heap-mb", type=int, default=256)
     options = parser.parse_args(arguments)
     config = RegistryConfig(bootstrap=options.bootstrap, port=options.port, heap_mb=options.heap_mb)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((ports.LOOPBACK, config.port))
-        except OSError as error:
-            sys.stderr.write(f"cannot listen on port {config.port}: {error.strerror}\n")
-            return EXIT_CANNOT_START
+    try:
+        listener = listen(ports.LOOPBACK, config.port)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on port {config.port}: {error.strerror}\n")
+        return EXIT_CANNOT_START
+    with listener:
         return asyncio.run(serve(config, listener))
 
 
@@ -46,7 +45,7 @@ async def serve(config: RegistryConfig, listener: socket.socket) -> int:
     registry = await asyncio.create_subprocess_exec(
         *tied_to_this_process(java.command(config, host, port))
     )
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             Front(f"http://{host}:{port}"),
             lifespan="on",
@@ -69,14 +68,6 @@ async def serve(config: RegistryConfig, listener: socket.socket) -> int:
     if not told:
         logging.error("the registry ended with code %d", code)
     return 0 if told else EXIT_REGISTRY_ENDED
-
-
-class _Server(uvicorn.Server):
-    """uvicorn sends itself the signal again once it has stopped: the registry would be left."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit
-        self.should_exit = True
 
 
 if __name__ == "__main__":

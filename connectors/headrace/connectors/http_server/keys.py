@@ -1,0 +1,48 @@
+"""API keys: who may ask a server that others can reach."""
+
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping
+
+from headrace.connectors.loopback import is_loopback
+
+
+class Keys:
+    """The keys of which a client has to send one; none: nobody has to."""
+
+    def __init__(self, keys: Collection[str]) -> None:
+        # Digests have one length, so the comparison tells nothing of a key's.
+        self._digests = [_digest(key) for key in keys]
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def allow(self, headers: Mapping[str, str]) -> bool:
+        """Whether headers (names in lower case) hold one: a bearer, or as x-api-key."""
+        if not self._digests:
+            return True
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            key = headers.get("x-api-key", "")  # Anthropic's clients
+        given = _digest(key.strip())
+        # Every key is compared, whichever matches.
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        return any(matches)
+
+
+def bad_host(host: str, keys: Collection[str]) -> str:
+    """Why a server may not listen there with these keys; empty if it may."""
+    if keys or is_loopback(host):
+        return ""
+    return f"is {host!r}, which others can reach: set keys, or listen on 127.0.0.1"
+
+
+def bad_keys(keys: Collection[str]) -> str:
+    """Why these cannot be keys; empty if they can."""
+    if all(one.strip() and one.isascii() and one.isprintable() for one in keys):
+        return ""
+    return "hold an empty one, or one with other characters than printable ASCII"
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
