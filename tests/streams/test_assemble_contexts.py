@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.schemas import Call, Span, response_id
+from headrace.streams.assemble import contexts
 from headrace.streams.credit.members import member_of
 from headrace.streams.reward.evaluate import RewardResult
 from headrace.streams.stage import LogRecord
@@ -102,6 +103,16 @@ def test_a_context_of_a_call_of_another_attempt_changes_nothing() -> None:
     assert placed(call(2), context(11, of=3, parent=10, agent="solver")) == ("", "")
 
 
+def test_spans_of_another_episode_with_the_same_ids_do_not_count() -> None:
+    world, producer = World(), Producer("p")
+    mine = [start(), above(10, agent="solver"), call(2), context(11, of=2, parent=10), end()]
+    theirs = [replace(span, rollout_id="s", agent=span.agent and "judge") for span in mine]
+    batch = producer.seal(*theirs, *mine)
+    run(make_stage(world), [record(batch, 0, 10)])
+    told = {episode.rollout_id: episode.calls[0].agent for episode in world.published()}
+    assert told == {"r": "solver", "s": "judge"}
+
+
 def test_parents_in_a_ring_come_to_an_end() -> None:
     spans = [above(10, 11), above(11, 10), context(12, of=2, parent=11)]
     assert placed(*spans, call(2)) == ("", span_id(11))
@@ -125,6 +136,25 @@ def test_a_late_context_revises_the_episode() -> None:
     (row,) = world.episodes.values()
     told = {"span_id": span_id(2), "agent": "solver", "parent_id": span_id(10)}
     assert row["contexts"] == [told]
+
+
+def test_of_a_long_episode_only_contexts_and_what_is_above_them_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[str] = []
+
+    class Counted(contexts.Node):
+        __slots__ = ()
+
+        def __init__(self, **facts: Any) -> None:
+            super().__init__(**facts)
+            made.append(self.span_id)
+
+    monkeypatch.setattr(contexts, "Node", Counted)
+    others = [above(number, parent=10) for number in range(100, 20_000)]
+    spans = [above(10, agent="solver"), above(11, 10), context(12, of=2, parent=11), *others]
+    assert placed(*spans, call(2)) == ("solver", span_id(11))
+    assert sorted(made) == [span_id(10), span_id(11), span_id(12)]
 
 
 def test_it_decides_which_calls_are_trained() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.schemas import EpisodeCall
 from headrace.schemas.ids import span_of_response
@@ -45,8 +46,11 @@ def with_contexts(
     episode.
     """
     placed = list(calls)
-    with_some = np.unique(slot[np.flatnonzero(flags(batch, SpanKind.CONTEXT))])
-    rows = np.flatnonzero(np.isin(slot, with_some)) if len(with_some) else with_some
+    contexts = flags(batch, SpanKind.CONTEXT)
+    if not contexts.any():
+        return placed
+    rows = np.flatnonzero(np.isin(slot, slot[contexts]))
+    rows = rows[_with_above(_above(batch, slot, rows), contexts[rows])]
     spans: dict[int, dict[str, Node]] = defaultdict(dict)
     for i, values in zip(slot[rows].tolist(), cells(batch, rows, _COLUMNS), strict=True):
         node = Node(**dict(zip(_COLUMNS, values, strict=True)))
@@ -62,6 +66,30 @@ def with_contexts(
             for call in calls[i]
         ]
     return placed
+
+
+def _above(batch: pa.RecordBatch, slot: Array, rows: Array) -> Array:
+    """For each of `rows` where among them its parent in its episode is, or -1; int [n]."""
+    episodes = pa.array(slot[rows]).cast(pa.string())
+    own, parents = (
+        pc.binary_join_element_wise(episodes, column, "/")
+        for column in batch.select(["span_id", "parent_id"]).take(pa.array(rows)).columns
+    )
+    places: Array = pc.index_in(parents, value_set=own).fill_null(-1).to_numpy()
+    return places
+
+
+def _with_above(above: Array, some: Array) -> Array:
+    """Some rows, bool [n], and those up to `_FAR` steps above them. `above` [n]: of `_above`."""
+    found = some.copy()
+    rows = np.flatnonzero(some)
+    for _ in range(_FAR):
+        rows = np.unique(above[rows])
+        rows = rows[(rows >= 0) & ~found[rows]]
+        if not len(rows):
+            break
+        found[rows] = True
+    return found
 
 
 def place(call: EpisodeCall, contexts: Collection[Node], spans: Mapping[str, Node]) -> EpisodeCall:
