@@ -21,7 +21,7 @@ def attempt(*spans: Span) -> Episode:
     return episode
 
 
-@pytest.mark.parametrize("name", ["worker_died", "runner_stopped", "never_run"])
+@pytest.mark.parametrize("name", ["worker_died", "runner_stopped", "never_run", "retried"])
 def test_the_runners_event_is_a_signal_and_means_infrastructure(name: str) -> None:
     episode = attempt(event(name), end(status="error"))
     assert episode.signals == {name: 1}

@@ -45,11 +45,13 @@ class FinishReason(StrEnum):
 
 
 class InfrastructureEnd(StrEnum):
-    """Events by which a runner says that infrastructure ended an attempt, not its agent."""
+    """Events by which a runner says that an attempt is not its rollout's result."""
 
     WORKER_DIED = "worker_died"
     RUNNER_STOPPED = "runner_stopped"
     NEVER_RUN = "never_run"
+    RETRIED = "retried"
+    """Another attempt follows, whatever ended this one."""
 
 
 class ClosedBy(StrEnum):

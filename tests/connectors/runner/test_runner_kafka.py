@@ -56,6 +56,13 @@ def tool(task_input, *, base_url, api_key):
     attempt.reward("correct", 1.0)
     return result.output
 
+def fail_once(task_input, *, base_url, api_key):
+    marker = Path(task_input)
+    if not marker.exists():
+        marker.touch()
+        raise ValueError("not yet")
+    return "second"
+
 def hang_once(task_input, *, base_url, api_key):
     marker = Path(task_input)
     if not marker.exists():
@@ -213,9 +220,11 @@ def test_every_kind_of_agent_leaves_a_closed_episode(
     ]
     (tool,) = watch.attempts[wanted["tool"].rollout_id].values()
     assert len(tool.producers) == 2
+    *_, last = watch.attempts[wanted["die"].rollout_id].values()
     for seen in watch.attempts[wanted["die"].rollout_id].values():
         assert seen.spans[1:] == [
             ("event", "worker_died", "ok"),
+            *([] if seen is last else [("event", "retried", "ok")]),
             ("attempt.end", f"{agents}:die", "error"),
         ]
     assert watch.statuses(wanted["die"].rollout_id) == ["infrastructure"] * 2
@@ -282,6 +291,40 @@ def test_a_task_under_a_runner_that_stops_is_run_again(
     assert (first.spans[-1][2], second.spans[-1][2]) == ("error", "ok")
     assert second.result == '"second"'
     assert watch.statuses(task.rollout_id) == ["infrastructure", "used"]
+
+
+def test_attempts_at_one_rollout_never_share_an_episode(
+    stack: Stack, watch: Watch, agents: str, tmp_path: Path
+) -> None:
+    """A task that was delivered twice, and one that was tried again after its agent failed."""
+    group = group_at_the_end(stack)
+    twice = Task(rollout_id=new_ulid(), agent=f"{agents}:tool", input="[1, 2]")
+    marker = tmp_path / "failed"
+    again = Task(rollout_id=new_ulid(), agent=f"{agents}:fail_once", input=json.dumps(str(marker)))
+    send(watch, [twice, again, twice])
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        gateway_url="http://gateway:1",
+        group=group,
+        processes=1,
+        retry="failures",
+        retry_first_s=0.1,
+        spool_directory=tmp_path / "spool",
+    )
+    with running(config) as runner:
+        watch.until(lambda: watch.ended(twice.rollout_id) + watch.ended(again.rollout_id) == 4)
+    assert (runner.stats.ok, runner.stats.failed, runner.stats.retried) == (3, 1, 1)
+    assert lag(stack, group) == 0
+    for seen in watch.attempts[twice.rollout_id].values():
+        assert [kind for kind, _, _ in seen.spans] == [
+            *("attempt.start", "tool", "reward", "attempt.end")
+        ]
+    assert sorted(watch.statuses(twice.rollout_id)) == ["superseded", "used"]
+    first, second = watch.attempts[again.rollout_id].values()
+    assert [name for _, name, _ in first.spans[1:3]] == ["ValueError", "retried"]
+    assert second.result == '"second"'
+    assert watch.statuses(again.rollout_id) == ["infrastructure", "used"]
 
 
 COMMAND = """

@@ -125,7 +125,7 @@ def test_only_what_has_finished_without_a_gap_is_committed(order: list[int], fin
 def test_a_lost_partition_is_not_committed() -> None:
     offsets = Offsets()
     offsets.started(0, 5)
-    offsets.lost(0)
+    offsets.lost([0])
     offsets.finished(0, 5)
     assert offsets.committable() == {}
 

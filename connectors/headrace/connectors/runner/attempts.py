@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.failures import Failures
 from headrace.connectors.runner.jobs import AgentStuck, Job, WorkerDied, Workers
+from headrace.connectors.runner.retries import How, Retry, is_retried, pause_s
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
 from headrace.connectors.sdk.described import Described
 from headrace.schemas import Task
@@ -32,6 +33,8 @@ class RunnerStats:
     """The worker process ended under it."""
     stopped: int = 0
     """The runner was stopped."""
+    retried: int = 0
+    """Of all these, attempts that another one follows."""
 
     def __str__(self) -> str:
         """As a person reads it: what ended well, and what else there was."""
@@ -40,8 +43,18 @@ class RunnerStats:
             "past the deadline": self.deadline,
             "lost with a worker process": self.died,
             "stopped": self.stopped,
+            "tried again": self.retried,
         }
         return ", ".join([f"{self.ok} ok", *(f"{n} {how}" for how, n in others.items() if n)])
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Ended:
+    """What became of an attempt."""
+
+    how: How
+    again_s: float | None = None
+    """Seconds until another attempt at its task begins; None: none does."""
 
 
 class TaskRunner:
@@ -58,23 +71,29 @@ class TaskRunner:
         self._stop = stop
         self._lock = threading.Lock()
 
-    def run(self, task: Task) -> bool:
-        """Run a task until an attempt at it has ended; False: run it again after a restart.
+    def run(self, task: Task, number: int = 1) -> Ended:
+        """Make one attempt at a task, the `number`th of this runner.
 
-        An attempt whose worker process died is ended with status error and the event
-        `worker_died`, and the task is tried again in a new attempt, `max_attempts` times at most.
+        An attempt that another one follows says so by the event `retried`, and does not stand for
+        its rollout. An attempt whose worker process died is ended with the event `worker_died`,
+        whether it is followed or not.
         """
-        for _ in range(self._config.max_attempts):
-            how = self._attempt(task)
-            self._count(how)
-            if how == "stopped":
-                return False
-            if how != "died":
-                return True
-        return True
+        attempt = self._begin(task)
+        if not self._durably(attempt.start):  # (rule: durable before the answer)
+            return self._counted(Ended(how=How.STOPPED))
+        how, output = self._run_agent(task, attempt)
+        again_s = self._again_s(task, how, number)
+        if again_s is not None:
+            attempt.event(
+                InfrastructureEnd.RETRIED, {"number": number, "how": how, "again_s": again_s}
+            )
+        status = SpanStatus.OK if how == How.OK else SpanStatus.ERROR
+        if not self._durably(lambda: attempt.end(output, status=status)):
+            return self._counted(Ended(how=How.STOPPED))
+        return self._counted(Ended(how=how, again_s=again_s))
 
-    def _attempt(self, task: Task) -> str:
-        attempt = self._telemetry.attempt(
+    def _begin(self, task: Task) -> Attempt:
+        return self._telemetry.attempt(
             task.rollout_id,
             group_id=task.group_id,
             group_size=task.group_size,
@@ -88,14 +107,17 @@ class TaskRunner:
             project=task.project,
             subject=task.subject,
         )
-        if not self._durably(attempt.start):  # (rule: durable before the answer)
-            return "stopped"
-        how, output = self._run_agent(task, attempt)
-        status = SpanStatus.OK if how == SpanStatus.OK else SpanStatus.ERROR
-        ended = self._durably(lambda: attempt.end(output, status=status))
-        return how if ended else "stopped"
 
-    def _run_agent(self, task: Task, attempt: Attempt) -> tuple[str, Described | None]:
+    def _again_s(self, task: Task, how: How, number: int) -> float | None:
+        config = self._config
+        if number >= config.max_attempts or not is_retried(how, Retry(config.retry)):
+            return None
+        pause = pause_s(task.rollout_id, number, config.retry_first_s, config.retry_longest_s)
+        if task.deadline and time.time() + pause >= task.deadline / 1000:
+            return None
+        return pause
+
+    def _run_agent(self, task: Task, attempt: Attempt) -> tuple[How, Described | None]:
         limit = self._config.attempt_timeout_s
         if task.deadline:
             limit = min(limit, task.deadline / 1000 - time.time())
@@ -104,22 +126,22 @@ class TaskRunner:
                 InfrastructureEnd.NEVER_RUN,
                 {"message": "the deadline was over before the agent began"},
             )
-            return "deadline", None
+            return How.DEADLINE, None
         try:
             done = self._pool.run(self._job(task, attempt), limit)
         except AgentStuck:
             attempt.event("deadline")
             self.failures.failed("it did not end by its deadline")
-            return "deadline", None
+            return How.DEADLINE, None
         except WorkerDied as error:
-            how = "stopped" if self._stop.is_set() else "died"
+            how = How.STOPPED if self._stop.is_set() else How.DIED
             event = (
                 InfrastructureEnd.RUNNER_STOPPED
-                if how == "stopped"
+                if how is How.STOPPED
                 else InfrastructureEnd.WORKER_DIED
             )
             attempt.event(event, {"message": str(error)})
-            if how == "died":
+            if how is How.DIED:
                 self.failures.failed(f"its worker process ended ({error})")
             return how, None
         if done.failure is not None:
@@ -128,9 +150,9 @@ class TaskRunner:
             logger.warning("agent %s raised %s: %s", agent, failure.name, failure.message)
             attempt.failure(failure.name, failure.message, failure.trace)
             self.failures.failed(f"{failure.name}: {failure.message[:_SHOWN]}")
-            return "failed", None
+            return How.FAILED, None
         self.failures.ok()
-        return SpanStatus.OK, Described(text=done.output, replaced=done.replaced)
+        return How.OK, Described(text=done.output, replaced=done.replaced)
 
     def _job(self, task: Task, attempt: Attempt) -> Job:
         pinned = task.version >= 0
@@ -163,6 +185,8 @@ class TaskRunner:
             else:
                 return True
 
-    def _count(self, how: str) -> None:
+    def _counted(self, ended: Ended) -> Ended:
         with self._lock:
-            setattr(self.stats, how, getattr(self.stats, how) + 1)
+            setattr(self.stats, ended.how, getattr(self.stats, ended.how) + 1)
+            self.stats.retried += ended.again_s is not None
+        return ended

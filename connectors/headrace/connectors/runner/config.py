@@ -6,6 +6,7 @@ from typing import Literal
 
 from headrace.connectors.instrument.command_line import agent_name
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.runner.retries import Retry
 from headrace.connectors.settings import check, inner, key
 from headrace.schemas import Task
 
@@ -20,10 +21,18 @@ class RunnerSettings:
     """Worker processes."""
     concurrency: int = key(48, least=1)
     """Attempts that one process runs at once, each in a thread: agents mostly wait."""
-    max_attempts: int = key(2, least=1)
-    """Attempts at a task whose worker process died."""
     attempt_timeout_s: float = key(600.0, least=0.001)
     """Seconds that an attempt may take whose task has no deadline, or a later one."""
+    retry: str = key(Retry.INFRASTRUCTURE.value, choices=Retry)
+    """What is tried again before the task's deadline: attempts whose worker process died
+    (infrastructure), those past attempt_timeout_s too (timeouts), those whose agent raised too
+    (failures). Only the last one stands for its rollout."""
+    max_attempts: int = key(2, least=1)
+    """Attempts at a task, where `retry` asks for another."""
+    retry_first_s: float = key(1.0, least=0)
+    """Seconds before the second attempt; twice as long before each further one."""
+    retry_longest_s: float = key(60.0, least=0)
+    """Seconds between two attempts at most; half of each pause is drawn from the rollout's id."""
     pause_after: int = key(32, least=1)
     """Attempts that failed in a row after which only single ones are tried: when four groups of
     eight hold not one agent that came to its end, more of them teach nothing."""

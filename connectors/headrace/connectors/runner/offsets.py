@@ -1,5 +1,6 @@
 """Which offsets may be committed while records finish out of order."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 
@@ -37,6 +38,11 @@ class Offsets:
                 news[number] = offset
         return news
 
-    def lost(self, partition: int) -> None:
-        """Somebody else reads the partition now."""
-        self._partitions.pop(partition, None)
+    def holds(self, partition: int) -> bool:
+        """Whether this runner has records of a partition that nobody else reads."""
+        return partition in self._partitions
+
+    def lost(self, partitions: Iterable[int]) -> None:
+        """Somebody else reads these partitions now."""
+        for partition in partitions:
+            self._partitions.pop(partition, None)

@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 
@@ -19,7 +21,7 @@ from headrace.connectors.kafka import (
     Registry,
     Stopped,
 )
-from headrace.connectors.runner.attempts import RunnerStats, TaskRunner
+from headrace.connectors.runner.attempts import Ended, RunnerStats, TaskRunner
 from headrace.connectors.runner.broker import BrokerWatch
 from headrace.connectors.runner.commands import Commands
 from headrace.connectors.runner.config import RunnerConfig
@@ -27,6 +29,8 @@ from headrace.connectors.runner.errors import ReadingFailed
 from headrace.connectors.runner.jobs import Workers
 from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
+from headrace.connectors.runner.retries import How
+from headrace.connectors.runner.waiting import Taken, Waiting
 from headrace.connectors.sdk import Telemetry, sdk_config
 from headrace.schemas import Codec, Task, check_id, from_avro
 from headrace.schemas.topics import Topic
@@ -43,8 +47,8 @@ _LEFT_BEHIND_S = 10.0
 class Runner:
     """Runs the tasks of a consumer group. Construct it, then call `run` once.
 
-    A task's offset is committed when an attempt at it has ended, so a task may be run again
-    (as another attempt) after a crash, and none is left out.
+    A task's offset is committed when the last attempt at it has ended, so a task may be run again
+    (as another attempt, counted from 1) after a crash, and none is left out.
     """
 
     def __init__(self, config: RunnerConfig) -> None:
@@ -55,7 +59,8 @@ class Runner:
         )
         self._broker = BrokerWatch(config.kafka.bootstrap)
         self._offsets = Offsets()
-        self._finished: SimpleQueue[tuple[int, int]] = SimpleQueue()
+        self._finished: SimpleQueue[tuple[Taken, Ended | None]] = SimpleQueue()
+        self._waiting = Waiting()
         self._running = 0
         self._paused = False
         self._tasks: TaskRunner | None = None
@@ -70,6 +75,11 @@ class Runner:
     def running(self) -> int:
         """Attempts that run now."""
         return self._running
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for another attempt."""
+        return len(self._waiting)
 
     @property
     def away(self) -> bool:
@@ -114,6 +124,7 @@ class Runner:
         decoder = Decoder(partial(_task, codec), stage="runner")
         try:
             while not stop.is_set():
+                self._start_again(slots, executor)
                 self._start(self._next(reader, slots), decoder, letters, executor)
                 self._commit(reader)
                 on_turn()
@@ -145,7 +156,8 @@ class Runner:
 
     def _next(self, reader: GroupReader, slots: int) -> list[LogRecord]:
         """The next task's record, if there is room for one; keeps the membership alive."""
-        full = self._running >= slots or not self._may_start()
+        # Tasks that wait hold no slot, but they may not become ever more.
+        full = max(self._running, self.waiting) >= slots or not self._may_start()
         if full != self._paused:
             (reader.pause if full else reader.resume)(reader.assigned)
             self._paused = full
@@ -169,25 +181,43 @@ class Runner:
         self._patience.until_done(lambda: letters.send(decoded.refused))
         for letter in decoded.refused:
             self._offsets.finished(letter.partition, letter.offset)
-        assert self._tasks is not None
         for record, task in decoded.taken:
-            self._running += 1
-            self._tasks.failures.started()
-            future = executor.submit(self._tasks.run, task)
-            future.add_done_callback(partial(self._ended, record.partition, record.offset))
+            taken = Taken(task=task, partition=record.partition, offset=record.offset)
+            self._submit(taken, executor)
 
-    def _ended(self, partition: int, offset: int, future: "Future[bool]") -> None:
+    def _start_again(self, slots: int, executor: ThreadPoolExecutor) -> None:
+        """Make the attempts that are due, where there is room."""
+        while self._running < slots and self._may_start():
+            taken = self._waiting.due(time.monotonic())
+            if taken is None:
+                return
+            self._submit(taken, executor)
+
+    def _submit(self, taken: Taken, executor: ThreadPoolExecutor) -> None:
+        assert self._tasks is not None
+        self._running += 1
+        self._tasks.failures.started()
+        future = executor.submit(self._tasks.run, taken.task, taken.number)
+        future.add_done_callback(partial(self._ended, taken))
+
+    def _ended(self, taken: Taken, future: "Future[Ended]") -> None:
         error = future.exception()
         if error is not None:
-            logger.error("task %d/%d could not be run", partition, offset, exc_info=error)
-        self._finished.put((partition, offset if error is None and future.result() else -1))
+            logger.error("task %d/%d could not be run", *taken.where, exc_info=error)
+        self._finished.put((taken, None if error is not None else future.result()))
 
     def _commit(self, reader: GroupReader) -> None:
         while not self._finished.empty():
-            partition, offset = self._finished.get()
+            taken, ended = self._finished.get()
             self._running -= 1
-            if offset >= 0:
-                self._offsets.finished(partition, offset)
+            if ended is None or ended.how is How.STOPPED:
+                continue  # whoever reads it next runs it
+            if ended.again_s is None:
+                self._offsets.finished(*taken.where)
+            elif self._offsets.holds(taken.partition):
+                self._waiting.add(
+                    replace(taken, number=taken.number + 1), time.monotonic() + ended.again_s
+                )
         news = self._offsets.committable()
         # Not waited for: what was not committed is run again after a restart.
         reader.commit({(TOPIC, number): offset for number, offset in news.items()}, wait=False)
@@ -212,8 +242,9 @@ class Runner:
 
     def _revoked(self, reader: Callable[[], GroupReader], places: Sequence[Partition]) -> None:
         self._commit(reader())
-        for _, partition in places:
-            self._offsets.lost(partition)
+        lost = [partition for _, partition in places]
+        self._offsets.lost(lost)
+        self._waiting.lost(lost)
 
 
 def _task(codec: Codec, record: LogRecord) -> Task:
