@@ -18,6 +18,7 @@ from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.gateway import GatewayConfig
 from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.sampled import Sampled
+from headrace.connectors.gateway.policy.policies import Policies, Served
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import DurableTelemetry, GatewayState
 from headrace.connectors.sdk import Telemetry
@@ -52,9 +53,8 @@ async def serve(options: argparse.Namespace) -> None:
         running = asyncio.create_task(serving.run())
         async with _telemetry(options, directory) as telemetry:
             sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
-            state = GatewayState(
-                config, telemetry, serving=serving, sampled=sampled, forwarded=None
-            )
+            policies = Policies([Served(serving=serving, sampler=sampled)])
+            state = GatewayState(config, telemetry, policies=policies, forwarded=None)
             # As headrace.connectors.gateway.run serves it.
             server = uvicorn.Server(
                 uvicorn.Config(

@@ -21,6 +21,7 @@ from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.gateway import GatewayConfig
 from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.sampled import Sampled
+from headrace.connectors.gateway.policy.policies import Policies, Served
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
 from headrace.connectors.kafka import KafkaAccess, Registry, RegistryAccess
@@ -173,11 +174,11 @@ async def _serve(
     first = PolicyVersion(policy=POLICY, version=0, uri=str(weights))
     serving.start([PolicyRecord(version=first)])
     following = asyncio.create_task(serving.run())
+    sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
     state = GatewayState(
         config,
         telemetry,
-        serving=serving,
-        sampled=Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes),
+        policies=Policies([Served(serving=serving, sampler=sampled)]),
         forwarded=None,
     )
     server = uvicorn.Server(

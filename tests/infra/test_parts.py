@@ -7,7 +7,12 @@ import pytest
 
 from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
 from headrace.infra.errors import SettingsError
-from headrace.infra.launch.parts import arithmetic, build_parts, heartbeat_file
+from headrace.infra.launch.parts import (
+    arithmetic,
+    build_parts,
+    heartbeat_file,
+    model_directory,
+)
 from headrace.infra.settings import Settings, load
 
 
@@ -87,3 +92,34 @@ def test_a_stream_worker_that_asks_for_its_restart_has_not_failed(tmp_path: Path
         assert {EXIT_REVOKED, EXIT_RESUMED} <= parts[stage].planned_exits
         assert EXIT_NOT_ASSIGNED not in parts[stage].planned_exits
     assert not parts["trainer"].planned_exits
+
+
+def test_every_policy_has_a_trainer_of_its_own_and_the_gateway_has_them_all(
+    tmp_path: Path,
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    further = json.dumps({"writer": str(other)})
+    settings = settings_in(tmp_path, HEADRACE_POLICIES=further)
+    parts = {part.name: part for part in build_parts(settings)}
+    assert {name for name in parts if name.startswith("trainer")} == {"trainer", "trainer-writer"}
+    told = parts["trainer-writer"].env
+    assert (told["HEADRACE_POLICY_NAME"], told["HEADRACE_POLICY_MODEL"]) == ("writer", str(other))
+    assert parts["trainer"].env["HEADRACE_POLICY_NAME"] == "assistant"
+    assert len({parts[name].log for name in ("trainer", "trainer-writer")}) == 2
+    command = parts["gateway"].command
+    assert callable(command)
+    assert command()[-4:] == [
+        "--model-directory",
+        str(tmp_path / "model"),
+        "--policy",
+        f"writer={other}",
+    ]
+
+
+def test_a_further_policy_without_a_model_is_named(tmp_path: Path) -> None:
+    further = json.dumps({"writer": str(tmp_path / "nowhere")})
+    settings = settings_in(tmp_path, HEADRACE_POLICIES=further)
+    with pytest.raises(SettingsError, match=r"\[policies\] writer: .*nowhere holds no config"):
+        model_directory(settings, "writer")

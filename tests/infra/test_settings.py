@@ -99,3 +99,31 @@ def test_secrets_do_not_show(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, "[clickhouse]\npassword = 'hush'\n"), environment={})
     assert loaded.clickhouse.password == "hush"
     assert "hush" not in repr(loaded)
+
+
+def test_a_section_of_names_is_of_the_file_and_of_a_variable_with_json(tmp_path: Path) -> None:
+    file = write(tmp_path, "[policies]\nwriter = 'smollm2'\n\"a.b:c\" = '/m'\n")
+    loaded = load(file, environment={"HEADRACE_POLICIES": '{"writer": "/other"}'})
+    assert loaded.models == {"assistant": "smollm2", "writer": "/other", "a.b:c": "/m"}
+    told = loaded.environment()
+    assert load(environment=told).policies == loaded.policies
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[policies]\n\"a@1\" = 'smollm2'\n", r"\[policies\] a@1 \(.*headrace.toml\) is 'a@1'"),
+        ("[policies]\nwriter = ''\n", r"\[policies\] writer \(.*\) is empty"),
+        ("[policies]\nwriter = 3\n", r"\[policies\] writer \(.*\) is 3: give text"),
+        ("[policies]\nassistant = 'smollm2'\n", r"\[policies\] assistant .*default policy's name"),
+    ],
+)
+def test_a_further_policy_that_cannot_be_is_named(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load(write(tmp_path, text), environment={})
+
+
+@pytest.mark.parametrize("value", ["writer=smollm2", "[1]"])
+def test_a_variable_of_names_that_is_no_object_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"\[policies\] \(HEADRACE_POLICIES\) is .*JSON object"):
+        load(environment={"HEADRACE_POLICIES": value})

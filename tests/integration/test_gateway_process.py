@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from headrace.infra.embedded import Stack
 
-POLICY = "gateway-process"
+POLICY, OTHER = "gateway-process", "gateway-process-other"
 TIMEOUT = 90.0
 
 
@@ -71,6 +71,7 @@ class Gateway:
         )
         command = [sys.executable, "-m", "headrace.connectors.gateway"]
         arguments = ["--model-directory", str(self.weights[0])]
+        arguments += ["--policy", f"{OTHER}={self.weights[0]}"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *arguments], env=environment, stdout=log, stderr=log
@@ -129,19 +130,20 @@ class Gateway:
         producer.init_transactions(TIMEOUT)
         producer.begin_transaction()
         for record in records:
-            version = record.version
-            key = "traffic" if version is None else f"version/{version.version}"
+            version, traffic = record.version, record.traffic
+            name = version.policy if version else traffic.policy if traffic else ""
+            key = f"version/{version.version}" if version else "traffic"
             value = self.codec.encode("headrace.policies", to_avro(record))
-            producer.produce("headrace.policies", key=f"{POLICY}/{key}", value=value)
+            producer.produce("headrace.policies", key=f"{name}/{key}", value=value)
         producer.flush(TIMEOUT)
         if commit:
             producer.commit_transaction(TIMEOUT)
         else:
             producer.abort_transaction(TIMEOUT)
 
-    def version(self, number: int) -> PolicyRecord:
-        uri = str(self.weights[number])
-        return PolicyRecord(version=PolicyVersion(policy=POLICY, version=number, uri=uri))
+    def version(self, number: int, policy: str = POLICY, uri: str = "") -> PolicyRecord:
+        uri = uri or str(self.weights[number])
+        return PolicyRecord(version=PolicyVersion(policy=policy, version=number, uri=uri))
 
     def calls(self, *rollouts: str) -> list[dict[str, Any]]:
         """Every call of these rollouts on the topic, repetitions included."""
@@ -203,7 +205,7 @@ def gateway(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         running.wait(
             lambda: "version 0 of" in running.health()[1]["waiting_for"], "what it waits for"
         )
-        running.publish(running.version(0))
+        running.publish(running.version(0), running.version(0, OTHER))
         running.wait(lambda: running.health()[0] == 200, "a gateway that serves")
         yield running
     finally:
@@ -274,6 +276,25 @@ def test_traffic_rolls_back_and_forth(gateway: Gateway) -> None:
         client.chat.completions.create(
             model=f"{POLICY}@2", messages=[{"role": "user", "content": "x"}]
         )
+
+
+def test_two_policies_have_versions_of_their_own_and_broken_weights_of_one_stop_no_other(
+    gateway: Gateway,
+) -> None:
+    gateway.publish(gateway.version(1, OTHER, uri="/nowhere"))
+    failures = f'headrace_gateway_policy_load_failures_total{{policy="{OTHER}"}}'
+    gateway.wait(lambda: gateway.metric(failures) >= 1, "a failed load")
+    answered = {
+        gateway.chat(new_ulid(), model, seed=3).system_fingerprint
+        for model in (POLICY, OTHER, f"{OTHER}@0")
+    }
+    assert answered == {f"{POLICY}@{gateway.health()[1]['version']}", f"{OTHER}@0"}
+    with gateway.client("r", "a") as client:
+        listed = {model.id for model in client.models.list()}
+    assert {POLICY, OTHER, f"{POLICY}@0", f"{OTHER}@0"} <= listed
+    gateway.publish(gateway.version(1, OTHER))
+    served = f'headrace_policy_version{{policy="{OTHER}"}}'
+    gateway.wait(lambda: gateway.metric(served) == 1, "weights that can be loaded")
 
 
 def test_with_the_broker_killed_answers_go_on_and_each_call_lands_once(gateway: Gateway) -> None:

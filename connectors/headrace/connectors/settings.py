@@ -6,6 +6,7 @@ command line and in every part, and all faults are told at once.
 """
 
 import dataclasses
+import json
 import math
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,18 @@ RENAMED: Mapping[tuple[str, str], tuple[str, str]] = {
 """(section, key) of old -> of now: an old key is refused with the new one's name."""
 
 
+@dataclasses.dataclass(kw_only=True, slots=True, frozen=True)
+class Names:
+    """A section whose keys are names that the user gives; its variable holds them as JSON.
+
+    Example:
+        Names(entries={"checker": "frozen"})  # HEADRACE_AGENTS='{"checker": "frozen"}'
+    """
+
+    entries: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata={"inner": True})
+    """Its texts by name."""
+
+
 class Fault(NamedTuple):
     """What is wrong with one key, as the rest of a sentence that begins with its name."""
 
@@ -45,7 +58,7 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         source = f" ({self.source})" if self.source else ""
-        return f"[{self.section}] {self.key}{source} {self.text}"
+        return f"[{self.section}]{self.key and ' '}{self.key}{source} {self.text}"
 
 
 class BadSettings(ValueError):
@@ -154,6 +167,8 @@ def read(
         values: by key; texts are converted.
         source: where a key's value is from, for messages.
     """
+    if issubclass(cls, Names):
+        return _read_names(cls, section, values, source)
     hints = typing.get_type_hints(cls)
     known = {one.name: one for one in keys(cls)}
     faults: list[Fault] = []
@@ -178,21 +193,68 @@ def read(
         return None, faults + named
 
 
+def _read_names(
+    cls: type[Any], section: str, values: Mapping[str, Any], source: Callable[[str], str]
+) -> tuple[Any, list[Fault]]:
+    faults = [
+        Fault(section, name, f"is {value!r}: give text", source(name))
+        for name, value in values.items()
+        if not isinstance(value, str)
+    ]
+    try:
+        return cls(entries={k: v for k, v in values.items() if isinstance(v, str)}), faults
+    except BadSettings as error:
+        return None, faults + [one._replace(source=source(one.key)) for one in error.faults]
+
+
+def names_variable(section: str) -> str:
+    """The environment variable of a section of names."""
+    return f"{PREFIX}{section}".upper()
+
+
+def names_in(section: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a section's variable holds; nothing where it is unset or empty.
+
+    Raises:
+        BadSettings: it is no JSON object.
+    """
+    name = names_variable(section)
+    try:
+        found = json.loads(environment.get(name) or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        text = f'is {environment[name]!r}: give a JSON object, as {{"name": "value"}}'
+        raise BadSettings([Fault(section, "", text, name)])
+    return found
+
+
 def from_environment(cls: type[T], section: str, environment: Mapping[str, str]) -> T:
     """A section from its variables; what is unset or empty keeps its default.
 
     Raises:
         BadSettings: names each variable that cannot be used.
     """
-    values = {
+    has_names = issubclass(cls, Names)
+    values = names_in(section, environment) if has_names else _set_in(cls, section, environment)
+    made, faults = read(
+        cls,
+        section,
+        values,
+        lambda name: names_variable(section) if has_names else variable(section, name),
+    )
+    if faults or made is None:
+        raise BadSettings(faults)
+    return made
+
+
+def _set_in(cls: type, section: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """A section's keys whose variables are set and not empty."""
+    return {
         one.name: environment[name]
         for one in keys(cls)
         if environment.get(name := variable(section, one.name))
     }
-    made, faults = read(cls, section, values, lambda name: variable(section, name))
-    if faults or made is None:
-        raise BadSettings(faults)
-    return made
 
 
 def sections_from_environment(
@@ -238,6 +300,8 @@ def _renamed(section: str, old: str, source: str) -> Fault:
 
 def to_environment(section: str, config: Any) -> dict[str, str]:
     """A section's keys as variables, as `from_environment` reads them."""
+    if isinstance(config, Names):
+        return {names_variable(section): json.dumps(dict(config.entries))}
     return {
         variable(section, one.name): text_of(getattr(config, one.name))
         for one in keys(type(config))

@@ -17,16 +17,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headrace.connectors.clickhouse.config import ClickHouseConfig, bad_database, bad_url
-from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
 from headrace.connectors.gateway.config import GatewaySettings
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.otlp import OtlpSettings
 from headrace.connectors.runner.config import RunnerSettings
 from headrace.connectors.settings import (
+    BadSettings,
     Fault,
+    Names,
     check,
     key,
     keys,
+    names_in,
+    names_variable,
     read,
     renamed,
     tcp_port,
@@ -118,6 +122,7 @@ class Settings:
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     clickhouse: ClickHouseSettings = field(default_factory=ClickHouseSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
+    policies: PoliciesSettings = field(default_factory=PoliciesSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
@@ -131,6 +136,11 @@ class Settings:
     def directory(self) -> Path:
         """The data directory, absolute."""
         return Path(self.data.directory).expanduser().resolve()
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The models of all policies, by name; the default policy's first."""
+        return {self.policy.name: self.policy.model, **self.policies.entries}
 
     @property
     def bootstrap(self) -> str:
@@ -222,10 +232,19 @@ def load(
         if text is not None:
             sections.setdefault(section, {})[one] = text
             sources[section, one] = variable(section, one)
+    faults = [str(fault) for fault in renamed(environment)]
+    for section in _sections_of_names():
+        try:
+            named = names_in(section, environment)
+        except BadSettings as error:
+            faults += map(str, error.faults)
+            continue
+        if named:
+            sections.setdefault(section, {}).update(named)
+            sources |= {(section, one): names_variable(section) for one in named}
     for section, values in (overrides or {}).items():
         sections.setdefault(section, {}).update(values)
     hints = typing.get_type_hints(Settings)
-    faults = [str(fault) for fault in renamed(environment)]
     built: dict[str, Any] = {}
     for section, values in sections.items():
         if section not in hints:
@@ -237,7 +256,10 @@ def load(
         faults += map(str, found)
         built[section] = hints[section]() if made is None else made
     settings = Settings(**built)
-    faults += [str(fault) for fault in _conflicts(settings)]
+    faults += [
+        str(fault._replace(source=sources.get((fault.section, fault.key), "")))
+        for fault in _conflicts(settings)
+    ]
     if faults:
         raise SettingsError("\n".join(faults))
     return settings
@@ -282,8 +304,16 @@ def _known_keys() -> Iterator[tuple[str, str]]:
         yield from ((name, one.name) for one in keys(cls))
 
 
+def _sections_of_names() -> Iterator[str]:
+    hints = typing.get_type_hints(Settings)
+    return (name for name, cls in hints.items() if issubclass(cls, Names))
+
+
 def _conflicts(settings: Settings) -> Iterator[Fault]:
     """What is wrong between sections: two parts on one port, or a registry that cannot enter."""
+    if settings.policy.name in settings.policies.entries:
+        text = "is the default policy's name ([policy] name): give the further policy another"
+        yield Fault("policies", settings.policy.name, text)
     if settings.kafka.security_protocol != "PLAINTEXT" and not settings.registry.url:
         text = "is empty, and the embedded registry cannot enter a secured broker: name yours"
         yield Fault("registry", "url", text)

@@ -31,6 +31,7 @@ from headrace.connectors.gateway import GatewayConfig
 from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.forwarded import Forwarded
 from headrace.connectors.gateway.backends.sampled import Sampled
+from headrace.connectors.gateway.policy.policies import Policies, Served
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
 from headrace.schemas import PolicyRecord, PolicyVersion, Span, Traffic
@@ -192,28 +193,33 @@ class Harness:
     def __init__(
         self, config: GatewayConfig, forwarded: Forwarded | None = None, chat_template: str = ""
     ) -> None:
-        self.engine = FakeEngine()
+        self.engines = {name: FakeEngine() for name in config.models}
+        self.engine = self.engines[config.policy.name]
         self.engine.chat_template = chat_template
         self.telemetry = FakeTelemetry()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self.serving = PolicyServing(
-            config.policy.name,
-            self.engine,
-            source="the log",
-            serve_base=config.serve_base,
-            retry_s=config.retry_s,
-        )
+        self.servings = {
+            name: PolicyServing(
+                name,
+                engine,
+                source="the log",
+                serve_base=config.serve_base,
+                retry_s=config.retry_s,
+            )
+            for name, engine in self.engines.items()
+        }
+        self.serving = self.servings[config.policy.name]
+        self.policies = Policies([_served(one, config) for one in self.servings.values()])
         self.state = GatewayState(
             config,
             self.telemetry,
-            serving=self.serving,
-            sampled=Sampled(self.serving, prompts_memory_bytes=config.prompts_memory_bytes),
+            policies=self.policies,
             forwarded=forwarded,
         )
         self.app = create_app(self.state)
-        self._following = asyncio.run_coroutine_threadsafe(self.serving.run(), self._loop)
+        self._following = asyncio.run_coroutine_threadsafe(self.policies.run(), self._loop)
 
     def close(self) -> None:
         self._following.cancel()
@@ -285,6 +291,11 @@ class Harness:
         finally:
             server.should_exit = True
             serving.result(WAIT)
+
+
+def _served(serving: PolicyServing, config: GatewayConfig) -> Served:
+    sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
+    return Served(serving=serving, sampler=sampled)
 
 
 def body(**fields: Any) -> dict[str, Any]:

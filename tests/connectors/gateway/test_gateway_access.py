@@ -196,8 +196,8 @@ def test_metrics_count_what_happened(gateway: "Harness") -> None:
         "headrace_gateway_request_seconds_count 3.0",
         'headrace_gateway_durable_calls_total{where="delivered"} 2.0',
         "headrace_gateway_in_flight 0.0",
-        "headrace_engine_running 2.0",
-        "headrace_engine_waiting 3.0",
+        'headrace_engine_running{policy="calc"} 2.0',
+        'headrace_engine_waiting{policy="calc"} 3.0',
         'headrace_policy_version{policy="calc"} 0.0',
     ):
         assert line in text.splitlines()

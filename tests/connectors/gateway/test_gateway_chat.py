@@ -278,6 +278,7 @@ def test_before_version_0_the_gateway_says_what_it_waits_for(
         "waiting_for": "",
         "policy": "calc",
         "version": 0,
+        "policies": {"calc": {"version": 0}},
     }
 
 

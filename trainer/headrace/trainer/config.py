@@ -120,7 +120,9 @@ def config_from_environment(
         threads=own.threads,
         max_versions=own.max_versions,
         poison=made["streams"].poison,
-        heartbeat=Path(run) / "trainer.json" if run else None,
+        heartbeat=Path(run) / f"{environment.get('HEADRACE_PART') or 'trainer'}.json"
+        if run
+        else None,
     )
 
 

@@ -1,9 +1,9 @@
-"""The policy that is served and trained: `[policy]`, which gateway and trainer share."""
+"""The policies that are served and trained: `[policy]` and `[policies]`, of gateway and trainer."""
 
 from dataclasses import dataclass
 
 from headrace.connectors.engines.arithmetic import DtypeSetting
-from headrace.connectors.settings import check, key
+from headrace.connectors.settings import BadSettings, Fault, Names, check, key
 from headrace.schemas import InvalidId, check_id
 
 BUNDLED = "smollm2"
@@ -11,7 +11,7 @@ BUNDLED = "smollm2"
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class PolicySettings:
-    """The policy that is served and trained."""
+    """The default policy: every call that is no other policy's is its."""
 
     name: str = "assistant"
     """Name by which agents ask for it (`model="assistant"`)."""
@@ -24,6 +24,16 @@ class PolicySettings:
 
     def __post_init__(self) -> None:
         check(self, "policy", ("name", _bad_name(self.name)), ("model", _bad_model(self.model)))
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class PoliciesSettings(Names):
+    """Further policies by name, each with its model: as `[policy] model`."""
+
+    def __post_init__(self) -> None:
+        found = [(name, _bad_name(name) or _bad_model(self.entries[name])) for name in self.entries]
+        if faults := [Fault("policies", name, why) for name, why in found if why]:
+            raise BadSettings(faults)
 
 
 def _bad_name(name: str) -> str:

@@ -24,6 +24,8 @@ class IncomingCall:
     correlation: Correlation
     model: str
     """As the client named it."""
+    version: int | None = None
+    """The policy's version that answers; None: the one that its traffic says."""
     content: Any
     """What it says, for the span: messages or a prompt."""
     started_at: int

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from headrace.connectors.engines.arithmetic import Arithmetic, choose
-from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
 from headrace.connectors.http_server import bad_host, bad_keys
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.settings import (
@@ -114,9 +114,11 @@ class GatewayConfig(GatewaySettings):
     """
 
     policy: PolicySettings = inner(default_factory=PolicySettings)
-    """The policy that the engine serves."""
+    """The default policy."""
     model_directory: Path | None = inner(None)
-    """Model, tokenizer and chat template of the engine; None serves the upstream alone."""
+    """Its model, tokenizer and chat template; None serves the upstream alone."""
+    policies: Mapping[str, Path] = inner(default_factory=dict)
+    """Model directories of the further policies, by name."""
     kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap=KAFKA))
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
     spool_directory: Path = inner(Path(SPOOL))
@@ -124,7 +126,14 @@ class GatewayConfig(GatewaySettings):
     checkpoint_directory: Path = inner(Path(CHECKPOINTS))
     """Where a vLLM server may load weights from, besides the model's own folder."""
     serve_base: bool = inner(False)
-    """Whether the engine's own weights are served (and not trained) before version 0."""
+    """Whether the engines' own weights are served (and not trained) before version 0."""
+
+    @property
+    def models(self) -> Mapping[str, Path]:
+        """Model directories of all policies, by name; the default policy's first."""
+        if self.model_directory is None:
+            return {}
+        return {self.policy.name: self.model_directory, **self.policies}
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -138,7 +147,13 @@ class GatewayConfig(GatewaySettings):
         nothing = ""
         if self.model_directory is None and not self.upstream_url:
             nothing = "is empty and there is no --model-directory: the gateway has nothing to serve"
-        self.check(("upstream_url", nothing))
+        several = ""
+        if self.engine == "vllm" and self.engine_url and len(self.models) > 1:
+            several = (
+                f"names one server, and there are {len(self.models)} policies: leave it empty, so "
+                "that the gateway starts a server for each by engine_command"
+            )
+        self.check(("upstream_url", nothing), ("engine_url", several))
 
 
 def config_from_environment(
@@ -153,7 +168,15 @@ def config_from_environment(
         prog="python -m headrace.connectors.gateway",
         description="The gateway. Its settings are HEADRACE_* variables (docs/settings.md).",
     )
-    parser.add_argument("--model-directory", help="model of the engine (safetensors, tokenizer)")
+    parser.add_argument("--model-directory", help="the policy's model (safetensors, tokenizer)")
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        type=_named_directory,
+        metavar="NAME=DIRECTORY",
+        help="a further policy and its model; may be repeated",
+    )
     options = parser.parse_args(list(argv))
     environment = {
         "HEADRACE_KAFKA_BOOTSTRAP": KAFKA,
@@ -169,10 +192,17 @@ def config_from_environment(
         kafka=made["kafka"],
         registry=made["registry"],
         model_directory=Path(model) if model else None,
+        policies=dict(options.policy),
         serve_base=environment.get("HEADRACE_GATEWAY_SERVE_BASE", "").lower() == "true",
         spool_directory=Path(environment.get("HEADRACE_SPOOL_DIRECTORY") or SPOOL),
         checkpoint_directory=Path(environment.get("HEADRACE_CHECKPOINT_DIRECTORY") or CHECKPOINTS),
     )
+
+
+def _named_directory(text: str) -> tuple[str, Path]:
+    name, _, directory = text.partition("=")
+    PoliciesSettings(entries={name: directory})
+    return name, Path(directory)
 
 
 SECTIONS: Mapping[str, type] = {

@@ -8,18 +8,18 @@ from headrace.connectors.gateway.state import state_of
 
 
 async def healthz(request: Request) -> Response:
-    """200 when calls are answered, else 503; either way with what is waited for."""
+    """200 when every policy's calls are answered, else 503; with what is waited for."""
     state = state_of(request)
-    serving = state.serving
-    if serving is None:
+    if not state.policies:
         return JSONResponse({"status": "ok"})
-    waiting_for = serving.waiting_for
-    is_ready = serving.served is not None or state.config.serve_base
+    default = state.policies.default.serving
+    is_ready = all(one.is_ready for one in state.policies)
     answer = {
         "status": "ok" if is_ready else "waiting",
-        "waiting_for": waiting_for,
-        "policy": serving.policy,
-        "version": serving.served,
+        "waiting_for": "; ".join(filter(None, (one.waiting_for for one in state.policies))),
+        "policy": default.policy,
+        "version": default.served,
+        "policies": {one.policy: {"version": one.served} for one in state.policies},
     }
     return JSONResponse(answer, status_code=200 if is_ready else 503)
 

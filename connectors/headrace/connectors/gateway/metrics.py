@@ -1,7 +1,7 @@
 """The gateway's numbers, for Prometheus."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.connectors.gateway.calls import AnsweredCall
-from headrace.connectors.gateway.policy.serving import PolicyServing
+from headrace.connectors.gateway.policy.policies import Policies
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
@@ -112,36 +112,43 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class ServingCollector(Collector):
-    """The engine's and the policy's numbers of the moment."""
+_ENGINE_GAUGES = {
+    "running": "Requests being decoded.",
+    "waiting": "Requests waiting for a place.",
+}
+_ENGINE_COUNTERS = {
+    "tokens": "Sampled tokens.",
+    "prompt_tokens": "Prompt tokens.",
+    "shared_prompt_tokens": "Prompt tokens that did not have to be computed.",
+    "failures": "Failed requests.",
+    "swaps": "Changes of the version.",
+}
 
-    def __init__(self, serving: PolicyServing) -> None:
-        self._serving = serving
+
+class ServingCollector(Collector):
+    """The engines' and the policies' numbers of the moment, each with its policy's name."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._serving.engine.stats()
-        served = self._serving.served
-        yield _gauge("headrace_engine_running", "Requests being decoded.", stats.running)
-        yield _gauge("headrace_engine_waiting", "Requests waiting for a place.", stats.waiting)
-        yield _counter("headrace_engine_tokens", "Sampled tokens.", stats.tokens_total)
-        yield _counter("headrace_engine_prompt_tokens", "Prompt tokens.", stats.prompt_tokens_total)
-        yield _counter(
-            "headrace_engine_shared_prompt_tokens",
-            "Prompt tokens that did not have to be computed.",
-            stats.shared_prompt_tokens_total,
-        )
-        yield _counter("headrace_engine_failures", "Failed requests.", stats.failures_total)
-        yield _counter("headrace_engine_swaps", "Changes of the version.", stats.swaps_total)
+        stats = {one.policy: one.engine.stats() for one in self._policies}
+        for name, text in _ENGINE_GAUGES.items():
+            values = {policy: getattr(each, name) for policy, each in stats.items()}
+            yield _gauge(f"headrace_engine_{name}", text, values)
+        for name, text in _ENGINE_COUNTERS.items():
+            values = {policy: getattr(each, f"{name}_total") for policy, each in stats.items()}
+            yield _counter(f"headrace_engine_{name}", text, values)
         yield _counter(
             "headrace_gateway_policy_load_failures",
             "Weights that could not be loaded.",
-            self._serving.load_failures,
+            {one.policy: one.load_failures for one in self._policies},
         )
-        version = GaugeMetricFamily(
-            "headrace_policy_version", "Version that is served; -1: none.", labels=["policy"]
+        yield _gauge(
+            "headrace_policy_version",
+            "Version that is served; -1: none.",
+            {one.policy: -1 if one.served is None else one.served for one in self._policies},
         )
-        version.add_metric([self._serving.policy], -1 if served is None else served)
-        yield version
 
 
 class Measured:
@@ -170,9 +177,15 @@ class Measured:
             self._metrics.request(status, time.perf_counter() - started)
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
+def _gauge(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=["policy"])
+    for policy, value in values.items():
+        family.add_metric([policy], value)
+    return family
 
 
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(name, text, value=value)
+def _counter(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=["policy"])
+    for policy, value in values.items():
+        family.add_metric([policy], value)
+    return family

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import uvicorn
 
@@ -18,6 +19,7 @@ from headrace.connectors.gateway.config import GatewayConfig
 from headrace.connectors.gateway.errors import ConfigurationError
 from headrace.connectors.gateway.policy.engines import open_engine
 from headrace.connectors.gateway.policy.log import TOPIC, PolicyLog
+from headrace.connectors.gateway.policy.policies import Policies, Served
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
 from headrace.connectors.http_server import listening
@@ -58,18 +60,15 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             sdk_config(config.kafka, config.registry, spool_directory=config.spool_directory)
         )
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
-        serving, sampled, forwarded, upstream = None, None, None, None
-        if config.model_directory is not None:
-            engine = await stack.enter_async_context(open_engine(config, _end))
-            serving = PolicyServing(
-                config.policy.name,
-                engine,
-                source=f"{TOPIC} on {config.kafka.bootstrap}",
-                serve_base=config.serve_base,
-                retry_s=config.retry_s,
-            )
-            sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
-            await stack.enter_async_context(_following(config, serving))
+        forwarded, upstream = None, None
+        policies = Policies(
+            [
+                await stack.enter_async_context(_served(config, name, model))
+                for name, model in config.models.items()
+            ]
+        )
+        if policies:
+            await stack.enter_async_context(_following(config, policies))
         if config.upstream_url:
             upstream = Upstream(
                 UpstreamConfig(
@@ -88,8 +87,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
         yield GatewayState(
             config,
             telemetry,
-            serving=serving,
-            sampled=sampled,
+            policies=policies,
             forwarded=forwarded,
             embeddings=embeddings,
         )
@@ -111,15 +109,30 @@ def listen(config: GatewayConfig) -> socket.socket:
 
 
 @asynccontextmanager
-async def _following(config: GatewayConfig, serving: PolicyServing) -> AsyncIterator[None]:
+async def _served(config: GatewayConfig, policy: str, model: Path) -> AsyncIterator[Served]:
+    async with open_engine(config, model, _end) as engine:
+        serving = PolicyServing(
+            policy,
+            engine,
+            source=f"{TOPIC} on {config.kafka.bootstrap}",
+            serve_base=config.serve_base,
+            retry_s=config.retry_s,
+        )
+        share = config.prompts_memory_bytes // len(config.models)
+        logger.info("%s has an engine of its own, on %s", policy, model)
+        yield Served(serving=serving, sampler=Sampled(serving, prompts_memory_bytes=share))
+
+
+@asynccontextmanager
+async def _following(config: GatewayConfig, policies: Policies) -> AsyncIterator[None]:
     log = PolicyLog(
         config.kafka.client("headrace-gateway"),
         config.registry,
-        on_start=serving.start,
-        on_records=serving.take,
+        on_start=policies.start,
+        on_records=policies.take,
         loop=asyncio.get_running_loop(),
     )
-    following = asyncio.create_task(_follow(log, serving))
+    following = asyncio.create_task(_follow(log, policies))
     following.add_done_callback(_end_on_bug)
     try:
         yield
@@ -130,10 +143,10 @@ async def _following(config: GatewayConfig, serving: PolicyServing) -> AsyncIter
             await following
 
 
-async def _follow(log: PolicyLog, serving: PolicyServing) -> None:
+async def _follow(log: PolicyLog, policies: Policies) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(asyncio.to_thread(log.run))
-        group.create_task(serving.run())
+        group.create_task(policies.run())
 
 
 def _end_on_bug(following: "asyncio.Task[None]") -> None:

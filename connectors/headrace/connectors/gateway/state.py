@@ -1,7 +1,7 @@
 """What the request handlers share."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -9,14 +9,11 @@ from starlette.requests import Request
 
 from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend
 from headrace.connectors.gateway.backends.forwarded import Forwarded
-from headrace.connectors.gateway.calls import Completion, IncomingCall
 from headrace.connectors.gateway.config import GatewayConfig
-from headrace.connectors.gateway.conversation import AnswerEvent, Ask
 from headrace.connectors.gateway.dialects.responses.memory import ResponseMemory
 from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound, Overloaded
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
-from headrace.connectors.gateway.policy.serving import PolicyServing
-from headrace.connectors.gateway.policy.versions import split_model
+from headrace.connectors.gateway.policy.policies import Policies, Route
 from headrace.connectors.gateway.retries import Retries
 from headrace.schemas import Span
 
@@ -33,21 +30,6 @@ class DurableTelemetry(Protocol):
         """The same of several, all or none."""
 
 
-class Sampler(Protocol):
-    """Who samples completions."""
-
-    async def answer(
-        self,
-        asked: IncomingCall,
-        asks: Sequence[Ask],
-        on_event: Callable[[AnswerEvent], None],
-    ) -> Completion:
-        """Sample what is asked for; raises ApiError."""
-
-    def count(self, ask: Ask) -> int:
-        """Tokens of a prompt; raises ApiError."""
-
-
 class GatewayState:
     """One gateway: its settings, its backends, its telemetry and its numbers."""
 
@@ -56,52 +38,46 @@ class GatewayState:
         config: GatewayConfig,
         telemetry: DurableTelemetry,
         *,
-        serving: PolicyServing | None,
-        sampled: Sampler | None,
+        policies: Policies,
         forwarded: Forwarded | None,
         embeddings: EmbeddingsBackend | None = None,
     ) -> None:
         self.config = config
         self.metrics = Metrics()
-        self.serving = serving
+        self.policies = policies
         self.in_flight = 0
         self.responses = ResponseMemory(config.responses_memory_bytes)
         self.retries = Retries(config.retries_memory_bytes)
         self.embeddings = embeddings or EmbeddingsBackend(local=None, upstream=None)
         self._telemetry = telemetry
-        self._sampled = sampled
         self._forwarded = forwarded
-        if serving is not None:
-            self.metrics.watch(ServingCollector(serving))
+        if policies:
+            self.metrics.watch(ServingCollector(policies))
 
-    def samples(self, model: str) -> bool:
-        """Whether our own engine answers for a model; else the upstream does.
+    def route(self, model: str) -> Route | None:
+        """The policy that answers for a model; None: the upstream does.
 
         Raises:
-            ModelNotFound: neither does.
+            ModelNotFound: nobody does.
         """
-        policy = self.config.policy.name
-        if self._sampled is not None and split_model(model)[0] == policy:
-            return True
+        if (named := self.policies.named(model)) is not None:
+            return named
         if self._forwarded is not None:
-            return False
-        # Agents are written with a vendor's model: here it is a name of the policy.
-        is_pin = model.startswith(f"{policy}@")
-        if self._sampled is not None and self.config.other_models == "policy" and not is_pin:
-            return True
+            return None
+        # Agents are written with a vendor's model: here it is a name of the default policy.
+        names = [serving.policy for serving in self.policies]
+        is_pin = any(model.startswith(f"{name}@") for name in names)
+        if names and self.config.other_models == "policy" and not is_pin:
+            return Route(served=self.policies.default, version=None)
         raise ModelNotFound(
-            f"the model {model!r} does not exist: this gateway serves {policy}", param="model"
+            f"the model {model!r} does not exist: this gateway serves "
+            f"{' and '.join(names) or 'none'}",
+            param="model",
         )
 
     @property
-    def sampler(self) -> Sampler:
-        """Our own engine; ask `samples` before."""
-        assert self._sampled is not None
-        return self._sampled
-
-    @property
     def forwarder(self) -> Forwarded:
-        """The upstream; ask `samples` before."""
+        """The upstream; ask `route` before."""
         assert self._forwarded is not None
         return self._forwarded
 

@@ -34,9 +34,14 @@ HEARTBEAT_S = 3.0  # a worker writes its heartbeat each second
 STEP_S = 600.0  # the trainer beats between steps, and a step of a large model is long
 
 
-def model_directory(settings: Settings) -> Path:
-    """Directory of the policy's base model; the bundled one is converted at its first use."""
-    if settings.policy.model == BUNDLED:
+def model_directory(settings: Settings, policy: str | None = None) -> Path:
+    """Directory of a policy's base model; the bundled one is converted at its first use.
+
+    policy: its name; None: the default policy.
+    """
+    name = settings.policy.name if policy is None else policy
+    model = settings.models[name]
+    if model == BUNDLED:
         directory = cache_dir() / BUNDLED_MODEL
         if not (directory / MANIFEST).exists():  # torch and a gigabyte, not in this process
             command = [sys.executable, "-m", "headrace.infra.embedded.models", str(cache_dir())]
@@ -44,10 +49,11 @@ def model_directory(settings: Settings) -> Path:
             if done.returncode != 0:
                 raise SetupError(f"the bundled model could not be converted: {done.stderr[-800:]}")
         return directory
-    path = Path(settings.policy.model).expanduser().resolve()
+    path = Path(model).expanduser().resolve()
     if not (path / "config.json").exists():
+        key = "[policy] model" if name == settings.policy.name else f"[policies] {name}"
         raise SettingsError(
-            f"[policy] model: {path} holds no config.json; name {BUNDLED!r} or a directory with a "
+            f"{key}: {path} holds no config.json; name {BUNDLED!r} or a directory with a "
             "transformers model"
         )
     return path
@@ -73,7 +79,6 @@ def build_parts(
     logs = directory / "logs"
     embedded = _embedded(settings, logs, progress)
     here = {part.name for part in embedded}
-    model = partial(model_directory, settings)
     environment = {
         **settings.environment(),
         "HEADRACE_RUN_DIRECTORY": str(directory / "run"),
@@ -103,8 +108,7 @@ def build_parts(
             sys.executable,
             "-m",
             "headrace.connectors.gateway",
-            "--model-directory",
-            str(model()),
+            *_gateway_models(settings),
         ],
         ready=partial(_answers, f"{settings.gateway_url}/healthz"),
         endpoint=settings.gateway_url,
@@ -115,14 +119,25 @@ def build_parts(
             "HEADRACE_GATEWAY_SERVE_BASE": str(not trainer).lower(),
         },
         depends=_present(here, "kafka", "registry"),
-        prepare=lambda: _discard(model()),
+        prepare=lambda: _discard(_gateway_models(settings)),
         # vLLM compiles for minutes when it starts.
         ready_timeout_s=240.0 if settings.gateway.engine == "transformers" else 960.0,
         stop_grace_s=40.0,  # it answers what is in flight first, 30 seconds at most
         log=logs / "gateway.log",
     )
-    training = Part(
-        name="trainer",
+    trainers = [_trainer(settings, policy, environment, here) for policy in settings.models]
+    otlp = (_receiver(settings, environment, here),) if settings.otlp.enabled else ()
+    return (*embedded, *stages, *(trainers if trainer else ()), gateway, *otlp)
+
+
+def _trainer(
+    settings: Settings, policy: str, environment: Mapping[str, str], here: set[str]
+) -> Part:
+    name = "trainer" if policy == settings.policy.name else f"trainer-{policy}"
+    heartbeat = heartbeat_file(settings, name)
+    model = partial(model_directory, settings, policy)
+    return Part(
+        name=name,
         command=lambda: [
             sys.executable,
             "-m",
@@ -130,15 +145,28 @@ def build_parts(
             "--model-directory",
             str(model()),
         ],
-        ready=partial(_has_fresh_heartbeat, heartbeat_file(settings, "trainer"), STEP_S),
-        env={**environment, "OMP_NUM_THREADS": str(settings.trainer.threads)},
+        ready=partial(_has_fresh_heartbeat, heartbeat, STEP_S),
+        env={
+            **environment,
+            "HEADRACE_POLICY_NAME": policy,
+            "HEADRACE_POLICY_MODEL": settings.models[policy],
+            "HEADRACE_PART": name,
+            "OMP_NUM_THREADS": str(settings.trainer.threads),
+        },
         depends=_present(here, "kafka", "registry"),
-        prepare=lambda: _forget(heartbeat_file(settings, "trainer"), model()),
+        prepare=lambda: _forget(heartbeat, model()),
         ready_timeout_s=240.0,
-        log=logs / "trainer.log",
+        log=settings.directory / "logs" / f"{name}.log",
     )
-    otlp = (_receiver(settings, environment, here),) if settings.otlp.enabled else ()
-    return (*embedded, *stages, *((training,) if trainer else ()), gateway, *otlp)
+
+
+def _gateway_models(settings: Settings) -> list[str]:
+    """What the gateway is told of the policies' models."""
+    default, *others = settings.models
+    told = ["--model-directory", str(model_directory(settings, default))]
+    for name in others:
+        told += ["--policy", f"{name}={model_directory(settings, name)}"]
+    return told
 
 
 def _receiver(settings: Settings, environment: Mapping[str, str], here: set[str]) -> Part:

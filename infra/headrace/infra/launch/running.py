@@ -111,7 +111,8 @@ def fetch(settings: Settings, console: Console) -> None:
     if not settings.registry.url:
         wanted.append("registry")
     with console.status("converting the bundled model, once, about half a minute"):
-        model_directory(settings)
+        for policy in settings.models:
+            model_directory(settings, policy)
     lacking = [name for name in missing() if name in wanted]
     if not lacking:
         return

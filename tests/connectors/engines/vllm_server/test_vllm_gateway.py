@@ -13,6 +13,7 @@ from headrace.connectors.gateway import GatewayConfig
 from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.sampled import Sampled
 from headrace.connectors.gateway.policy.engines import open_engine
+from headrace.connectors.gateway.policy.policies import Policies, Served
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
 from headrace.schemas import PolicyRecord, PolicyVersion, Span
@@ -33,15 +34,14 @@ def test_the_gateway_answers_by_vllm_whole_and_as_a_stream(
     )
 
     async def main() -> None:
-        async with open_engine(config, pytest.fail) as engine:
+        async with open_engine(config, model, pytest.fail) as engine:
             serving = PolicyServing(
                 "calc", engine, source="the log", serve_base=False, retry_s=config.retry_s
             )
             telemetry = Kept()
             sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
-            state = GatewayState(
-                config, telemetry, serving=serving, sampled=sampled, forwarded=None
-            )
+            policies = Policies([Served(serving=serving, sampler=sampled)])
+            state = GatewayState(config, telemetry, policies=policies, forwarded=None)
             following = asyncio.create_task(serving.run())
             version = PolicyVersion(policy="calc", version=3, uri=str(weights / "3"))
             serving.start([PolicyRecord(version=version)])

@@ -28,7 +28,6 @@ from headrace.connectors.gateway.conversation import (
 )
 from headrace.connectors.gateway.errors import BackendFailed, BadRequest, PromptRefused
 from headrace.connectors.gateway.policy.serving import PolicyServing
-from headrace.connectors.gateway.policy.versions import split_model
 from headrace.connectors.gateway.prompts import Prompt, Prompts, Rendering
 from headrace.connectors.gateway.tools import ReplyParser, forced
 from headrace.connectors.gateway.trainable import untrainable_reason
@@ -51,7 +50,7 @@ class _Planned:
 
 
 class Sampled:
-    """Answers for one policy, by `name` and `name@7`."""
+    """Answers for one policy."""
 
     def __init__(self, serving: PolicyServing, *, prompts_memory_bytes: int) -> None:
         self._serving = serving
@@ -70,9 +69,7 @@ class Sampled:
             BadRequest, ModelNotFound, NotReady: it cannot be asked so, or not now.
             CallFailed: the engine was asked, in vain.
         """
-        policy, pinned = split_model(asked.model)
-        if policy != self._serving.policy:
-            pinned = None  # another name for the policy
+        pinned = asked.version
         has_version = self._serving.admit(pinned)
         planned = await self._plan(asked, asks)
         if pinned is not None:

@@ -17,6 +17,7 @@ from headrace.connectors.gateway.dialects.messages import dialect as messages
 from headrace.connectors.gateway.dialects.messages.write import error as messages_error
 from headrace.connectors.gateway.dialects.responses import dialect as responses
 from headrace.connectors.gateway.errors import ApiError
+from headrace.connectors.gateway.policy.policies import Sampler
 from headrace.connectors.gateway.state import GatewayState, state_of
 
 
@@ -37,8 +38,8 @@ def counting(
         state = state_of(request)
         try:
             with state.place():
-                ask = read(*await _reading(request, state))
-                tokens = await asyncio.to_thread(state.sampler.count, ask)
+                body, reading, sampler = await _reading(request, state)
+                tokens = await asyncio.to_thread(sampler.count, read(body, reading))
                 return JSONResponse({**told, "input_tokens": tokens})
         except ApiError as failure:
             return error_response(failure, error(failure))
@@ -46,17 +47,20 @@ def counting(
     return count
 
 
-async def _reading(request: Request, state: GatewayState) -> tuple[dict[str, Any], Reading]:
+async def _reading(
+    request: Request, state: GatewayState
+) -> tuple[dict[str, Any], Reading, Sampler]:
     scope = correlate(request).scope
     body = await read_json(request, state.config.max_body_bytes)
-    if not state.samples(model_of(body)):
-        raise unsupported("model", "of an upstream", "tokens of this gateway's policy are counted")
-    return body, Reading(
+    if (route := state.route(model_of(body))) is None:
+        raise unsupported("model", "of an upstream", "tokens of the gateway's policies are counted")
+    reading = Reading(
         max_messages=state.config.max_messages,
         default_max_tokens=state.config.default_max_tokens,
         scope=scope,
         responses=state.responses,
     )
+    return body, reading, route.served.sampler
 
 
 count_messages = counting(messages.read_counted, messages_error, {})

@@ -10,7 +10,7 @@ from headrace.connectors.gateway.state import GatewayState, state_of
 
 
 async def list_models(request: Request) -> Response:
-    """The policy and its versions, which can be pinned as `name@7`."""
+    """The policies and their versions, which can be pinned as `name@7`."""
     return JSONResponse({"object": "list", "data": _models(state_of(request))})
 
 
@@ -24,12 +24,9 @@ async def get_model(request: Request) -> Response:
 
 
 def _models(state: GatewayState) -> list[dict[str, Any]]:
-    serving = state.serving
-    if serving is None:
-        return []
-    name = serving.policy
     facts = {"object": "model", "created": 0, "owned_by": "headrace"}
-    return [
-        {"id": name, **facts, "version": serving.served},
-        *({"id": f"{name}@{version}", **facts, "version": version} for version in serving.versions),
+    named = [(one.policy, one.served) for one in state.policies]
+    pinned = [
+        (f"{one.policy}@{version}", version) for one in state.policies for version in one.versions
     ]
+    return [{"id": name, **facts, "version": version} for name, version in (*named, *pinned)]

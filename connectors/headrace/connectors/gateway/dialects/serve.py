@@ -36,6 +36,7 @@ from headrace.connectors.gateway.dialects.event_stream import EventStream, disco
 from headrace.connectors.gateway.dialects.fields import model_of
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError, CallFailed, ClientGone
+from headrace.connectors.gateway.policy.policies import Sampler
 from headrace.connectors.gateway.relaying import relay
 from headrace.connectors.gateway.request_ids import given_id
 from headrace.connectors.gateway.retries import retries_of, retry_key
@@ -85,6 +86,7 @@ async def _call(
     started_at: int,
 ) -> Response:
     model, span_id = model_of(body), new_span_id()
+    route = state.route(model)
 
     def incoming(content: Any, attributes: Mapping[str, Any]) -> IncomingCall:
         return IncomingCall(
@@ -92,13 +94,14 @@ async def _call(
             response_id=dialect.id_prefix + span_id,
             correlation=correlation,
             model=model,
+            version=None if route is None else route.version,
             content=content,
             started_at=started_at,
             operation=dialect.operation,
             attributes={**_told(request), **attributes},
         )
 
-    if not state.samples(model):
+    if route is None:
         asked = incoming(next((body[name] for name in _CONTENTS if name in body), None), {})
         return await _unless_gone(request, asked, state, relay(state, asked, dialect, body))
     asking = dialect.read(
@@ -111,7 +114,7 @@ async def _call(
         ),
     )
     asked = incoming(_content(asking), _noted(asking))
-    call = _SampledCall(request, state, asked, asking)
+    call = _SampledCall(request, state, route.served.sampler, asked, asking)
     return await (call.stream() if asking.streams else call.whole())
 
 
@@ -119,9 +122,15 @@ class _SampledCall:
     """One request that our own engine answers."""
 
     def __init__(
-        self, request: Request, state: GatewayState, asked: IncomingCall, asking: Asking
+        self,
+        request: Request,
+        state: GatewayState,
+        sampler: Sampler,
+        asked: IncomingCall,
+        asking: Asking,
     ) -> None:
         self._request, self._state, self._asked, self._asking = request, state, asked, asking
+        self._sampler = sampler
         head = Head(id=asked.response_id, model=asked.model, created=asked.started_at // 10**9)
         self._writer: AnswerWriter = asking.writer(head)
         self._events: asyncio.Queue[AnswerEvent | None] = asyncio.Queue()
@@ -155,7 +164,7 @@ class _SampledCall:
         return self._stream
 
     def _sample(self, on_event: Callable[[AnswerEvent], None]) -> Coroutine[Any, Any, Completion]:
-        return self._state.sampler.answer(self._asked, self._asking.asks, on_event)
+        return self._sampler.answer(self._asked, self._asking.asks, on_event)
 
     async def _pieces(
         self, work: "asyncio.Future[Completion]", first: AnswerEvent | None

@@ -57,6 +57,11 @@ class PolicyServing:
         return tuple(sorted(self._book.versions))
 
     @property
+    def is_ready(self) -> bool:
+        """Whether calls are answered, be it by base weights."""
+        return self._served is not None or self._serve_base
+
+    @property
     def waiting_for(self) -> str:
         """What has to happen before the log's version is served; empty if it is."""
         if not self._is_read:
@@ -96,7 +101,7 @@ class PolicyServing:
                 )
             if pinned in self._book.versions:
                 return True
-        elif self._served is not None or self._serve_base:
+        elif self.is_ready:
             return self._served is not None
         raise NotReady(f"the gateway waits for {self.waiting_for}")
 
