@@ -141,6 +141,12 @@ ELSEWHERE = (
         why="run there; without a GPU it must say so and time nothing",
     ),
     Elsewhere(
+        pattern=r"python -m benchmarks\.device .*",
+        file="tests/trainer/test_device_run.py",
+        proof='"benchmarks.device", "--rehearse"',
+        why="needs a CUDA device; it is rehearsed there on the CPU, from beginning to end",
+    ),
+    Elsewhere(
         pattern=r"python -m benchmarks\.gateway\.run",
         file="tests/connectors/gateway/test_gateway_benchmark.py",
         proof="from benchmarks.gateway.run import main",

@@ -5,6 +5,7 @@ fp32 masters are the optimiser's. `compute_dtype` says in which type the arithme
 """
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,10 +13,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from headrace.connectors.engines.arithmetic import choose
+from headrace.trainer.attention import dense_mask, flex_mask
 from headrace.trainer.batch import Pack
 from headrace.trainer.errors import PolicyLoadError
 
 PUBLISHED_DTYPE = torch.bfloat16
+Attention = Literal["dense", "flex"]
+"""How packs are read: with the whole mask, or block by block (its backward pass needs a GPU)."""
+_IMPLEMENTATION: dict[Attention, str] = {"dense": "sdpa", "flex": "flex_attention"}
 
 
 class Policy:
@@ -30,6 +35,7 @@ class Policy:
         model.train(False)  # the ratios compare one function with itself: no dropout
         self.source = source
         """Where configuration and tokenizer files lie."""
+        self._mask = flex_mask if _is_flex(model) else dense_mask
         # transformers types neither getter
         self._decoder = model.get_decoder()  # type: ignore[no-untyped-call]
         self.head: Tensor = _head(model)
@@ -46,6 +52,7 @@ class Policy:
         *,
         compute_dtype: torch.dtype | None = None,
         device: str = "cpu",
+        attention: Attention = "dense",
     ) -> "Policy":
         """Load a Hugging Face model directory; nothing is ever fetched from a network.
 
@@ -57,7 +64,10 @@ class Policy:
             compute_dtype = getattr(torch, choose(device=device).dtype)
         # Not model.to(dtype): that would round the rotary frequencies as well.
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=compute_dtype, attn_implementation="sdpa", local_files_only=True
+            path,
+            dtype=compute_dtype,
+            attn_implementation=_IMPLEMENTATION[attention],
+            local_files_only=True,
         )
         torch.nn.Module.to(model, device)  # transformers' own is mistyped
         return cls(model, source=path)
@@ -72,16 +82,19 @@ class Policy:
 
     def hidden_states(self, pack: Pack) -> Tensor:
         """Last hidden state of every token of a pack, [L, H] in the compute dtype."""
-        mask = torch.from_numpy(pack.attention_mask()).to(self.device)
         out = self._decoder(
             input_ids=torch.from_numpy(pack.token_ids).to(self.device)[None],
             position_ids=torch.from_numpy(pack.positions).to(self.device)[None],
-            attention_mask=mask[None, None],
+            attention_mask=self._mask(pack, self.device),
             use_cache=False,
         )
         hidden = out.last_hidden_state
         assert isinstance(hidden, Tensor)
         return hidden[0]
+
+
+def _is_flex(model: PreTrainedModel) -> bool:
+    return bool(model.config._attn_implementation == _IMPLEMENTATION["flex"])
 
 
 def _head(model: PreTrainedModel) -> Tensor:
