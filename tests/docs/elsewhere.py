@@ -15,6 +15,12 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        pattern=r"headrace credit explain ROLLOUT/ATTEMPT( --json)?",
+        file="tests/integration/test_credit_explained.py",
+        proof="def test_an_episode_s_return_is_told_down_to_its_tokens",
+        why="run there, on groups whose numbers are known",
+    ),
+    Elsewhere(
         pattern=r"from headrace\.connectors\.sdk import reward, span, tool\n.*",
         file="tests/connectors/instrument/test_instrument_lines.py",
         proof="def test_they_are_seen_under_headrace_run",

@@ -7,20 +7,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from headrace.streams.credit.baseline import BASELINES, grpo
-from headrace.streams.credit.call import (
-    CALL_METHODS,
-    Array,
-    CreditedEpisode,
-    at_last,
-    evenly,
-    returns_to_go,
-    weighted,
-)
+from headrace.streams.credit.baseline import grpo
+from headrace.streams.credit.call import Array, CreditedEpisode, CreditedGroup
+from headrace.streams.credit.call.rewards import at_last, evenly, returns_to_go, weighted
 from headrace.streams.credit.errors import UnknownMethod
 from headrace.streams.credit.members import MemberCall
 from headrace.streams.credit.method import CreditMethod
-from headrace.streams.credit.token import TOKEN_METHODS
+from headrace.streams.credit.registry import BASELINES, CALL_METHODS, TOKEN_METHODS
 
 REWARDS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=16).map(np.array)
 RELATIVE = sorted(set(BASELINES.plain) - {"none"})
@@ -29,7 +22,8 @@ CALL = MemberCall(sample_id="s", agent="a", reason="", version_min=0, version_ma
 
 def spread(text: str, advantage: float, calls: int) -> Array:
     episode = CreditedEpisode(reward=1.0, advantage=advantage, calls=(CALL,) * calls)
-    (advantages,) = CALL_METHODS.named(text).advantages([episode])
+    group = CreditedGroup(episodes=(episode,), baseline=grpo)
+    (advantages,) = CALL_METHODS.named(text).advantages(group)
     return advantages
 
 
@@ -124,11 +118,16 @@ def test_discounted_is_the_return_to_go_of_an_outcome_at_the_end(
 
 def test_uniform_gives_every_call_the_whole_advantage() -> None:
     assert spread("uniform", 0.5, 3).tolist() == [0.5, 0.5, 0.5]
-    assert TOKEN_METHODS.named("uniform")(CALL) is None
+    assert TOKEN_METHODS.named("uniform").weights(CALL) is None
 
 
 @pytest.mark.parametrize(
-    "text", ["unifrom", "discounted", "discounted(x)", "discounted(0)", "discounted(1.1)"]
+    "text",
+    [
+        *("unifrom", "discounted", "discounted(x)", "discounted(0)", "discounted(1.1)"),
+        *("gigpo(0)", "gigpo(1,-1)", "gigpo(0.9,1,2)", "gigpo(alpha=1)", "turn_gae(0.9,2)"),
+        *("tool_outcome(0)", "to_go(nan)", "turn_groups(-1)", "potential(2)", "gigpo(", "gigpo()"),
+    ],
 )
 def test_an_unknown_call_method_is_refused(text: str) -> None:
     with pytest.raises(UnknownMethod):

@@ -1,13 +1,12 @@
 """A call method of one's own: it sees the group, the facts of its calls, and what it noted."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
 from headrace.schemas import Credits, Episode, EpisodeCall
 from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
-from headrace.streams.credit.call import CALL_METHODS, Array, CallMethod, CreditedEpisode
+from headrace.streams.credit.call import Array, CallMethod, CreditedGroup
+from headrace.streams.credit.registry import CALL_METHODS
 from headrace.streams.credit.table import held_of, rows_of
 from headrace.streams.reward import Rule
 
@@ -15,15 +14,15 @@ ROLLOUTS = ["r0", "r1", "r2"]
 RULE = Rule(name="result", version="1", function=lambda episode: float(episode.result))
 
 
-def same_question(episodes: Sequence[CreditedEpisode]) -> list[Array]:
+def same_question(group: CreditedGroup) -> list[Array]:
     """The reward against the mean of all calls of the group that were asked the same."""
     rewards: dict[str, list[float]] = {}
-    for one in episodes:
+    for one in group.episodes:
         for call in one.calls:
             rewards.setdefault(call.observed, []).append(one.reward)
     return [
         np.array([one.reward - np.mean(rewards[call.observed]) for call in one.calls])
-        for one in episodes
+        for one in group.episodes
     ]
 
 
@@ -40,9 +39,7 @@ def method(monkeypatch: pytest.MonkeyPatch) -> CreditMethod:
 
 
 def with_plain(plain: dict[str, CallMethod]) -> object:
-    return type(CALL_METHODS)(
-        stage=CALL_METHODS.stage, plain=plain, of_number=CALL_METHODS.of_number
-    )
+    return type(CALL_METHODS)(stage=CALL_METHODS.stage, plain=plain, made=CALL_METHODS.made)
 
 
 def episode(rollout: str, result: str, *asked: str) -> Episode:
@@ -105,7 +102,7 @@ def test_what_it_noted_is_kept_with_the_group(method: CreditMethod) -> None:
 def test_calls_may_tell_apart_what_episodes_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     first_only = CallMethod(
         name="first",
-        advantages=lambda episodes: [np.eye(1, len(one.calls))[0] for one in episodes],
+        advantages=lambda group: [np.eye(1, len(one.calls))[0] for one in group.episodes],
     )
     monkeypatch.setattr(
         "headrace.streams.credit.method.CALL_METHODS", with_plain({"first": first_only})

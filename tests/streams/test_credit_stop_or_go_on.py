@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from headrace.streams.credit.baseline import grpo
-from headrace.streams.credit.call import CALL_METHODS, Array, CreditedEpisode, evenly
+from headrace.streams.credit.call import Array, CreditedEpisode, CreditedGroup
+from headrace.streams.credit.call.rewards import evenly
 from headrace.streams.credit.members import MemberCall
+from headrace.streams.credit.registry import CALL_METHODS
 
 CALL = MemberCall(sample_id="s", agent="a", reason="", version_min=0, version_max=0, tokens=7)
 GROUP, STEPS, SEEDS, RATE = 8, 400, 20, 0.1
@@ -25,7 +27,8 @@ def full_return(returns: Array, calls: Array) -> Array:
         CreditedEpisode(reward=r, advantage=a, calls=(CALL,) * int(k))
         for r, a, k in zip(returns, grpo(returns), calls, strict=True)
     ]
-    spread = CALL_METHODS.named("uniform").advantages(episodes)
+    group = CreditedGroup(episodes=tuple(episodes), baseline=grpo)
+    spread = CALL_METHODS.named("uniform").advantages(group)
     return np.array([each[0] for each in spread])
 
 

@@ -108,15 +108,18 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "members": (
                 "Array(Tuple(rollout_id String, attempt String, episode_version UInt64, "
                 "status String, reward Nullable(Float64), reward_reason String, "
-                "reward_detail String, advantage Float64, calls UInt32, log_time Int64, "
+                "reward_detail String, dimensions Array(Tuple(name String, value Float64)), "
+                "advantage Float64, calls UInt32, log_time Int64, "
                 "complete Bool, closed_status String, version_min Int32, version_max Int32))"
             ),
             "samples": (
                 "Array(Tuple(sample_id String, rollout_id String, attempt String, agent String, "
                 "advantage Float64, trainable Bool, reason String, call_reason String, "
-                "version_min Int32, version_max Int32, tokens UInt32, observed String))"
+                "version_min Int32, version_max Int32, tokens UInt32, "
+                "reward Nullable(Float64), observed String))"
             ),
             "missing_rollouts": "Array(String)",
+            "running": "Tuple(policy String, count UInt64, before Float64, after Float64)",
         },
         "outcomes": {
             "project": "LowCardinality(String)",

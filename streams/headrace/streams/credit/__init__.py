@@ -1,7 +1,7 @@
 """Credit: trajectory → call, group baseline, call → token; and groups, exactly once a version.
 
-Pure: `call`, `group`, `token`, `method`, `state`, `settle`, `core`. Shells: `store` (ClickHouse),
-`delivery` (Kafka), `stage`, which are imported by their own names.
+Pure: `call`, `baseline`, `running`, `token`, `method`, `state`, `settle`, `core`, `explain`.
+Shells: `store` (ClickHouse), `delivery` (Kafka), `stage`, which are imported by their own names.
 """
 
 from headrace.streams.credit.core import Arrival, Change, Groups, Held

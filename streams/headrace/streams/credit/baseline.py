@@ -9,8 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from headrace.streams.credit.methods import Methods
-
 Array = npt.NDArray[np.float64]
 Baseline = Callable[[Array], Array]
 """Rewards of a group's episodes, float64 [n], to their advantages, float64 [n]."""
@@ -65,15 +63,3 @@ def leave_one_out(rewards: Array) -> Array:
 def none(rewards: Array) -> Array:
     """The reward itself: for a trainer that has its own baseline (REINFORCE++, a critic)."""
     return rewards.copy()
-
-
-BASELINES: Methods[Baseline] = Methods(
-    stage="baseline",
-    plain={
-        "grpo": grpo,
-        "dr_grpo": dr_grpo,
-        "rloo": rloo,
-        "leave_one_out": leave_one_out,
-        "none": none,
-    },
-)

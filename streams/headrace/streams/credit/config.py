@@ -23,9 +23,12 @@ class CreditSettings:
     baseline: str = "grpo"
     """Group baseline: grpo, dr_grpo, rloo, leave_one_out or none."""
     call: str = "uniform"
-    """Trajectory to calls: uniform, or discounted(GAMMA)."""
+    """Trajectory to calls: uniform, discounted(GAMMA), tool_outcome(SHARE), to_go(GAMMA),
+    potential(GAMMA), turn_gae(GAMMA,LAM), turn_groups(OUTCOME) or gigpo(GAMMA,OMEGA)."""
     token: str = "uniform"
-    """Call to tokens: uniform."""
+    """Call to tokens: uniform, or discounted(GAMMA)."""
+    running_mean: int = key(0, least=0)
+    """Rewards over which the baseline of groups of one is a running mean; 0: they tell nothing."""
     train_agents: tuple[str, ...] = ()
     """Agents that are trained; empty: all."""
     grace_ms: int = key(30_000, least=0)
@@ -46,6 +49,7 @@ class CreditSettings:
             call_name=self.call,
             baseline_name=self.baseline,
             token_name=self.token,
+            running_mean=self.running_mean,
             train_agents=tuple(sorted(self.train_agents)),
         )
 

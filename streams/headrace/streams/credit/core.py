@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from headrace.schemas import Credits, Episode
 from headrace.streams.credit.members import member_of, reward_of
 from headrace.streams.credit.method import CreditMethod
+from headrace.streams.credit.running import Running, RunningMeans
 from headrace.streams.credit.settle import credits_of
 from headrace.streams.credit.state import GroupKey, GroupPatience, GroupState
 from headrace.streams.deadlines import Deadlines
-from headrace.streams.reward import Rule
+from headrace.streams.reward import Rule, rewards_of_calls
 
 NOTHING_STORED = -1
 
@@ -75,6 +76,7 @@ class Groups:
         self._deadlines: Deadlines[GroupKey] = Deadlines()
         self._next: dict[int, int] = {}
         self._touched: set[GroupKey] = set()
+        self._means = RunningMeans(method.running_mean)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -83,6 +85,10 @@ class Groups:
         """An open group that is stored but not held; `close_by` may be too early, never late."""
         self._deadlines.arm(partition, key, close_by)
         self._next = self._deadlines.next()
+
+    def go_on_from(self, partition: int, project: str, running: Running) -> None:
+        """How far a partition's running mean of a policy had come, as far as rows tell."""
+        self._means.adopt(partition, project, running)
 
     def advance(self, partition: int, log_time: int) -> None:
         """The partition's log has reached this time, in milliseconds."""
@@ -98,6 +104,8 @@ class Groups:
 
     def restore(self, held: Held) -> None:
         """Take back a group from its stored row."""
+        # Another worker may have gone further in the log: the mean goes on from there.
+        self._means.adopt(held.partition, held.state.project, held.state.running)
         self._keep(held)
 
     def fold(self, arrivals: Iterable[Arrival]) -> None:
@@ -118,9 +126,11 @@ class Groups:
                 result,
                 arrival.log_time,
                 self.method.train_agents,
+                rewards_of_calls(episode, self.rule.weights),
                 self.method.call.observe(episode),
             )
             held.state.add(episode, member)
+            self._count(held)
             self._weight += _weight(held.state) - before
 
     def settle(self) -> list[Change]:
@@ -164,6 +174,14 @@ class Groups:
         As of the last `settle`: the host's ticker asks from a thread of its own.
         """
         return self._next.get(partition)
+
+    def _count(self, held: Held) -> None:
+        """Give a group of one its place in the running mean, once: with its first reward."""
+        state = held.state
+        if not self.method.running_mean or state.running.count:
+            return
+        if (reward := state.reward_alone()) is not None:
+            state.running = self._means.counted(held.partition, state.project, state.policy, reward)
 
     def _open(self, arrival: Arrival) -> Held:
         project, group_id = arrival.key

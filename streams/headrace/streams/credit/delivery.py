@@ -7,7 +7,8 @@ from headrace.schemas import Codec, Credits, CreditsBatch, partition_of, to_avro
 from headrace.schemas.topics import Topic
 
 TOPIC = Topic.CREDITS
-_SAMPLES_A_RECORD = 10_000  # about 2 MB; records may have 8
+_BYTES_A_RECORD = 2_000_000  # records may have 8 MiB, and one group stays in one record
+_BYTES_A_SAMPLE = 200
 
 
 class CreditsWriter:
@@ -48,11 +49,16 @@ class CreditsWriter:
 
 def _batches(credits: list[Credits]) -> Iterator[list[Credits]]:
     batch: list[Credits] = []
-    samples = 0
+    size = 0
     for one in credits:
-        if batch and samples + len(one.samples) > _SAMPLES_A_RECORD:
+        more = _size(one)
+        if batch and size + more > _BYTES_A_RECORD:
             yield batch
-            batch, samples = [], 0
+            batch, size = [], 0
         batch.append(one)
-        samples += len(one.samples)
+        size += more
     yield batch
+
+
+def _size(credits: Credits) -> int:
+    return sum(_BYTES_A_SAMPLE + len(sample.token_weights or b"") for sample in credits.samples)

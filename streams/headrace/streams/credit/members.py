@@ -10,8 +10,8 @@ from headrace.streams.reward import RewardResult, Rule, evaluate
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class MemberCall:
-    """One call of a member. `reason` says why it may not be trained; empty: it may. `observed`:
-    what the call method noted of it."""
+    """One call of a member. `reason` says why it may not be trained; empty: it may. `reward`: what
+    was aimed at it, None for nothing. `observed`: what the call method noted of it."""
 
     sample_id: str
     agent: str
@@ -19,6 +19,7 @@ class MemberCall:
     version_min: int
     version_max: int
     tokens: int
+    reward: float | None = None
     observed: str = ""
 
 
@@ -75,9 +76,11 @@ def member_of(
     reward: RewardResult,
     log_time: int,
     train_agents: tuple[str, ...],
+    rewards: Sequence[float | None],
     observed: Sequence[str],
 ) -> MemberFacts:
-    """The facts of an Episode whose reward has been asked for; `observed`: of each of its calls."""
+    """The facts of an Episode whose reward has been asked for; `rewards` and `observed`: of each of
+    its calls."""
     return MemberFacts(
         rollout_id=episode.rollout_id,
         attempt=episode.attempt,
@@ -94,9 +97,10 @@ def member_of(
                 version_min=call.version_min,
                 version_max=call.version_max,
                 tokens=call.completion_tokens,
+                reward=given,
                 observed=noted,
             )
-            for call, noted in zip(episode.calls, observed, strict=True)
+            for call, given, noted in zip(episode.calls, rewards, observed, strict=True)
         ),
     )
 

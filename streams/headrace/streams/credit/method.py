@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from headrace.streams.credit.baseline import BASELINES, Baseline
-from headrace.streams.credit.call import CALL_METHODS, CallMethod
-from headrace.streams.credit.token import TOKEN_METHODS, TokenMethod
+from headrace.streams.credit.baseline import Baseline
+from headrace.streams.credit.call import CallMethod
+from headrace.streams.credit.methods import written
+from headrace.streams.credit.registry import BASELINES, CALL_METHODS, TOKEN_METHODS
+from headrace.streams.credit.token import TokenMethod
 
 VERSION = 1
 """Raised whenever a method's result changes."""
@@ -23,6 +25,8 @@ class CreditMethod:
     call_name: str = "uniform"
     baseline_name: str = "grpo"
     token_name: str = "uniform"
+    running_mean: int = 0
+    """Rewards over which groups of one have a running mean as baseline; 0: they have none."""
     train_agents: tuple[str, ...] = ()
     """Empty: all."""
 
@@ -35,7 +39,9 @@ class CreditMethod:
     def id(self) -> str:
         """`call/baseline/token@version`, with the selected agents where they are a choice."""
         agents = f"[{','.join(sorted(self.train_agents))}]" if self.train_agents else ""
-        return f"{self.call.name}/{self.baseline_name}/{self.token_name}{agents}@{VERSION}"
+        running = f"+{written('running_mean', self.running_mean)}" if self.running_mean else ""
+        baseline = f"{self.baseline_name}{running}"
+        return f"{self.call.name}/{baseline}/{self.token.name}{agents}@{VERSION}"
 
     @property
     def call(self) -> CallMethod:

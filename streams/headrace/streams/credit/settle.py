@@ -1,15 +1,22 @@
 """Credit of a group: members, rewards and advantages to the Credits record. Pure."""
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from headrace.schemas import Credits, Member, SampleCredit
 from headrace.schemas.vocabulary import GroupOutcome, MemberStatus, Split
-from headrace.streams.credit.call import CreditedEpisode
+from headrace.streams.credit.call import CreditedEpisode, CreditedGroup
 from headrace.streams.credit.members import MemberFacts
 from headrace.streams.credit.method import CreditMethod
+from headrace.streams.credit.running import BASELINE as RUNNING_MEAN
 from headrace.streams.credit.state import GroupState
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_BYTES = 6_000_000
+"""Token weights of a group beyond it would not fit into its record (8 MiB)."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -77,11 +84,13 @@ def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
             for member in members
         ],
         missing_rollouts=[r for r in state.group_rollouts if r not in present],
-        samples=[
-            sample
-            for member in members
-            for sample in _samples(member, status[member.key], statistics, method)
-        ],
+        samples=_within_record(
+            [
+                sample
+                for member in members
+                for sample in _samples(member, status[member.key], statistics, method)
+            ]
+        ),
     )
 
 
@@ -96,17 +105,22 @@ def _statistics(
     values = np.array(list(rewards.values()), dtype=np.float64)
     name, baseline = method.baseline_of(complete=len(rewards) >= state.group_size)
     advantages = baseline(values)
-    taking_part = [
+    mean = float(values.mean()) if len(values) else 0.0
+    if alone := method.running_mean > 0 and state.group_size == 1 and len(values) == 1:
+        name, mean = RUNNING_MEAN, state.running.before
+        advantages = state.running.advantages(values)
+    taking_part = tuple(
         CreditedEpisode(reward=reward, advantage=advantage, calls=chosen[rollout].calls)
         for (rollout, reward), advantage in zip(rewards.items(), advantages.tolist(), strict=True)
-    ]
-    of_calls = method.call.advantages(taking_part)
+    )
+    compare = state.running.advantages if alone else baseline
+    of_calls = method.call.advantages(CreditedGroup(episodes=taking_part, baseline=compare))
     # Calls may tell apart what episodes do not: a method may compare the calls of a group.
     telling = bool(advantages.any()) or any(bool(each.any()) for each in of_calls)
     return _Statistics(
         outcome=_outcome(state, len(chosen), len(rewards), telling),
         baseline=name,
-        mean=float(values.mean()) if len(values) else 0.0,
+        mean=mean,
         std=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
         advantages=dict(zip(rewards, advantages.tolist(), strict=True)),
         of_calls={rollout: each.tolist() for rollout, each in zip(rewards, of_calls, strict=True)},
@@ -156,7 +170,18 @@ def _samples(
                 advantage=0.0 if reason else value,
                 trainable=not reason,
                 reason=reason,
-                token_weights=None if reason else method.token(call),
+                token_weights=None if reason else method.token.weights(call),
             )
         )
     return samples
+
+
+def _within_record(samples: list[SampleCredit]) -> list[SampleCredit]:
+    """Without any token weights where they are too many: all tokens of the group weigh the same."""
+    if sum(len(sample.token_weights or b"") for sample in samples) <= WEIGHTS_BYTES:
+        return samples
+    logger.warning(
+        "a group's token weights take up over %d bytes: its tokens are credited uniformly",
+        WEIGHTS_BYTES,
+    )
+    return [replace(sample, token_weights=None) for sample in samples]

@@ -70,6 +70,11 @@ class CreditStage:
             partial(self._store.open_groups, numbers)
         ):
             self._groups.stub(partition, key, close_by)
+        if self._groups.method.running_mean:
+            for partition, project, running in await self._patience.auntil_done(
+                partial(self._store.running_means, numbers)
+            ):
+                self._groups.go_on_from(partition, project, running)
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
         """Credit what follows from the records; returns when Credits and rows are durable, in this

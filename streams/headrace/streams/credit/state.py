@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from headrace.schemas import Episode
 from headrace.schemas.vocabulary import Split
 from headrace.streams.credit.members import MemberFacts
+from headrace.streams.credit.running import Running
 
 GroupKey = tuple[str, str]
 """(project, group_id)."""
@@ -47,6 +48,8 @@ class GroupState:
     log_first: int = 0
     log_last: int = 0
     members: dict[tuple[str, str], MemberFacts] = field(default_factory=dict)
+    running: Running = field(default_factory=Running)
+    """Its place in the running mean, if it is a group of one that has one."""
 
     @property
     def key(self) -> GroupKey:
@@ -87,6 +90,13 @@ class GroupState:
             if member.usable:
                 chosen.setdefault(member.rollout_id, member)
         return chosen
+
+    def reward_alone(self) -> float | None:
+        """The reward of a group of one that may be trained; None while there is none."""
+        chosen = list(self.chosen().values())
+        if self.group_size != 1 or len(chosen) != 1 or self.split != Split.TRAIN:
+            return None
+        return chosen[0].reward.value
 
     def is_complete(self) -> bool:
         """Whether every rollout has an episode that stands for it and whose reward is decided."""

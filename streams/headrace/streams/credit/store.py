@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
+from headrace.streams.credit.running import Running
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.table import SCHEMA, TABLE, held_of, rows_of
 from headrace.streams.ports import by_query
@@ -55,6 +56,40 @@ class GroupStore:
             (row["partition"], (row["project"], row["group_id"]), row["close_by"]) for row in rows
         ]
 
+    def running_means(self, partitions: Sequence[int]) -> list[tuple[int, str, Running]]:
+        """Partition, project and last place of each running mean of some partitions."""
+        rows = self._clickhouse.query_arrow(
+            "SELECT partition, project, running.policy AS policy, max(running.count) AS count,"
+            " argMax(running.after, running.count) AS after"
+            f" FROM {TABLE} FINAL WHERE partition IN {{partitions:Array(UInt32)}} AND {_OF_METHOD}"
+            " AND running.count > 0 GROUP BY partition, project, policy",
+            {"partitions": list(partitions), **self._names},
+        ).to_pylist()
+        return [
+            (
+                row["partition"],
+                row["project"],
+                Running(policy=row["policy"], count=row["count"], after=row["after"]),
+            )
+            for row in rows
+        ]
+
     def write(self, changes: Sequence[Change]) -> None:
         """Write a take's rows as one block."""
         self._clickhouse.insert_arrow(TABLE, rows_of(changes, self._rule, self._credit))
+
+
+def groups_of_rollout(
+    clickhouse: ClickHouse, project: str, rollout_id: str
+) -> list[dict[str, object]]:
+    """The rows of `groups` that hold episodes of a rollout: one for each rule and credit method.
+
+    Raises ClickHouseUnavailable or ClickHouseRejected.
+    """
+    rows: list[dict[str, object]] = clickhouse.query_arrow(
+        f"{_SELECT} WHERE project = {{project:String}}"
+        " AND arrayExists(m -> m.rollout_id = {rollout:String}, members)"
+        " ORDER BY group_id, rule, credit",
+        {"project": project, "rollout": rollout_id},
+    ).to_pylist()
+    return rows

@@ -1,6 +1,7 @@
 """The `groups` row: the credit stage's only memory, as Arrow columns and back."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from headrace.schemas import Credits
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.members import MemberCall, MemberFacts
+from headrace.streams.credit.running import Running
 from headrace.streams.credit.state import GroupState
 from headrace.streams.reward import RewardResult
 
@@ -38,6 +40,7 @@ def held_of(row: Mapping[str, Any]) -> Held:
         deadline=row["deadline"],
         log_first=row["log_first"],
         log_last=row["log_last"],
+        running=Running(**row["running"]),
     )
     calls: dict[tuple[str, str], list[MemberCall]] = {}
     for sample in row["samples"]:
@@ -49,6 +52,7 @@ def held_of(row: Mapping[str, Any]) -> Held:
                 version_min=sample["version_min"],
                 version_max=sample["version_max"],
                 tokens=sample["tokens"],
+                reward=sample["reward"],
                 observed=sample["observed"],
             )
         )
@@ -64,6 +68,7 @@ def held_of(row: Mapping[str, Any]) -> Held:
                 value=member["reward"],
                 reason=member["reward_reason"],
                 detail=member["reward_detail"],
+                dimensions=tuple((each["name"], each["value"]) for each in member["dimensions"]),
             ),
             log_time=member["log_time"],
             calls=tuple(calls.get(key, ())),
@@ -97,6 +102,7 @@ def _row(change: Change, rule: str, credit: str) -> dict[str, Any]:
         "members": _members(state, credits),
         "samples": _samples(state, credits),
         "missing_rollouts": credits.missing_rollouts,
+        "running": asdict(state.running),
     }
 
 
@@ -118,6 +124,9 @@ def _members(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
                 "reward": member.reward.value,
                 "reward_reason": member.reward.reason,
                 "reward_detail": member.reward.detail,
+                "dimensions": [
+                    {"name": name, "value": value} for name, value in member.reward.dimensions
+                ],
                 "advantage": advantage,
                 "calls": len(member.calls),
                 "log_time": member.log_time,
@@ -154,6 +163,7 @@ def _samples(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
                     "version_min": call.version_min,
                     "version_max": call.version_max,
                     "tokens": call.tokens,
+                    "reward": call.reward,
                     "observed": call.observed,
                 }
             )

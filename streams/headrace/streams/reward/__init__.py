@@ -5,6 +5,7 @@ from headrace.streams.reward.evaluate import RewardResult, evaluate
 from headrace.streams.reward.load import load_rule
 from headrace.streams.reward.rule import Rule, RuleFunction, reward
 from headrace.streams.reward.span_rule import span_rule
+from headrace.streams.reward.targets import rewards_of_calls
 
 __all__ = [
     "RewardError",
@@ -15,5 +16,6 @@ __all__ = [
     "evaluate",
     "load_rule",
     "reward",
+    "rewards_of_calls",
     "span_rule",
 ]

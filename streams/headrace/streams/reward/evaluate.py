@@ -2,8 +2,10 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +25,14 @@ _SHOWN = 200
 class RewardResult:
     """What a rule said. `value` is None where there is none; `reason` then says why, in a word.
 
-    An empty reason with no value means: not known yet. `detail` is for a person.
+    An empty reason with no value means: not known yet. `detail` is for a person. `dimensions` are
+    the named values of which the reward was weighed, by name; none where the rule gave one number.
     """
 
     value: float | None = None
     reason: str = ""
     detail: str = ""
+    dimensions: tuple[tuple[str, float], ...] = ()
 
     @property
     def pending(self) -> bool:
@@ -40,10 +44,11 @@ def evaluate(rule: Rule, episode: Episode) -> RewardResult:
     """Ask the rule; never raises.
 
     Reasons: `rule_error` where it raised, `reward_invalid` where it gave what is no finite number
-    below 1e30. Neither is ever a reward of 0.
+    below 1e30, or a dimension without a weight. Neither is ever a reward of 0. Where a dimension is
+    None or has not come, the reward is not known yet.
     """
     try:
-        value = rule(episode)
+        given = rule(episode)
     # A rule is a user's code: not even its sys.exit() may stop the worker.
     except (Exception, SystemExit) as error:
         logger.warning(
@@ -53,23 +58,49 @@ def evaluate(rule: Rule, episode: Episode) -> RewardResult:
         return RewardResult(
             reason=MemberStatus.RULE_ERROR, detail=_short(f"{type(error).__name__}: {error}")
         )
-    if value is None:
+    if given is None:
         return RewardResult()
+    if isinstance(given, Mapping):
+        return _weighed(rule, given)
+    number, wrong = _number(given)
+    return RewardResult(value=number) if not wrong else _invalid(wrong)
+
+
+def _weighed(rule: Rule, given: Mapping[Any, Any]) -> RewardResult:
+    weights = rule.weights or dict.fromkeys(given, 1.0)
+    if strange := sorted(str(name) for name in given if name not in weights):
+        return _invalid(f"{', '.join(strange)}: rule {rule.id} has no weight for it")
+    values: dict[str, float] = {}
+    awaited = not weights
+    for name in weights:
+        if given.get(name) is None:
+            awaited = True
+            continue
+        values[str(name)], wrong = _number(given[name])
+        if wrong:
+            return _invalid(f"{name}: {wrong}")
+    if awaited:
+        return RewardResult(dimensions=tuple(values.items()))
+    value, wrong = _number(sum(weights[name] * values[str(name)] for name in weights))
+    if wrong:
+        return _invalid(wrong)
+    return RewardResult(value=value, dimensions=tuple(values.items()))
+
+
+def _invalid(why: str) -> RewardResult:
+    return RewardResult(reason=MemberStatus.REWARD_INVALID, detail=_short(why))
+
+
+def _number(value: Any) -> tuple[float, str]:
+    """A value as a number, and what is wrong with it as a reward, or ''."""
     if not isinstance(value, Real | np.bool_):
-        return RewardResult(
-            reason=MemberStatus.REWARD_INVALID, detail=f"a {type(value).__name__} is no number"
-        )
-    number = _number(value)
-    if not math.isfinite(number) or abs(number) >= LIMIT:
-        return RewardResult(reason=MemberStatus.REWARD_INVALID, detail=str(number))
-    return RewardResult(value=number)
-
-
-def _number(value: Real | np.bool_) -> float:
+        return math.nan, f"a {type(value).__name__} is no number"
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:  # an int beyond float64
-        return math.inf
+        number = math.inf
+    fine = math.isfinite(number) and abs(number) < LIMIT
+    return number, "" if fine else str(number)
 
 
 def _short(text: str) -> str:

@@ -2,14 +2,16 @@
 
 import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import overload
 
 from headrace.schemas import Episode
 from headrace.streams.reward.errors import RewardError
 
-RuleFunction = Callable[[Episode], float | None]
+Given = float | Mapping[str, float | None] | None
+RuleFunction = Callable[[Episode], Given]
+"""An Episode to its reward, or to the dimensions of it by name; None: not known yet."""
 
 _NAME = re.compile(r"[A-Za-z0-9._:,=+-]{1,200}")
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -25,6 +27,8 @@ class Rule:
     name: str
     version: str
     function: RuleFunction
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Of the dimensions it gives, and of the rewards that spans aim at calls; empty: 1 each."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -44,7 +48,7 @@ class Rule:
         """`name@version`, which is kept beside every result."""
         return f"{self.name}@{self.version}"
 
-    def __call__(self, episode: Episode) -> float | None:
+    def __call__(self, episode: Episode) -> Given:
         return self.function(episode)
 
 
@@ -54,7 +58,10 @@ def reward(function: RuleFunction, /) -> Rule: ...
 
 @overload
 def reward(
-    *, name: str | None = None, version: str | int = "1"
+    *,
+    name: str | None = None,
+    version: str | int = "1",
+    weights: Mapping[str, float] | None = None,
 ) -> Callable[[RuleFunction], Rule]: ...
 
 
@@ -64,8 +71,11 @@ def reward(
     *,
     name: str | None = None,
     version: str | int = "1",
+    weights: Mapping[str, float] | None = None,
 ) -> Rule | Callable[[RuleFunction], Rule]:
     """Make a function of an Episode a reward rule; change `version` whenever its result changes.
+
+    A rule of several dimensions returns them by name, and `weights` says what each counts.
 
     Example:
         @reward(version=2)
@@ -74,6 +84,11 @@ def reward(
     """
 
     def rule_of(plain: RuleFunction) -> Rule:
-        return Rule(name=name or plain.__name__, version=str(version), function=plain)
+        return Rule(
+            name=name or plain.__name__,
+            version=str(version),
+            function=plain,
+            weights=weights or {},
+        )
 
     return rule_of if function is None else rule_of(function)

@@ -2,9 +2,10 @@
 
 import math
 
-from headrace.schemas import Episode, ids
+from headrace.schemas import Episode
 from headrace.streams.reward.errors import RewardError
 from headrace.streams.reward.rule import Rule
+from headrace.streams.reward.targets import own_target
 
 VERSION = "1"
 
@@ -13,21 +14,20 @@ def span_rule(text: str) -> Rule:
     """The rule of `name`, or of weighted dimensions `a=1.0,b=0.5`: Σ weight·value.
 
     Of several spans of one name the last in the log counts; a span aimed at one call is not the
-    episode's reward. The reward is awaited until every dimension has come.
+    episode's reward but, with the same weights, that call's. The reward is awaited until every
+    dimension has come.
 
     Raises:
         RewardError: the text is neither.
     """
     weights = _weights(text)
 
-    def from_spans(episode: Episode) -> float | None:
-        own = {"", ids.episode_id(episode.rollout_id, episode.attempt)}
+    def from_spans(episode: Episode) -> dict[str, float | None]:
+        own = own_target(episode)
         values = {given.name: given.value for given in episode.rewards if given.target in own}
-        if any(name not in values for name in weights):
-            return None
-        return sum(weight * values[name] for name, weight in weights.items())
+        return {name: values.get(name) for name in weights}
 
-    return Rule(name=f"span:{text}", version=VERSION, function=from_spans)
+    return Rule(name=f"span:{text}", version=VERSION, function=from_spans, weights=weights)
 
 
 def _weights(text: str) -> dict[str, float]:

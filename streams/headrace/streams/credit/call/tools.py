@@ -1,0 +1,29 @@
+"""Which call of an episode brought about which tool execution. Pure."""
+
+from headrace.schemas import Episode, EpisodeCall, EpisodeTool
+
+
+def tools_of_calls(episode: Episode) -> list[list[EpisodeTool]]:
+    """For each call the tools that it called for: those whose parent it is, and of the others those
+    that began after it and before the next call of the same agent.
+
+    A tool that names no agent belongs to the last call of any.
+    """
+    of_calls: list[list[EpisodeTool]] = [[] for _ in episode.calls]
+    places = {call.span_id: k for k, call in enumerate(episode.calls)}
+    for tool in episode.tools:
+        place = places.get(tool.parent_id)
+        if place is None:
+            place = _last_before(episode.calls, tool)
+        if place >= 0:
+            of_calls[place].append(tool)
+    return of_calls
+
+
+def _last_before(calls: list[EpisodeCall], tool: EpisodeTool) -> int:
+    for k in range(len(calls) - 1, -1, -1):
+        call = calls[k]
+        same = not tool.agent or not call.agent or tool.agent == call.agent
+        if same and call.started_at <= tool.started_at:
+            return k
+    return -1
