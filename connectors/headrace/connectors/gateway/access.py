@@ -5,9 +5,10 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from headrace.connectors.gateway.correlation.clients import split_key
 from headrace.connectors.gateway.dialects.errors import error_response, own_form
 from headrace.connectors.gateway.errors import NotAuthorised, NotFromHere
-from headrace.connectors.http_server import Keys
+from headrace.connectors.http_server import Keys, given_key
 from headrace.connectors.loopback import refusal
 
 OPEN_PATHS = frozenset({"/healthz"})
@@ -49,4 +50,5 @@ class RequireKey:
         await error_response(refusal, own_form(scope["path"], refusal))(scope, receive, send)
 
     def _is_allowed(self, scope: Scope) -> bool:
-        return self._keys.allow(Headers(scope=scope))
+        key, _ = split_key(given_key(Headers(scope=scope)))
+        return self._keys.allow(key)

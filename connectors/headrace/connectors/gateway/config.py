@@ -77,6 +77,12 @@ class GatewaySettings:
     """Bytes of conversations that `previous_response_id` can go on from; 0: none."""
     retries_memory_bytes: int = key(64 * 1024 * 1024, least=0)
     """Bytes of answers that a retry with the same Idempotency-Key gets again; 0: none."""
+    conversation_idle_s: float = key(120.0, least=0.001)
+    """Seconds after which a call that says of no episode goes on with none that was idle: as
+    `[assemble] idle_ms`, which closes it."""
+    conversations_memory_bytes: int = key(16 * 1024 * 1024, least=0)
+    """Bytes of what is remembered of conversations whose clients say of no episode; 0: nothing,
+    each of their calls is an episode of its own."""
     embeddings_model: str = ""
     """Folder of a sentence-transformers model for /v1/embeddings; empty: all-MiniLM-L6-v2 where the
     extra `embeddings` is installed."""

@@ -63,6 +63,13 @@ class Metrics:
             "Calls that neither Kafka nor the spool took; their clients got 503.",
             registry=self._registry,
         )
+        self._conversations = Counter(
+            "headrace_gateway_conversations",
+            "Calls that say of no episode, by how they found one: new, extended (they go on with a "
+            "conversation), idle (with one that is over), ambiguous (with several).",
+            ["how"],
+            registry=self._registry,
+        )
         self._upstream_faults = Counter(
             "headrace_gateway_upstream_faults",
             "Calls that the upstream failed or did not answer whole, by what went wrong.",
@@ -102,6 +109,10 @@ class Metrics:
     def undurable(self, calls: int) -> None:
         """Count calls that could not be made durable."""
         self._undurable.inc(calls)
+
+    def conversation(self, how: str) -> None:
+        """Count a call without a place by how its conversation was found."""
+        self._conversations.labels(how).inc()
 
     def upstream_fault(self, fault: str) -> None:
         """Count a call that the upstream failed; a status, or a code of errors.py."""

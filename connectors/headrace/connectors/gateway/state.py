@@ -10,6 +10,10 @@ from starlette.requests import Request
 from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend
 from headrace.connectors.gateway.backends.forwarded import Forwarded
 from headrace.connectors.gateway.config import GatewayConfig
+from headrace.connectors.gateway.conversation import Message
+from headrace.connectors.gateway.correlation import Correlation
+from headrace.connectors.gateway.correlation.anonymous import Anonymous
+from headrace.connectors.gateway.correlation.conversations import Conversations
 from headrace.connectors.gateway.dialects.responses.memory import ResponseMemory
 from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound, Overloaded
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
@@ -48,6 +52,9 @@ class GatewayState:
         self.in_flight = 0
         self.responses = ResponseMemory(config.responses_memory_bytes)
         self.retries = Retries(config.retries_memory_bytes)
+        self._conversations = Conversations(
+            idle_s=config.conversation_idle_s, max_bytes=config.conversations_memory_bytes
+        )
         self.embeddings = embeddings or EmbeddingsBackend(local=None, upstream=None)
         self._telemetry = telemetry
         self._forwarded = forwarded
@@ -80,6 +87,14 @@ class GatewayState:
         """The upstream; ask `route` before."""
         assert self._forwarded is not None
         return self._forwarded
+
+    def anonymous(
+        self, correlation: Correlation, messages: tuple[Message, ...], previous: str
+    ) -> Anonymous | None:
+        """A call whose episode its conversation may tell; None: it is known, or cannot be told."""
+        if not correlation.is_anonymous or not messages:
+            return None
+        return Anonymous(self._conversations, correlation, messages, previous)
 
     @contextmanager
     def place(self) -> Iterator[None]:

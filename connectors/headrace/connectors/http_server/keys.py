@@ -17,17 +17,22 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._digests)
 
-    def allow(self, headers: Mapping[str, str]) -> bool:
-        """Whether headers (names in lower case) hold one: a bearer, or as x-api-key."""
+    def allow(self, given: str) -> bool:
+        """Whether what was given (`given_key`) is one of them."""
         if not self._digests:
             return True
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            key = headers.get("x-api-key", "")  # Anthropic's clients
-        given = _digest(key.strip())
+        own = _digest(given)
         # Every key is compared, whichever matches.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        matches = [hmac.compare_digest(own, digest) for digest in self._digests]
         return any(matches)
+
+
+def given_key(headers: Mapping[str, str]) -> str:
+    """The key that headers (names in lower case) hold: a bearer, or as x-api-key; '': none."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        key = headers.get("x-api-key", "")  # Anthropic's clients
+    return key.strip()
 
 
 def bad_host(host: str, keys: Collection[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from starlette.requests import Request
 
-from headrace.connectors.http_server import Keys
+from headrace.connectors.http_server import Keys, given_key
 from headrace.connectors.loopback import refusal
 from headrace.connectors.otlp.errors import NoKey, NotAllowed
 
@@ -29,7 +29,7 @@ class Access:
 
     def check_key(self, headers: Mapping[str, str]) -> None:
         """Raise NoKey if keys are set and the headers (names in lower case) have none of them."""
-        if not self._keys.allow(headers):
+        if not self._keys.allow(given_key(headers)):
             raise NoKey(
                 "a valid key is needed: OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20KEY"
             )

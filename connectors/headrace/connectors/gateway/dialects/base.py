@@ -65,6 +65,8 @@ class Asking:
     asks: tuple[Ask, ...]
     """What to sample; several where a request has several prompts. Their choices count on."""
     streams: bool
+    previous: str = ""
+    """Span of the answer that it names to go on from; empty: none."""
     writer: Callable[[Head], AnswerWriter]
 
 

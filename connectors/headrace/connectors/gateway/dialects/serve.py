@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from headrace.connectors.gateway.conversation import (
     template_messages,
 )
 from headrace.connectors.gateway.correlation import Correlation, correlate
+from headrace.connectors.gateway.correlation.anonymous import Anonymous
 from headrace.connectors.gateway.dialects.base import (
     AnswerWriter,
     Asking,
@@ -88,11 +90,11 @@ async def _call(
     model, span_id = model_of(body), new_span_id()
     route = state.route(model)
 
-    def incoming(content: Any, attributes: Mapping[str, Any]) -> IncomingCall:
+    def incoming(where: Correlation, content: Any, attributes: Mapping[str, Any]) -> IncomingCall:
         return IncomingCall(
             span_id=span_id,
             response_id=dialect.id_prefix + span_id,
-            correlation=correlation,
+            correlation=where,
             model=model,
             version=None if route is None else route.version,
             content=content,
@@ -102,7 +104,8 @@ async def _call(
         )
 
     if route is None:
-        asked = incoming(next((body[name] for name in _CONTENTS if name in body), None), {})
+        content = next((body[name] for name in _CONTENTS if name in body), None)
+        asked = incoming(correlation, content, {})
         return await _unless_gone(request, asked, state, relay(state, asked, dialect, body))
     asking = dialect.read(
         body,
@@ -113,8 +116,14 @@ async def _call(
             responses=state.responses,
         ),
     )
-    asked = incoming(_content(asking), _noted(asking))
-    call = _SampledCall(request, state, route.served.sampler, asked, asking)
+    anonymous = state.anonymous(correlation, asking.asks[0].messages, asking.previous)
+    noted = _noted(asking)
+    if anonymous is not None:
+        correlation, how = anonymous.place(monotonic())
+        state.metrics.conversation(how)
+        noted |= {"headrace.conversation": how}
+    asked = incoming(correlation, _content(asking), noted)
+    call = _SampledCall(request, state, route.served.sampler, asked, asking, anonymous)
     return await (call.stream() if asking.streams else call.whole())
 
 
@@ -128,7 +137,9 @@ class _SampledCall:
         sampler: Sampler,
         asked: IncomingCall,
         asking: Asking,
+        anonymous: Anonymous | None,
     ) -> None:
+        self._anonymous = anonymous
         self._request, self._state, self._asked, self._asking = request, state, asked, asking
         self._sampler = sampler
         head = Head(id=asked.response_id, model=asked.model, created=asked.started_at // 10**9)
@@ -219,6 +230,10 @@ class _SampledCall:
             self._state.metrics.completed(call)
         spans = [completed_span(self._asked, call, ended_at) for call in completion.calls]
         await self._state.record(spans)
+        if self._anonymous is not None:
+            spans_of = (call.span_id for call in completion.calls)
+            answers = zip(spans_of, completion.answer.choices, strict=True)
+            self._anonymous.answered(answers, monotonic())
 
     async def _failed(self, error: CallFailed) -> None:
         await record_failure(self._state, self._asked, error, "".join(self._said))

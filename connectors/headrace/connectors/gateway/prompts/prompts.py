@@ -1,17 +1,16 @@
 """Prompts that go on from what was sampled. Pure, with bounded memory."""
 
-import hashlib
-import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from headrace.connectors.gateway.conversation import Choice, Message, Tool, ToolCall
+from headrace.connectors.gateway.conversation import Choice, Message, Tool
+from headrace.connectors.gateway.conversation.chain import chain, digest
 from headrace.connectors.gateway.errors import BadRequest
 from headrace.connectors.gateway.prompts.rendering import Rendering
 
@@ -92,7 +91,7 @@ class Prompts:
     ) -> None:
         """Keep an answer, so that the client's next request can go on from its tokens."""
         answer = Message(role="assistant", content=choice.text, tool_calls=choice.tool_calls)
-        *_, key = _chain(scope, [*messages, answer])
+        *_, key = chain(scope, [*messages, answer])
         ids = np.asarray((*prompt.ids, *choice.sampled_ids), dtype=np.uint32)
         if ids.nbytes + _ENTRY_BYTES > self._max_bytes:
             return
@@ -100,7 +99,7 @@ class Prompts:
             self._drop(key)
             self._known[key] = _Answered(
                 ids=ids,
-                text=_digest(prompt.text.encode()),
+                text=digest(prompt.text.encode()),
                 length=len(prompt.text),
                 call=call,
                 is_cut=choice.stop is not None or choice.left_out > 0,
@@ -111,7 +110,7 @@ class Prompts:
 
     def _last_answer(self, scope: str, messages: Sequence[Message]) -> tuple[int, _Answered] | None:
         """The last message that is an answer of ours, and what is known of it."""
-        keys = list(_chain(scope, messages))
+        keys = list(chain(scope, messages))
         with self._lock:
             for at in range(len(messages) - 1, -1, -1):
                 if messages[at].role == "assistant" and keys[at] in self._known:
@@ -144,39 +143,8 @@ class Prompts:
             self._bytes -= known.ids.nbytes + _ENTRY_BYTES
 
 
-def _chain(scope: str, messages: Sequence[Message]) -> Iterator[bytes]:
-    """A digest for each message, of it and all before."""
-    state = hashlib.blake2b(scope.encode(errors="replace"), digest_size=16)
-    for message in messages:
-        state.update(_digest(_identity(message).encode(errors="replace")))
-        yield state.digest()
-
-
 def _goes_on(before: str, answered: _Answered) -> bool:
     """Whether what precedes an answer is its prompt; Mistral's templates add a space, which the
     model sampled or did not."""
     prompt, space = before[: answered.length], before[answered.length :]
-    return not space.strip() and _digest(prompt.encode()) == answered.text
-
-
-def _identity(message: Message) -> str:
-    """What of a message tells it from others, however its client writes it.
-
-    Clients name the assistant, trim its text, drop the ids of its calls and write their arguments
-    anew.
-    """
-    if message.role != "assistant":
-        return json.dumps([message.role, message.content, message.name])
-    calls = [[call.name, _arguments(call)] for call in message.tool_calls]
-    return json.dumps([message.role, message.content.strip(), calls])
-
-
-def _arguments(call: ToolCall) -> str:
-    try:
-        return json.dumps(json.loads(call.arguments or "{}"), sort_keys=True)
-    except (ValueError, RecursionError):
-        return call.arguments
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return not space.strip() and digest(prompt.encode()) == answered.text

@@ -15,6 +15,7 @@ from headrace.connectors.gateway.dialects.responses.read import (
 from headrace.connectors.gateway.dialects.responses.stream import ResponseWriter
 from headrace.connectors.gateway.dialects.sse import Sse, typed
 from headrace.connectors.gateway.errors import ApiError
+from headrace.schemas.ids import span_of_response
 
 
 class Responses:
@@ -41,6 +42,7 @@ class Responses:
         return Asking(
             asks=(request.ask,),
             streams=request.ask.streams,
+            previous=span_of_response(previous_of(body) or ""),
             writer=partial(ResponseWriter, repeated=request.repeated, keep=keep),
         )
 

@@ -1,4 +1,5 @@
-"""Which attempt a call belongs to: headers or the path prefix say it, or the call stands alone."""
+"""Which attempt a call belongs to, as far as its request says: by headers, the base URL, a trace or
+its API key."""
 
 import re
 from collections.abc import Mapping
@@ -6,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from headrace.connectors.gateway.correlation.clients import client_of
 from headrace.connectors.gateway.errors import BadRequest
 from headrace.schemas import InvalidId, check_id, new_ulid
 
@@ -41,6 +43,10 @@ class Correlation:
     """Span that called, where the trace says the place; empty: not known."""
     in_rollout: bool = False
     """Whether the client named the attempt: the call is part of an episode that may be trained."""
+    client: str = ""
+    """Who asks."""
+    is_anonymous: bool = False
+    """Whether nothing says the place: the rollout is new, unless the conversation is known."""
 
     @property
     def scope(self) -> str:
@@ -51,7 +57,8 @@ class Correlation:
 
 
 def correlate(request: Request) -> Correlation:
-    """Read the attempt from the headers and the path, else the trace that `traceparent` names.
+    """Read the attempt from the headers and the path, else the trace that `traceparent` names,
+    else the API key.
 
     A call without any is a rollout of its own. The ids of a trace are those of its other spans
     (`headrace.connectors.mapping.place_in`).
@@ -60,9 +67,9 @@ def correlate(request: Request) -> Correlation:
         BadRequest: an id off the pattern, an agent name that is too long, two places that name
             different ids, or a rollout without its attempt.
     """
-    named = _named(request)
-    in_rollout, parent_id = "rollout_id" in named, ""
-    if not in_rollout and (trace := _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))):
+    client, said = client_of(request), _named(request)
+    named, parent_id = {**client.place, **said}, ""
+    if "rollout_id" not in said and (trace := _trace(request)) is not None:
         # A client may begin a trace for each request, so this is no bound of `scope`.
         here = {"rollout_id": f"trace-{trace['trace']}", "attempt": trace["trace"]}
         named, parent_id = {**named, **here}, trace["span"]
@@ -76,10 +83,18 @@ def correlate(request: Request) -> Correlation:
             attempt=check_id(named.get("attempt") or new_ulid(), "attempt"),
             agent=agent,
             parent_id=parent_id,
-            in_rollout=in_rollout,
+            in_rollout="rollout_id" in named and not parent_id,
+            client=client.identity,
+            is_anonymous="rollout_id" not in named,
         )
     except InvalidId as error:
-        raise BadRequest(f"the base URL or a header names an id that cannot be: {error}") from error
+        raise BadRequest(
+            f"the base URL, a header or the API key names an id that cannot be: {error}"
+        ) from error
+
+
+def _trace(request: Request) -> re.Match[str] | None:
+    return _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
 
 
 def _named(request: Request) -> Mapping[str, str]:

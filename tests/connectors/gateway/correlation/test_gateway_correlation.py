@@ -1,5 +1,6 @@
-"""Where a call belongs, as its headers and its base URL say."""
+"""Where a call belongs, as its headers, its base URL, its trace and its key say."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,3 +86,43 @@ def test_a_trace_that_is_none_leaves_the_call_alone(gateway: "Harness", bad: str
 
 def _body() -> dict[str, object]:
     return {"model": "calc", "messages": [{"role": "user", "content": "1+2"}]}
+
+
+KEY = "Bearer k/p/p3/rollout/r3/attempt/a3"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "place"),
+    [
+        (CHAT, {"authorization": KEY}, ("p3", "r3", "a3")),
+        (CHAT, {"x-api-key": "k/rollout/r3/attempt/a3"}, ("default", "r3", "a3")),
+        (CHAT, {"authorization": KEY, **HERE}, ("p1", "r1", "a1")),
+        ("/rollout/r2/attempt/a2" + CHAT, {"authorization": KEY}, ("p3", "r2", "a2")),
+        (
+            CHAT,
+            {"authorization": KEY, "traceparent": f"00-{TRACE}-{SPAN}-01"},
+            ("p3", f"trace-{TRACE}", TRACE),
+        ),
+    ],
+)
+def test_a_key_says_where_a_call_belongs_that_nothing_before_it_places(
+    gateway: "Harness", path: str, headers: dict[str, str], place: tuple[str, str, str]
+) -> None:
+    assert gateway.post(path, json=_body(), headers=headers).status_code == 200
+    (span,) = gateway.telemetry.spans
+    assert (span.project, span.rollout_id, span.attempt) == place
+
+
+def test_a_key_with_a_place_is_the_key(make_gateway: "Callable[..., Harness]") -> None:
+    gateway = make_gateway(keys=("sk/one",)).serve(0)
+    for given, status in (
+        ("sk/one/rollout/r/attempt/a", 200),
+        ("sk/one/p/q/rollout/r/attempt/a", 200),
+        ("sk/two/rollout/r/attempt/a", 401),
+        ("/rollout/r/attempt/a", 401),
+        ("sk/one/rollout/r/attempt/é", 400),
+        ("sk/one/rollout/r/attempt/a!", 400),
+    ):
+        headers = {"authorization": f"Bearer {given}".encode()}
+        answer = gateway.post(CHAT, json=_body(), headers=headers)
+        assert answer.status_code == status, given
