@@ -30,9 +30,10 @@ def speaking(
     *said: bytes,
     hangs: bool = False,
     patience_s: float = 20.0,
+    **settings: Any,
 ) -> "Iterator[Harness]":
     """A gateway before a server that says these bytes, and then closes or hangs."""
-    gateway = make_gateway()
+    gateway = make_gateway(**settings)
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -214,6 +215,31 @@ def test_a_whole_answer_that_stalls_is_a_502(make_gateway: "Callable[..., Harnes
         assert answer.json()["error"]["code"] == "upstream_broke_off"
         [span] = gateway.telemetry.spans
         assert attributes(span)["error.type"] == "upstream_broke_off"
+
+
+@pytest.mark.parametrize("said", [(), (START,), (START, TEXT)], ids=["nothing", "head", "half"])
+def test_an_upstream_that_takes_too_long_is_told_and_recorded(
+    make_gateway: "Callable[..., Harness]", said: tuple[bytes, ...]
+) -> None:
+    with speaking(make_gateway, *said, hangs=True, request_timeout_s=0.3) as gateway:
+        answer = gateway.chat(model="gpt", stream=True)
+        told = json.loads(answer.content.split(b"data: ")[-1])
+        assert told["error"]["code"] == "request_timeout"
+        assert answer.status_code == (200 if said else 504)
+        [span] = gateway.telemetry.spans
+        assert (span.status, attributes(span)["error.type"]) == ("error", "request_timeout")
+        assert span.output == ("hi" if TEXT in said else "")
+        text = gateway.get("/metrics").text
+        assert 'upstream_faults_total{fault="request_timeout"} 1.0' in text
+
+
+def test_tokens_of_an_upstream_are_counted_as_its_usage_says(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    usage = b'data: {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 50}}\n\n'
+    with speaking(make_gateway, START, TEXT, END, usage, DONE, tokens_per_minute=100) as gateway:
+        statuses = [gateway.chat(model="gpt", stream=True).status_code for _ in range(2)]
+        assert statuses == [200, 429]
 
 
 def test_a_client_that_leaves_leaves_a_span_with_what_was_said(

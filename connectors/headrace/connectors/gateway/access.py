@@ -1,13 +1,14 @@
 """Who may ask: with keys set their bearers, else whoever is on this machine and no web page."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from headrace.connectors.gateway.correlation.clients import split_key
+from headrace.connectors.gateway.correlation.clients import OWNER, KeyOwner
 from headrace.connectors.gateway.dialects.errors import error_response, own_form
 from headrace.connectors.gateway.errors import NotAuthorised, NotFromHere
+from headrace.connectors.gateway.placed_keys import split_key
 from headrace.connectors.http_server import Keys, given_key
 from headrace.connectors.loopback import refusal
 
@@ -35,20 +36,22 @@ class LocalOnly:
 class RequireKey:
     """ASGI middleware: every path but the health check needs one of the keys."""
 
-    def __init__(self, app: ASGIApp, keys: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Mapping[str, str]) -> None:
+        """keys: the project of each; '': any."""
         self._app = app
-        self._keys = Keys(keys)
+        self._keys, self._projects = Keys(keys), tuple(keys.values())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_allowed(scope):
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
+            return
+        key, _ = split_key(given_key(Headers(scope=scope)))
+        if (which := self._keys.which(key)) is not None:
+            owner = KeyOwner(number=which, project=self._projects[which])
+            await self._app({**scope, OWNER: owner}, receive, send)
             return
         refusal = NotAuthorised(
             "a valid API key is needed: send it as `Authorization: Bearer KEY` "
             "(the OpenAI clients' api_key) or `x-api-key: KEY` (Anthropic's)"
         )
         await error_response(refusal, own_form(scope["path"], refusal))(scope, receive, send)
-
-    def _is_allowed(self, scope: Scope) -> bool:
-        key, _ = split_key(given_key(Headers(scope=scope)))
-        return self._keys.allow(key)

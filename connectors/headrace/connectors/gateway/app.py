@@ -47,7 +47,7 @@ def create_app(state: GatewayState) -> Starlette:
             Route(f"{prefix}/v1/models", list_models),
             Route(f"{prefix}/v1/models/{{model:path}}", get_model),
         ]
-    keys = state.config.keys
+    keys = state.config.projects_of_keys
     app = Starlette(
         routes=routes,
         middleware=[

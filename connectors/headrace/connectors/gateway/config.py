@@ -8,6 +8,7 @@ from typing import Literal
 
 from headrace.connectors.engines.arithmetic import Arithmetic, choose
 from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
+from headrace.connectors.gateway.placed_keys import split_key
 from headrace.connectors.http_server import bad_host, bad_keys
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.settings import (
@@ -18,6 +19,7 @@ from headrace.connectors.settings import (
     sections_from_environment,
     tcp_port,
 )
+from headrace.schemas.ids import ID_PATTERN
 
 SPOOL, CHECKPOINTS = ".headrace/spool/gateway", ".headrace/checkpoints"
 KAFKA, REGISTRY = "127.0.0.1:9092", "http://127.0.0.1:8081"
@@ -35,6 +37,18 @@ class GatewaySettings:
     keys: tuple[str, ...] = key((), secret=True)
     """API keys of which a client sends one as its bearer token; empty: none asked (loopback
     only)."""
+    project_keys: tuple[str, ...] = key((), secret=True)
+    """Further keys, each of one project: `PROJECT=KEY`. Calls with such a key are of that
+    project, and may name no other."""
+    requests_per_minute: int = key(0, least=0)
+    """Requests that a key may make in a minute, without keys an address; more are answered 429.
+    0: any number."""
+    tokens_per_minute: int = key(0, least=0)
+    """Tokens, read and sampled, that a key may take in a minute, without keys an address; 0: any
+    number."""
+    request_timeout_s: float = key(3600.0, least=0.001)
+    """Seconds that a request may take, from its first byte to the end of its answer; then its
+    generation is cancelled and it is answered 504."""
     threads: int = key(2, least=1)
     """CPU threads of the built-in engine."""
     max_batch: int = key(48, least=1)
@@ -96,11 +110,24 @@ class GatewaySettings:
         if self.upstream_url and not self.upstream_url.startswith(("http://", "https://")):
             upstream = f"is {self.upstream_url!r}: give http://host:port/v1"
         faults = (
-            ("host", bad_host(self.host, self.keys)),
-            ("keys", bad_keys(self.keys)),
+            ("host", bad_host(self.host, (*self.keys, *self.project_keys))),
+            ("keys", _bad_keys(self.keys)),
+            ("project_keys", _bad_project_keys(self.keys, self.project_keys)),
             ("upstream_url", upstream),
         )
         check(self, "gateway", *faults, *self._bad_engine(), *more)
+
+    @property
+    def projects_of_keys(self) -> dict[str, str]:
+        """All keys, each with its project; '': any."""
+        owned = [one.partition("=") for one in self.project_keys]
+        return dict.fromkeys(self.keys, "") | {key: project for project, _, key in owned}
+
+    def key_for(self, project: str) -> str:
+        """A key for agents of ours: one of any project, else the project's; '': none is asked."""
+        known = self.projects_of_keys
+        own = [key for key, of in known.items() if of in ("", project)]
+        return next(iter([*own, *known]), "")
 
     def _bad_engine(self) -> tuple[tuple[str, str], ...]:
         url, command = "", ""
@@ -109,6 +136,22 @@ class GatewaySettings:
         if self.engine == "vllm" and not self.engine_url and not self.engine_command.strip():
             command = "is empty and there is no engine_url: run `make vllm`, name its python"
         return (("engine_url", url), ("engine_command", command))
+
+
+def _bad_keys(keys: Sequence[str]) -> str:
+    placed = any(split_key(one)[1] for one in keys)
+    ends = "hold one that ends as a place does: /rollout/…/attempt/…" if placed else ""
+    return bad_keys(keys) or ends
+
+
+def _bad_project_keys(keys: Sequence[str], project_keys: Sequence[str]) -> str:
+    owned = [one.partition("=") for one in project_keys]
+    if not all(ID_PATTERN.fullmatch(project) and sign for project, sign, _ in owned):
+        return f"hold one that is not PROJECT=KEY, PROJECT of {ID_PATTERN.pattern}"
+    own = [key for _, _, key in owned]
+    if len({*keys, *own}) < len(keys) + len(own):
+        return "hold a key twice, or one of keys"
+    return _bad_keys(own)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

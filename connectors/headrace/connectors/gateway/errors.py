@@ -6,16 +6,20 @@ GatewayError
     BadRequest           400            the request is malformed or asks for what is not served
     NotAuthorised        401            no key, or a wrong one
     NotFromHere          403            without keys: a web page's, or by a name of elsewhere
+    WrongProject         403            the key is of another project
     ModelNotFound        404            no such model, policy or version
+    RequestTimedOut      408            the client took too long to send its request
     BodyTooLarge         413
     NotJson              415            the body is not sent as JSON
     Overloaded           429            too many requests in flight
+    RateLimited          429            too many requests or tokens in a minute
     NotReady             503            no policy version is served yet
     NotDurable           503            neither Kafka nor the spool took the call
     CallFailed                          the call reached its backend and leaves a span
       PromptRefused      400            the engine cannot take this prompt
       ClientGone         499            the client left before its answer
       BackendFailed      502            the engine or the upstream failed
+      CallTimedOut       504            the answer took too long
 """
 
 from typing import Any
@@ -77,12 +81,28 @@ class NotFromHere(ApiError):
     code = "not_from_this_machine"
 
 
+class WrongProject(ApiError):
+    """The key is of one project, and the request names another."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "wrong_project"
+
+
 class ModelNotFound(ApiError):
     """No such model, policy or version."""
 
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
+
+
+class RequestTimedOut(ApiError):
+    """The client took too long to send its request."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
 
 
 class BodyTooLarge(ApiError):
@@ -108,6 +128,18 @@ class Overloaded(ApiError):
     type = "rate_limit_error"
     code = "overloaded"
     retry_after = 1
+
+
+class RateLimited(ApiError):
+    """A key asked for more than it may in a minute."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.type = self.limit = limit
+        self.retry_after = retry_after
 
 
 class NotReady(ApiError):
@@ -153,3 +185,10 @@ class BackendFailed(CallFailed):
 
     status = 502
     code = "backend_failed"
+
+
+class CallTimedOut(CallFailed):
+    """The answer took too long."""
+
+    status = 504
+    code = "request_timeout"

@@ -70,6 +70,19 @@ class Metrics:
             ["how"],
             registry=self._registry,
         )
+        self._limited = Counter(
+            "headrace_gateway_limited_requests",
+            "Requests that were refused because their key (of a project, if it has one) had used "
+            "up its requests or tokens of the minute.",
+            ["limit", "project"],
+            registry=self._registry,
+        )
+        self._failed = Counter(
+            "headrace_gateway_failed_calls",
+            "Calls that got no whole answer, by why: client_gone, request_timeout, …",
+            ["fault"],
+            registry=self._registry,
+        )
         self._upstream_faults = Counter(
             "headrace_gateway_upstream_faults",
             "Calls that the upstream failed or did not answer whole, by what went wrong.",
@@ -98,9 +111,10 @@ class Metrics:
         self._tokens.labels(policy, "prompt").inc(answered.prompt_tokens)
         self._tokens.labels(policy, "sampled").inc(answered.completion_tokens)
 
-    def failed(self, reason: str) -> None:
-        """Count a call that its backend did not answer."""
+    def failed(self, reason: str, fault: str) -> None:
+        """Count a call that its backend did not answer whole; fault: a code of errors.py."""
         self._calls.labels("", reason).inc()
+        self._failed.labels(fault).inc()
 
     def durable(self, where: str, calls: int) -> None:
         """Count calls that were made durable, and where."""
@@ -113,6 +127,10 @@ class Metrics:
     def conversation(self, how: str) -> None:
         """Count a call without a place by how its conversation was found."""
         self._conversations.labels(how).inc()
+
+    def limited(self, limit: str, project: str) -> None:
+        """Count a request that was refused for a limit of its key: requests or tokens."""
+        self._limited.labels(limit, project).inc()
 
     def upstream_fault(self, fault: str) -> None:
         """Count a call that the upstream failed; a status, or a code of errors.py."""

@@ -19,14 +19,20 @@ from headrace.connectors.gateway.errors import (
     BackendFailed,
     CallFailed,
     CallNotDurable,
+    CallTimedOut,
     ClientGone,
 )
 from headrace.connectors.gateway.state import GatewayState
+from headrace.connectors.gateway.timing import Deadline
 from headrace.schemas.vocabulary import SpanStatus
 
 
 async def relay(
-    state: GatewayState, asked: IncomingCall, dialect: Dialect, body: Mapping[str, Any]
+    state: GatewayState,
+    asked: IncomingCall,
+    dialect: Dialect,
+    body: Mapping[str, Any],
+    deadline: Deadline,
 ) -> Response:
     """What the upstream answers, an error of its own included; a stream as it comes.
 
@@ -35,14 +41,14 @@ async def relay(
         CallNotDurable: the call could not be recorded.
     """
     try:
-        reply = await state.forwarder.open(dialect.path, body)
+        reply = await deadline.answering(state.forwarder.open(dialect.path, body))
         if reply.is_stream and reply.status < 400:
-            return _Relayed(state, asked, dialect, body, reply).response
+            return _Relayed(state, asked, dialect, body, reply, deadline).response
         try:
-            answer = await reply.whole()
+            answer = await deadline.answering(reply.whole())
         except UpstreamUnavailable as error:
             raise BackendFailed(str(error), code="upstream_broke_off") from error
-    except BackendFailed as error:
+    except (BackendFailed, CallTimedOut) as error:
         state.metrics.upstream_fault(error.code or "")
         raise
     call = read_answer(asked, body, answer)
@@ -60,7 +66,9 @@ class _Relayed:
         dialect: Dialect,
         body: Mapping[str, Any],
         reply: UpstreamReply,
+        deadline: Deadline,
     ) -> None:
+        self._deadline = deadline
         self._state, self._asked, self._dialect = state, asked, dialect
         self._body, self._reply = body, reply
         wanted = body.get("n")
@@ -69,8 +77,11 @@ class _Relayed:
         self.response = EventStream(self._pieces(), self._abandon)
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        broken: BackendFailed | None = None
-        async with aclosing(self._reply.pieces()) as pieces:
+        broken: CallFailed | None = None
+        async with (
+            aclosing(self._reply.pieces()) as unbounded,
+            aclosing(self._deadline.pieces(unbounded)) as pieces,
+        ):
             try:
                 async for piece in pieces:
                     if told := self._heard.feed(piece):
@@ -79,6 +90,8 @@ class _Relayed:
                         break
             except UpstreamUnavailable as error:
                 broken = BackendFailed(str(error), code="upstream_broke_off")
+            except CallTimedOut as error:
+                broken = error
         self._heard.end()
         failed = self._fault(broken)
         fault: ApiError | None = failed
@@ -92,7 +105,7 @@ class _Relayed:
             self.response.failed = True
             yield self._dialect.broke_off(fault).encode()
 
-    def _fault(self, broken: BackendFailed | None) -> BackendFailed | None:
+    def _fault(self, broken: CallFailed | None) -> CallFailed | None:
         """Why the answer is not whole, where the upstream did not say it itself."""
         if self._heard.is_finished or self._heard.error is not None:
             return None
@@ -123,4 +136,5 @@ async def _record(state: GatewayState, asked: IncomingCall, call: AnsweredCall) 
     state.metrics.completed(call)
     if call.status == SpanStatus.ERROR:
         state.metrics.upstream_fault(str(call.attributes["error.type"]))
+    state.spent(asked.correlation.client, call.prompt_tokens + call.completion_tokens)
     await state.record([completed_span(asked, call, time.time_ns())])

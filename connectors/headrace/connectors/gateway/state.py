@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Protocol
 
 from starlette.requests import Request
@@ -13,9 +14,16 @@ from headrace.connectors.gateway.config import GatewayConfig
 from headrace.connectors.gateway.conversation import Message
 from headrace.connectors.gateway.correlation import Correlation
 from headrace.connectors.gateway.correlation.anonymous import Anonymous
+from headrace.connectors.gateway.correlation.clients import Client
 from headrace.connectors.gateway.correlation.conversations import Conversations
 from headrace.connectors.gateway.dialects.responses.memory import ResponseMemory
-from headrace.connectors.gateway.errors import CallNotDurable, ModelNotFound, Overloaded
+from headrace.connectors.gateway.errors import (
+    CallNotDurable,
+    ModelNotFound,
+    Overloaded,
+    RateLimited,
+)
+from headrace.connectors.gateway.limits import Limits
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
 from headrace.connectors.gateway.policy.policies import Policies, Route
 from headrace.connectors.gateway.retries import Retries
@@ -52,6 +60,10 @@ class GatewayState:
         self.in_flight = 0
         self.responses = ResponseMemory(config.responses_memory_bytes)
         self.retries = Retries(config.retries_memory_bytes)
+        self._limits = Limits(
+            requests_per_minute=config.requests_per_minute,
+            tokens_per_minute=config.tokens_per_minute,
+        )
         self._conversations = Conversations(
             idle_s=config.conversation_idle_s, max_bytes=config.conversations_memory_bytes
         )
@@ -97,8 +109,18 @@ class GatewayState:
         return Anonymous(self._conversations, correlation, messages, previous)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among the requests in flight; raises Overloaded where all are taken."""
+    def place(self, client: Client) -> Iterator[None]:
+        """A place among the requests in flight.
+
+        Raises:
+            RateLimited: the client asks for more than it may.
+            Overloaded: all places are taken.
+        """
+        try:
+            self._limits.admit(client.limited_as, monotonic())
+        except RateLimited as error:
+            self.metrics.limited(error.limit, client.project)
+            raise
         if self.in_flight >= self.config.max_in_flight:
             raise Overloaded(
                 f"{self.in_flight} requests are in flight ([gateway] max_in_flight): try again"
@@ -109,6 +131,10 @@ class GatewayState:
                 yield
         finally:
             self.in_flight -= 1
+
+    def spent(self, client: Client, tokens: int) -> None:
+        """Count the tokens that a client's request took."""
+        self._limits.spent(client.limited_as, tokens, monotonic())
 
     async def record(self, spans: Sequence[Span]) -> None:
         """Return when all spans are durable.

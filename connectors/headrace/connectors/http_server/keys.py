@@ -18,13 +18,15 @@ class Keys:
         return bool(self._digests)
 
     def allow(self, given: str) -> bool:
-        """Whether what was given (`given_key`) is one of them."""
-        if not self._digests:
-            return True
+        """Whether what was given (`given_key`) is one of them, or none is needed."""
+        return not self._digests or self.which(given) is not None
+
+    def which(self, given: str) -> int | None:
+        """Which of them was given, by its place among them; None: none of them."""
         own = _digest(given)
         # Every key is compared, whichever matches.
         matches = [hmac.compare_digest(own, digest) for digest in self._digests]
-        return any(matches)
+        return matches.index(True) if any(matches) else None
 
 
 def given_key(headers: Mapping[str, str]) -> str:

@@ -70,7 +70,7 @@ def run(
         folder = make_folder(loaded.directory / "spool" / "attempts", identity)
     except InstrumentError as error:
         fail(str(error), NOT_RUNNING)
-    key = next(iter(loaded.gateway.keys), "")
+    key = loaded.gateway.key_for(identity.project)
     environment = agent_environment(os.environ, folder, url, key)
     if result_file is not None:
         result_file.unlink(missing_ok=True)

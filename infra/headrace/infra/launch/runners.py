@@ -34,7 +34,7 @@ def runner_config(
         kafka=settings.kafka_access,
         registry=settings.registry_access,
         gateway_url=settings.gateway_url,
-        api_key=next(iter(settings.gateway.keys), "headrace"),
+        api_key=settings.gateway.key_for("default") or "headrace",
         agent=agent,
         command=command,
         spool_directory=settings.directory / "spool" / f"work-{name}",

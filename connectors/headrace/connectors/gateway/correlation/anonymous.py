@@ -32,7 +32,7 @@ class Anonymous:
     ) -> None:
         """previous: the span of the answer that the request names to go on from; '': none."""
         self._known, self._correlation = known, correlation
-        self._client = f"{correlation.project}\n{correlation.client}"
+        self._client = f"{correlation.project}\n{correlation.client.identity}"
         self._messages = messages
         self._previous = previous
         self._conversation: Conversation | None = None

@@ -3,12 +3,12 @@ its API key."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from headrace.connectors.gateway.correlation.clients import client_of
-from headrace.connectors.gateway.errors import BadRequest
+from headrace.connectors.gateway.correlation.clients import Client, client_of
+from headrace.connectors.gateway.errors import BadRequest, WrongProject
 from headrace.schemas import InvalidId, check_id, new_ulid
 
 PREFIXES = (
@@ -43,8 +43,7 @@ class Correlation:
     """Span that called, where the trace says the place; empty: not known."""
     in_rollout: bool = False
     """Whether the client named the attempt: the call is part of an episode that may be trained."""
-    client: str = ""
-    """Who asks."""
+    client: Client = field(default_factory=Client)
     is_anonymous: bool = False
     """Whether nothing says the place: the rollout is new, unless the conversation is known."""
 
@@ -66,9 +65,11 @@ def correlate(request: Request) -> Correlation:
     Raises:
         BadRequest: an id off the pattern, an agent name that is too long, two places that name
             different ids, or a rollout without its attempt.
+        WrongProject: the API key is of another project.
     """
     client, said = client_of(request), _named(request)
     named, parent_id = {**client.place, **said}, ""
+    project = _project(client, named)
     if "rollout_id" not in said and (trace := _trace(request)) is not None:
         # A client may begin a trace for each request, so this is no bound of `scope`.
         here = {"rollout_id": f"trace-{trace['trace']}", "attempt": trace["trace"]}
@@ -78,19 +79,28 @@ def correlate(request: Request) -> Correlation:
         raise BadRequest(f"{AGENT_HEADER} has {len(agent)} characters: give up to {_MAX_AGENT}")
     try:
         return Correlation(
-            project=check_id(named.get("project", "default"), "project"),
+            project=check_id(project, "project"),
             rollout_id=check_id(named.get("rollout_id") or new_ulid(), "rollout_id"),
             attempt=check_id(named.get("attempt") or new_ulid(), "attempt"),
             agent=agent,
             parent_id=parent_id,
             in_rollout="rollout_id" in named and not parent_id,
-            client=client.identity,
+            client=client,
             is_anonymous="rollout_id" not in named,
         )
     except InvalidId as error:
         raise BadRequest(
             f"the base URL, a header or the API key names an id that cannot be: {error}"
         ) from error
+
+
+def _project(client: Client, named: Mapping[str, str]) -> str:
+    own = client.project
+    if own and named.get("project", own) != own:
+        raise WrongProject(
+            f"the API key is of the project {own}, and the request names another: leave it out"
+        )
+    return own or named.get("project", "default")
 
 
 def _trace(request: Request) -> re.Match[str] | None:
@@ -100,15 +110,15 @@ def _trace(request: Request) -> re.Match[str] | None:
 def _named(request: Request) -> Mapping[str, str]:
     """What the client says of the call's place, by field."""
     named: dict[str, str] = {}
-    for field, headers in _HEADERS.items():
-        places = {"the base URL": request.path_params.get(field)}
+    for name, headers in _HEADERS.items():
+        places = {"the base URL": request.path_params.get(name)}
         places |= {header: request.headers.get(header) for header in headers}
         given = {place: value for place, value in places.items() if value}
         if len(set(given.values())) > 1:
             told = ", ".join(f"{place} {value!r}" for place, value in given.items())
-            raise BadRequest(f"which {field} the call belongs to is said twice: {told}")
+            raise BadRequest(f"which {name} the call belongs to is said twice: {told}")
         if given:
-            named[field] = next(iter(given.values()))
+            named[name] = next(iter(given.values()))
     if ("rollout_id" in named) != ("attempt" in named):
         raise BadRequest(
             "x-headrace-rollout and x-headrace-attempt belong together: send both, or neither"

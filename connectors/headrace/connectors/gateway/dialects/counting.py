@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from headrace.connectors.gateway.bodies import read_json
 from headrace.connectors.gateway.conversation import Ask
 from headrace.connectors.gateway.correlation import correlate
+from headrace.connectors.gateway.correlation.clients import client_of
 from headrace.connectors.gateway.dialects.base import Reading
 from headrace.connectors.gateway.dialects.errors import error_response
 from headrace.connectors.gateway.dialects.fields import model_of, unsupported
@@ -37,7 +38,7 @@ def counting(
     async def count(request: Request) -> Response:
         state = state_of(request)
         try:
-            with state.place():
+            with state.place(client_of(request)):
                 body, reading, sampler = await _reading(request, state)
                 tokens = await asyncio.to_thread(sampler.count, read(body, reading))
                 return JSONResponse({**told, "input_tokens": tokens})

@@ -26,6 +26,7 @@ from headrace.connectors.gateway.conversation import (
 )
 from headrace.connectors.gateway.correlation import Correlation, correlate
 from headrace.connectors.gateway.correlation.anonymous import Anonymous
+from headrace.connectors.gateway.correlation.clients import client_of
 from headrace.connectors.gateway.dialects.base import (
     AnswerWriter,
     Asking,
@@ -43,6 +44,7 @@ from headrace.connectors.gateway.relaying import relay
 from headrace.connectors.gateway.request_ids import given_id
 from headrace.connectors.gateway.retries import retries_of, retry_key
 from headrace.connectors.gateway.state import GatewayState, state_of
+from headrace.connectors.gateway.timing import Deadline
 from headrace.schemas import new_span_id
 from headrace.schemas.vocabulary import Untrainable
 
@@ -58,7 +60,7 @@ def endpoint(dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
         state = state_of(request)
         try:
             with ExitStack() as held:
-                held.enter_context(state.place())
+                held.enter_context(state.place(client_of(request)))
                 response = await _answer(request, state, dialect)
                 if isinstance(response, EventStream):
                     response.held.enter_context(held.pop_all())
@@ -71,11 +73,12 @@ def endpoint(dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
 
 async def _answer(request: Request, state: GatewayState, dialect: Dialect) -> Response:
     started_at = time.time_ns()
+    deadline = Deadline.after(state.config.request_timeout_s)
     correlation = correlate(request)
-    body = await read_json(request, state.config.max_body_bytes)
+    body = await deadline.reading(read_json(request, state.config.max_body_bytes))
     key = retry_key(request, body)
     return await state.retries.once(
-        key, lambda: _call(request, state, dialect, body, correlation, started_at)
+        key, lambda: _call(request, state, dialect, body, correlation, started_at, deadline)
     )
 
 
@@ -86,6 +89,7 @@ async def _call(
     body: Mapping[str, Any],
     correlation: Correlation,
     started_at: int,
+    deadline: Deadline,
 ) -> Response:
     model, span_id = model_of(body), new_span_id()
     route = state.route(model)
@@ -106,7 +110,9 @@ async def _call(
     if route is None:
         content = next((body[name] for name in _CONTENTS if name in body), None)
         asked = incoming(correlation, content, {})
-        return await _unless_gone(request, asked, state, relay(state, asked, dialect, body))
+        return await _unless_gone(
+            request, asked, state, relay(state, asked, dialect, body, deadline)
+        )
     asking = dialect.read(
         body,
         Reading(
@@ -123,7 +129,7 @@ async def _call(
         state.metrics.conversation(how)
         noted |= {"headrace.conversation": how}
     asked = incoming(correlation, _content(asking), noted)
-    call = _SampledCall(request, state, route.served.sampler, asked, asking, anonymous)
+    call = _SampledCall(request, state, route.served.sampler, asked, asking, anonymous, deadline)
     return await (call.stream() if asking.streams else call.whole())
 
 
@@ -138,7 +144,9 @@ class _SampledCall:
         asked: IncomingCall,
         asking: Asking,
         anonymous: Anonymous | None,
+        deadline: Deadline,
     ) -> None:
+        self._deadline = deadline
         self._anonymous = anonymous
         self._request, self._state, self._asked, self._asking = request, state, asked, asking
         self._sampler = sampler
@@ -175,7 +183,9 @@ class _SampledCall:
         return self._stream
 
     def _sample(self, on_event: Callable[[AnswerEvent], None]) -> Coroutine[Any, Any, Completion]:
-        return self._sampler.answer(self._asked, self._asking.asks, on_event)
+        return self._deadline.answering(
+            self._sampler.answer(self._asked, self._asking.asks, on_event)
+        )
 
     async def _pieces(
         self, work: "asyncio.Future[Completion]", first: AnswerEvent | None
@@ -229,6 +239,8 @@ class _SampledCall:
         for call in completion.calls:
             self._state.metrics.completed(call)
         spans = [completed_span(self._asked, call, ended_at) for call in completion.calls]
+        usage = completion.answer.usage
+        self._state.spent(self._asked.correlation.client, usage.prompt + usage.completion)
         await self._state.record(spans)
         if self._anonymous is not None:
             spans_of = (call.span_id for call in completion.calls)
@@ -243,7 +255,7 @@ async def record_failure(
     state: GatewayState, asked: IncomingCall, error: CallFailed, said: str = ""
 ) -> None:
     """Count a call that was not answered, and record it; raises CallNotDurable."""
-    state.metrics.failed(Untrainable.CALL_FAILED)
+    state.metrics.failed(Untrainable.CALL_FAILED, error.code or "")
     await state.record([failed_span(asked, error, time.time_ns(), output=said)])
 
 
