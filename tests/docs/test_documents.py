@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from headrace.infra.cli.app import VERBS
 from headrace.infra.settings import load
@@ -57,8 +58,9 @@ def test_every_verb_and_option_exists(line: str) -> None:
     group = typer.main.get_group(app)
     command = group.get_command(typer.Context(group), words[0])
     assert command is not None, f"no verb {words[0]}"
-    if isinstance(command, typer.core.TyperGroup):
-        command = command.get_command(typer.Context(command), words[1])
+    if isinstance(command, TyperGroup):
+        # `headrace tasks FILE` names none of its verbs.
+        command = command.commands.get(words[1]) or command.commands.get("ask")
         assert command is not None, f"no verb {words[0]} {words[1]}"
     known = {option for parameter in command.params for option in parameter.opts}
     ours = words[1 : words.index("--")] if "--" in words else words[1:]  # the rest is the agent's

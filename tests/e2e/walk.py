@@ -190,6 +190,13 @@ def example_agent(reader: Reader, block: str) -> None:
     assert promised in shown
 
 
+def cancel(reader: Reader, line: str) -> None:
+    """Of a rollout that has been credited there is nothing to take back; it stays as it is."""
+    rollout = reader.notes["rollout_id"]
+    told = reader.type(line.replace("ROLLOUT_OR_GROUP", rollout)).ended(0)
+    assert "rollouts" in told
+
+
 STEPS = (
     Step(pattern=r"make demo", do=demo, up=False),
     Step(pattern=r"curl .* --data-binary '.*'", do=curl),
@@ -204,6 +211,7 @@ STEPS = (
     Step(pattern=r"from openai import OpenAI\n.*def run\(task_input, .*", do=agent_function),
     Step(pattern=r"headrace work --agent your_module:run", do=work),
     Step(pattern=r"headrace tasks tasks\.jsonl( .*)?", do=tasks),
+    Step(pattern=r"headrace tasks cancel ROLLOUT_OR_GROUP .*", do=cancel),
     Step(pattern=r"from headrace\.connectors\.sdk import .*send_reward\(.*", do=late_reward),
     Step(pattern=r"from examples\.calculator\.agent import run\n.*", do=example_agent),
 )

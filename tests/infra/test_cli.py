@@ -280,6 +280,15 @@ def test_tasks_that_cannot_be_put_are_told_before_anything_is_asked_for(
     assert trouble in result.stderr
 
 
+def test_tasks_cannot_be_taken_back_without_a_reason_or_a_server(headrace: Headrace) -> None:
+    result = headrace("tasks", "cancel", "01JR", "--why", " ")
+    assert (result.returncode, "--why is empty" in result.stderr) == (WRONG_USE, True)
+    nowhere = {"HEADRACE_CLICKHOUSE_URL": "http://127.0.0.1:1"}
+    result = headrace("tasks", "cancel", "01JR", **nowhere)
+    assert result.returncode == NOT_RUNNING
+    assert "Is headrace up?" in result.stderr
+
+
 def test_a_demo_never_empties_a_folder_that_no_demo_made(
     headrace: Headrace, tmp_path: Path
 ) -> None:

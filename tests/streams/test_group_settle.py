@@ -280,6 +280,33 @@ def test_a_group_that_infrastructure_ended_whole_is_incomplete() -> None:
     assert [m.status for m in credits.members] == ["infrastructure"] * 4
 
 
+def test_a_group_does_not_wait_for_rollouts_that_were_taken_back() -> None:
+    groups = groups_of()
+    take(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])])
+    assert take(groups, cut_off("r3", signals={"worker_died": 1, "retried": 1})) is None
+    credits = final(groups, cut_off("r3", "a1", signals={"cancelled": 1}))
+    assert (credits.outcome, credits.baseline, credits.mean) == ("train", "rloo", 1.0)
+    assert [m.status for m in credits.members[3:]] == ["infrastructure", "cancelled"]
+    assert [s.reason for s in credits.samples[3:]] == ["infrastructure", "cancelled"]
+
+
+def test_a_group_that_was_taken_back_ends_at_once_and_says_so_of_each_sample() -> None:
+    groups = groups_of()
+    credits = final(groups, *[cut_off(r, signals={"cancelled": 1}) for r in ROLLOUTS])
+    assert credits.outcome == "group_incomplete"
+    assert [m.status for m in credits.members] == ["cancelled"] * 4
+    assert [s.reason for s in credits.samples] == ["cancelled"] * 4
+
+
+def test_a_rollout_with_a_result_keeps_it_though_it_was_taken_back_elsewhere() -> None:
+    groups = groups_of()
+    taken_back = cut_off("r0", "a1", signals={"cancelled": 1})
+    assert take(groups, episode("r0", "4"), taken_back) is None
+    credits = final(groups, *[episode(r, "0") for r in ROLLOUTS[1:]])
+    assert (credits.baseline, credits.mean) == ("grpo", 1.0)
+    assert [m.status for m in credits.members[:2]] == ["used", "cancelled"]
+
+
 def test_what_infrastructure_is_found_to_have_ended_only_later_is_taken_out_again() -> None:
     groups = groups_of()
     # Closed by the clock, its end still to come, and of no task: so nobody owed it.

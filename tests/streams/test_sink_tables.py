@@ -60,6 +60,11 @@ def test_a_task_has_a_row() -> None:
     assert (table, row["rollout_id"], row["subject"]) == ("tasks", "r", None)
 
 
+def test_a_record_that_takes_a_task_back_leaves_its_row_alone() -> None:
+    record = to_avro(Task(rollout_id="r", cancelled="by hand"))
+    assert log_row(message("headrace.tasks"), record) is None
+
+
 def test_a_loss_that_was_accepted_has_a_row_and_a_halt_has_none() -> None:
     halt = Halt(
         stage="assemble",

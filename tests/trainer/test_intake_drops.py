@@ -69,6 +69,20 @@ def test_what_infrastructure_ended_is_dropped_for_it_unless_another_attempt_stan
     ]
 
 
+@pytest.mark.parametrize("outcome", ["train", "group_incomplete"])
+def test_a_rollout_that_was_taken_back_ends_so_whatever_becomes_of_its_group(outcome: str) -> None:
+    core = intake(rollouts=1)
+    whole = credits("g", outcome=outcome)
+    taken_back = Member(rollout_id="g-3", attempt="1", status="cancelled")
+    core.add_sample(sample("g", 0), at("s", 0))
+    core.add_sample(sample("g", 1), at("s", 1))
+    given = replace(whole, members=[*whole.members, taken_back])
+    outcomes = core.add_credits(given, at("c", 0), NOW)
+    outcomes += core.trained(core.next_batch(), NOW)
+    (mine,) = [o for o in outcomes if o.rollout_id == "g-3"]
+    assert (mine.attempt, mine.outcome, mine.reason) == ("1", "dropped", "cancelled")
+
+
 def test_after_the_last_version_groups_are_accounted_and_nothing_is_held() -> None:
     core = intake(rollouts=9)
     feed(core, "g")

@@ -113,6 +113,7 @@ class Task:
     expected: str = ""
     deadline: int = 0
     subject: str | None = None
+    cancelled: str = ""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

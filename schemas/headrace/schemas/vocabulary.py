@@ -52,6 +52,8 @@ class InfrastructureEnd(StrEnum):
     NEVER_RUN = "never_run"
     RETRIED = "retried"
     """Another attempt follows, whatever ended this one."""
+    CANCELLED = "cancelled"
+    """The task was taken back: no attempt follows."""
 
 
 class ClosedBy(StrEnum):
@@ -87,6 +89,7 @@ class MemberStatus(StrEnum):
     SUPERSEDED = "superseded"
     INCOMPLETE = "incomplete"
     INFRASTRUCTURE = "infrastructure"
+    CANCELLED = "cancelled"
     REWARD_ABSENT = "reward_absent"
     RULE_ERROR = "rule_error"
     REWARD_INVALID = "reward_invalid"

@@ -21,6 +21,7 @@ from headrace.connectors.kafka import (
     partitions_of,
 )
 from headrace.connectors.runner import CommandAgent, Runner, RunnerConfig
+from headrace.connectors.tasks import cancel_tasks
 from headrace.infra.embedded import Stack
 from headrace.schemas import Task, new_ulid, to_avro
 from tests.support.watching import TASKS, WAIT_S, Watch
@@ -45,6 +46,11 @@ def die(task_input, *, base_url, api_key):
 def until_mended(task_input, *, base_url, api_key):
     if not Path(task_input).exists():
         raise RuntimeError("not mended")
+
+def begin_and_hang(task_input, *, base_url, api_key):
+    Path(task_input).touch()
+    while True:
+        threading.Event().wait(0.05)
 
 def hang(task_input, *, base_url, api_key):
     threading.Event().wait()
@@ -291,6 +297,52 @@ def test_a_task_under_a_runner_that_stops_is_run_again(
     assert (first.spans[-1][2], second.spans[-1][2]) == ("error", "ok")
     assert second.result == '"second"'
     assert watch.statuses(task.rollout_id) == ["infrastructure", "used"]
+
+
+def test_a_task_that_is_taken_back_ends_whether_that_or_its_start_comes_first(
+    stack: Stack, watch: Watch, agents: str, tmp_path: Path
+) -> None:
+    """Agents that never end by themselves, on tasks without deadlines: only this ends them."""
+    group = group_at_the_end(stack)
+    tasks = [
+        Task(
+            rollout_id=new_ulid(),
+            group_id="g",
+            agent=f"{agents}:begin_and_hang",
+            input=json.dumps(str(tmp_path / f"begun-{number}")),
+        )
+        for number in range(24)
+    ]
+    waiting, raced = tasks[:8], tasks[8:]
+    other = Task(rollout_id=new_ulid(), agent=f"{agents}:ok", input="1")
+    access = RegistryAccess(url=stack.registry_url)
+    send(watch, waiting)
+    cancel_tasks(watch.kafka, access, waiting, "before any runner")
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=access,
+        gateway_url="http://gateway:1",
+        group=group,
+        processes=2,
+        concurrency=3,
+        spool_directory=tmp_path / "spool",
+    )
+    with running(config) as runner:
+        for number, task in enumerate(raced):
+            send(watch, [task])
+            if number % 2:  # some get as far as to run
+                watch.until(lambda: runner.running > 0)
+            cancel_tasks(watch.kafka, access, [task], "wrong tasks")
+        send(watch, [other])
+        watch.until(lambda: all(watch.ended(task.rollout_id) for task in [*tasks, other]))
+    assert (runner.stats.cancelled, runner.stats.ok, runner.running) == (24, 1, 0)
+    assert lag(stack, group) == 0
+    for number, task in enumerate(tasks):
+        (seen,) = watch.attempts[task.rollout_id].values()
+        assert [name for kind, name, _ in seen.spans if kind == "event"] == ["cancelled"]
+        assert watch.statuses(task.rollout_id) == ["cancelled"]
+        assert number >= 8 or not (tmp_path / f"begun-{number}").exists()
+    assert any((tmp_path / f"begun-{number}").exists() for number in range(8, 24))
 
 
 def test_attempts_at_one_rollout_never_share_an_episode(

@@ -87,6 +87,9 @@ class Scripted:
             case _:
                 raise WorkerDied("its process ended with 9")
 
+    def cancel(self, key: int) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -109,6 +112,7 @@ def attempts(listening: Listening, task: Task, *ends: str, **settings: object) -
         **settings,  # type: ignore[arg-type]  # any keys
     )
     runner = TaskRunner(config, listening, Scripted(*ends), threading.Event())
+    runner.cancellations.known.set()
     number = 1
     while runner.run(task, number).again_s is not None:
         number += 1

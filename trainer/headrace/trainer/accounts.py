@@ -9,7 +9,7 @@ from headrace.schemas.vocabulary import DropReason, MemberStatus, SampleOutcome,
 _PASSED_OVER = frozenset(
     {MemberStatus.INCOMPLETE, MemberStatus.INFRASTRUCTURE, MemberStatus.SUPERSEDED}
 )
-"""Status of an attempt that did not stand for its rollout."""
+"""Status of an attempt that neither stood for its rollout nor ended it."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -50,17 +50,25 @@ def _of_rollouts(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
     sampled = {sample.rollout_id for sample in credits.samples}
     attempts: dict[str, Member] = {}
     for member in credits.members:
-        if member.rollout_id not in sampled and (
-            member.rollout_id not in attempts or member.status not in _PASSED_OVER
-        ):
+        held = attempts.get(member.rollout_id)
+        if member.rollout_id not in sampled and (held is None or _weight(member) > _weight(held)):
             attempts[member.rollout_id] = member
     for member in attempts.values():
         why = verdict.reason or (
             member.status if member.status != MemberStatus.USED else DropReason.NO_CALL
         )
+        if member.status == MemberStatus.CANCELLED:
+            why = member.status
         yield _outcome(credits, verdict, member.rollout_id, member.attempt, why)
     for rollout_id in credits.missing_rollouts:
         yield _outcome(credits, verdict, rollout_id, "", DropReason.NEVER_STARTED)
+
+
+def _weight(member: Member) -> int:
+    """How much an attempt says of its rollout's end: a result most, what was passed over least."""
+    if member.status in _PASSED_OVER:
+        return 0
+    return 1 if member.status == MemberStatus.CANCELLED else 2
 
 
 def _outcome(

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from headrace.connectors.runner.cancellations import Cancellations
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.failures import Failures
-from headrace.connectors.runner.jobs import AgentStuck, Job, WorkerDied, Workers
+from headrace.connectors.runner.jobs import AgentStuck, Job, JobCancelled, WorkerDied, Workers
 from headrace.connectors.runner.retries import How, Retry, is_retried, pause_s
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
 from headrace.connectors.sdk.described import Described
@@ -17,6 +19,7 @@ from headrace.schemas.vocabulary import InfrastructureEnd, SpanStatus
 
 logger = logging.getLogger(__name__)
 
+_LOOK_S = 0.2
 _SHOWN = 200  # characters of an agent's message in a line for people
 
 
@@ -33,6 +36,8 @@ class RunnerStats:
     """The worker process ended under it."""
     stopped: int = 0
     """The runner was stopped."""
+    cancelled: int = 0
+    """Their tasks were taken back."""
     retried: int = 0
     """Of all these, attempts that another one follows."""
 
@@ -43,6 +48,7 @@ class RunnerStats:
             "past the deadline": self.deadline,
             "lost with a worker process": self.died,
             "stopped": self.stopped,
+            "cancelled": self.cancelled,
             "tried again": self.retried,
         }
         return ", ".join([f"{self.ok} ok", *(f"{n} {how}" for how, n in others.items() if n)])
@@ -65,6 +71,7 @@ class TaskRunner:
     ) -> None:
         self.stats = RunnerStats()
         self.failures = Failures(config.pause_after)
+        self.cancellations = Cancellations()
         self._config = config
         self._telemetry = telemetry
         self._pool = pool
@@ -78,6 +85,9 @@ class TaskRunner:
         its rollout. An attempt whose worker process died is ended with the event `worker_died`,
         whether it is followed or not.
         """
+        while not self.cancellations.known.wait(_LOOK_S):
+            if self._stop.is_set():
+                return self._counted(Ended(how=How.STOPPED))
         attempt = self._begin(task)
         if not self._durably(attempt.start):  # (rule: durable before the answer)
             return self._counted(Ended(how=How.STOPPED))
@@ -118,6 +128,8 @@ class TaskRunner:
         return pause
 
     def _run_agent(self, task: Task, attempt: Attempt) -> tuple[How, Described | None]:
+        if why := self.cancellations.why(task):
+            return self._cancelled(attempt, why)
         limit = self._config.attempt_timeout_s
         if task.deadline:
             limit = min(limit, task.deadline / 1000 - time.time())
@@ -127,8 +139,12 @@ class TaskRunner:
                 {"message": "the deadline was over before the agent began"},
             )
             return How.DEADLINE, None
+        job = self._job(task, attempt)
         try:
-            done = self._pool.run(self._job(task, attempt), limit)
+            with self.cancellations.running(task, partial(self._pool.cancel, job.key)):
+                done = self._pool.run(job, limit)
+        except JobCancelled:
+            return self._cancelled(attempt, self.cancellations.why(task))
         except AgentStuck:
             attempt.event("deadline")
             self.failures.failed("it did not end by its deadline")
@@ -153,6 +169,10 @@ class TaskRunner:
             return How.FAILED, None
         self.failures.ok()
         return How.OK, Described(text=done.output, replaced=done.replaced)
+
+    def _cancelled(self, attempt: Attempt, why: str) -> tuple[How, None]:
+        attempt.event(InfrastructureEnd.CANCELLED, {"message": why})
+        return How.CANCELLED, None
 
     def _job(self, task: Task, attempt: Attempt) -> Job:
         pinned = task.version >= 0

@@ -18,7 +18,7 @@ from headrace.connectors.instrument.records import Note
 from headrace.connectors.instrument.results import how_ended, result_of
 from headrace.connectors.runner.config import CommandAgent
 from headrace.connectors.runner.errors import AgentUnusable
-from headrace.connectors.runner.jobs import AgentStuck, Done, Failure, Job, WorkerDied
+from headrace.connectors.runner.jobs import AgentStuck, Done, Failure, Job, JobCancelled, WorkerDied
 from headrace.connectors.runner.processes import AgentProcess, start_agent
 from headrace.connectors.sdk import Attempt, Telemetry
 
@@ -39,6 +39,7 @@ class Commands:
         self._keys = itertools.count()
         self._closing = threading.Event()
         self._lock = threading.Lock()
+        self._cancelled: set[int] = set()
         self._noted: set[Note] = set()
 
     def new_key(self) -> int:
@@ -51,10 +52,25 @@ class Commands:
         Raises:
             WorkerDied: the runner stops.
             AgentStuck: it did not end within `timeout` seconds.
+            JobCancelled: it was cancelled.
             JournalError: the folder for its spans cannot be used.
         """
+        try:
+            return self._run(job, timeout)
+        finally:
+            with self._lock:
+                self._cancelled.discard(job.key)
+
+    def cancel(self, key: int) -> None:
+        """End a job that runs or is about to; returns at once."""
+        with self._lock:
+            self._cancelled.add(key)
+
+    def _run(self, job: Job, timeout: float) -> Done:
         if self._closing.is_set():
             raise WorkerDied("the runner is stopping")
+        if job.key in self._cancelled:
+            raise JobCancelled
         folder = make_folder(self._journals, _identity(job, self._agent))
         attempt = Attempt(
             self._telemetry,
@@ -91,6 +107,8 @@ class Commands:
                 collector.collect()
                 if self._closing.is_set():
                     raise WorkerDied("the runner stopped it")
+                if job.key in self._cancelled:
+                    raise JobCancelled
                 if time.monotonic() >= end:
                     raise AgentStuck(f"not done after {timeout:.1f} s")
         finally:

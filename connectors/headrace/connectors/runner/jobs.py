@@ -1,7 +1,7 @@
 """What a runner and those that run its jobs say to each other."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -27,6 +27,12 @@ class Job:
     end_id: str
     """Span ids of the attempt's start and end."""
     subject: str | None
+
+
+class Interrupt(NamedTuple):
+    """Asks a worker process to end a job whose result nobody waits for."""
+
+    key: int
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -58,6 +64,10 @@ class AgentStuck(Exception):
     """An agent did not end in time; its process will be ended."""
 
 
+class JobCancelled(Exception):
+    """Somebody took the task of a job back; says why."""
+
+
 class Workers(Protocol):
     """Runs jobs, each in the time of the thread that asks."""
 
@@ -70,7 +80,11 @@ class Workers(Protocol):
         Raises:
             WorkerDied: its process ended meanwhile, or the workers were closed.
             AgentStuck: it did not end within `timeout` seconds.
+            JobCancelled: `cancel` was called for it, before or meanwhile.
         """
+
+    def cancel(self, key: int) -> None:
+        """End a job that runs or is about to; returns at once."""
 
     def close(self) -> None:
         """End every process; jobs that run fail with WorkerDied."""

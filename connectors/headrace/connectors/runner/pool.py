@@ -5,13 +5,21 @@ import logging
 import threading
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from headrace.connectors.runner import worker
-from headrace.connectors.runner.jobs import AgentStuck, Done, Job, WorkerDied
+from headrace.connectors.runner.jobs import (
+    AgentStuck,
+    Done,
+    Interrupt,
+    Job,
+    JobCancelled,
+    WorkerDied,
+)
 from headrace.connectors.sdk import SdkConfig
 
 logger = logging.getLogger(__name__)
@@ -36,6 +44,8 @@ class Pool:
         self._keys = itertools.count()
         self._lock = threading.Lock()
         self._closed = False
+        self._running: dict[int, _Worker] = {}
+        self._cancelled: set[int] = set()
         self._workers = [self._start() for _ in range(processes)]
 
     def new_key(self) -> int:
@@ -48,13 +58,42 @@ class Pool:
         Raises:
             WorkerDied: its process ended meanwhile, or the pool was closed.
             AgentStuck: it did not end within `timeout` seconds.
+            JobCancelled: it was cancelled.
         """
+        try:
+            return self._run(job, timeout)
+        finally:
+            with self._lock:
+                self._cancelled.discard(job.key)
+                self._running.pop(job.key, None)
+
+    def cancel(self, key: int) -> None:
+        """End a job that runs or is about to; returns at once.
+
+        Its thread is interrupted when it next runs Python, and its process is ended when the
+        other jobs in it are over.
+        """
+        with self._lock:
+            self._cancelled.add(key)
+            worker = self._running.get(key)
+            future = None if worker is None else worker.jobs.pop(key, None)
+        if worker is None or future is None:
+            return
+        with suppress(OSError):  # it has ended
+            worker.connection.send(Interrupt(key))
+        self._retire(worker, key)
+        future.set_exception(JobCancelled())
+
+    def _run(self, job: Job, timeout: float) -> Done:
         with self._lock:
             if self._closed:
                 raise WorkerDied("the runner is stopping")
+            if job.key in self._cancelled:
+                raise JobCancelled
             chosen = min(self._workers, key=lambda each: len(each.jobs))
             future: Future[Done] = Future()
             chosen.jobs[job.key] = future
+            self._running[job.key] = chosen
             try:
                 chosen.connection.send(job)
             except OSError as error:  # it died and its reader has not seen that yet

@@ -16,6 +16,8 @@ class How(StrEnum):
     """The worker process ended under it."""
     STOPPED = "stopped"
     """The runner was stopped."""
+    CANCELLED = "cancelled"
+    """Its task was taken back."""
 
 
 class Retry(StrEnum):

@@ -26,6 +26,7 @@ from headrace.connectors.runner.broker import BrokerWatch
 from headrace.connectors.runner.commands import Commands
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.errors import ReadingFailed
+from headrace.connectors.runner.following import Follower
 from headrace.connectors.runner.jobs import Workers
 from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
@@ -62,7 +63,7 @@ class Runner:
         self._finished: SimpleQueue[tuple[Taken, Ended | None]] = SimpleQueue()
         self._waiting = Waiting()
         self._running = 0
-        self._paused = False
+        self._paused: set[Partition] = set()
         self._tasks: TaskRunner | None = None
         self._patience = Patience("the runner")
 
@@ -121,7 +122,10 @@ class Runner:
             partition_assignment_strategy="cooperative-sticky",
         )
         self._patience = Patience("the runner", stop=stop, delay_s=_AGAIN_S)
-        decoder = Decoder(partial(_task, codec), stage="runner")
+        decode = partial(_task, codec)
+        decoder = Decoder(decode, stage="runner")
+        follower = Follower(self._kafka, config.group, decode, self._tasks.cancellations)
+        follower.start()
         try:
             while not stop.is_set():
                 self._start_again(slots, executor)
@@ -133,6 +137,7 @@ class Runner:
             self._drain(reader, give_up, pool, on_turn)
         finally:
             give_up.set()
+            follower.close()
             pool.close()
             executor.shutdown(wait=True)
             self._commit(reader)
@@ -158,9 +163,12 @@ class Runner:
         """The next task's record, if there is room for one; keeps the membership alive."""
         # Tasks that wait hold no slot, but they may not become ever more.
         full = max(self._running, self.waiting) >= slots or not self._may_start()
-        if full != self._paused:
-            (reader.pause if full else reader.resume)(reader.assigned)
-            self._paused = full
+        assigned = set(reader.assigned)
+        if full:
+            reader.pause(assigned - self._paused)
+        elif self._paused:
+            reader.resume(assigned & self._paused)
+        self._paused = assigned if full else set()
         try:
             records = reader.read(_POLL_S, 1)
         except KafkaUnavailable as error:
@@ -182,13 +190,17 @@ class Runner:
         for letter in decoded.refused:
             self._offsets.finished(letter.partition, letter.offset)
         for record, task in decoded.taken:
+            if task.cancelled:  # the follower has heard of it
+                self._offsets.finished(record.partition, record.offset)
+                continue
             taken = Taken(task=task, partition=record.partition, offset=record.offset)
             self._submit(taken, executor)
 
     def _start_again(self, slots: int, executor: ThreadPoolExecutor) -> None:
         """Make the attempts that are due, where there is room."""
+        assert self._tasks is not None
         while self._running < slots and self._may_start():
-            taken = self._waiting.due(time.monotonic())
+            taken = self._waiting.due(time.monotonic(), self._tasks.cancellations.why)
             if taken is None:
                 return
             self._submit(taken, executor)
@@ -245,6 +257,7 @@ class Runner:
         lost = [partition for _, partition in places]
         self._offsets.lost(lost)
         self._waiting.lost(lost)
+        self._paused -= set(places)  # they are not, if they ever come back
 
 
 def _task(codec: Codec, record: LogRecord) -> Task:

@@ -1,6 +1,6 @@
 """Tasks that wait for another attempt. No Kafka here, no clock; not thread-safe."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from headrace.schemas import Task
@@ -34,10 +34,17 @@ class Waiting:
         """An attempt is due at that time."""
         self._due.append((due, taken))
 
-    def due(self, now: float) -> Taken | None:
-        """The task that has been due longest, which then waits no more."""
-        first = min(self._due, key=lambda one: one[0], default=None)
-        if first is None or first[0] > now:
+    def due(self, now: float, over: Callable[[Task], object] = lambda _: False) -> Taken | None:
+        """The task that has been due longest, which then waits no more.
+
+        What is `over` need not wait for its time.
+        """
+        first = min(
+            (one for one in self._due if one[0] <= now or over(one[1].task)),
+            key=lambda one: one[0],
+            default=None,
+        )
+        if first is None:
             return None
         self._due.remove(first)
         return first[1]

@@ -1,13 +1,16 @@
 """A worker process: runs jobs in threads and says what came of them."""
 
+import ctypes
 import os
 import signal
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 
 from headrace.connectors.loopback import exempt
 from headrace.connectors.runner.agent import call_agent, import_from_here
-from headrace.connectors.runner.jobs import Done, Failure, Job
+from headrace.connectors.runner.jobs import Done, Failure, Interrupt, Job
 from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
 from headrace.connectors.sdk.described import error_facts, type_name
 
@@ -21,26 +24,50 @@ def main(connection: Connection, config: SdkConfig) -> None:
     import_from_here()
     # Started by the first span that a tool records itself: most agents record none.
     telemetry = Telemetry(config, lazy=True)
-    sending = threading.Lock()
+    results: SimpleQueue[Done] = SimpleQueue()
+    threads: dict[int, threading.Thread] = {}
 
     def run(job: Job) -> None:
         try:
-            done = _run(job, telemetry)
+            results.put(_run(job, telemetry))
         except BaseException as error:  # whatever it is, the runner waits for an answer
             failure = Failure(name=type_name(error), message="", trace="")
-            done = Done(key=job.key, failure=failure)
-        with sending:
-            connection.send(done)
+            results.put(Done(key=job.key, failure=failure))
+        threads.pop(job.key, None)
 
+    # In a thread of its own: an interrupted job must not leave half an answer in the pipe.
+    threading.Thread(target=_answer, args=(connection, results), daemon=True).start()
     while True:
         try:
-            job: Job | None = connection.recv()
+            told: Job | Interrupt | None = connection.recv()
         except EOFError:  # the runner is gone
-            job = None
-        if job is None:
+            told = None
+        if told is None:
             telemetry.close()
             os._exit(0)  # an agent that hangs must not keep the process
-        threading.Thread(target=run, args=(job,), daemon=True).start()
+        if isinstance(told, Interrupt):
+            _interrupt(threads.get(told.key))
+            continue
+        thread = threading.Thread(target=run, args=(told,), daemon=True)
+        threads[told.key] = thread
+        thread.start()
+
+
+class Interrupted(BaseException):
+    """Raised in the thread of an agent whose task was cancelled."""
+
+
+def _interrupt(thread: threading.Thread | None) -> None:
+    if thread is not None and thread.is_alive():
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted)
+        )
+
+
+def _answer(connection: Connection, results: "SimpleQueue[Done]") -> None:
+    with suppress(OSError):  # the runner is gone
+        while True:
+            connection.send(results.get())
 
 
 def _run(job: Job, telemetry: Telemetry) -> Done:

@@ -1,6 +1,7 @@
 """Where rollouts come from: tasks drawn, admitted at the trainer's pace, and put on Kafka."""
 
 from headrace.connectors.tasks.admission import Admission
+from headrace.connectors.tasks.cancel import cancel_tasks
 from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig
 from headrace.connectors.tasks.dataset import read_items
 from headrace.connectors.tasks.errors import BadDataset, TasksError, TasksMisconfigured
@@ -16,6 +17,7 @@ __all__ = [
     "TaskSourceConfig",
     "TasksError",
     "TasksMisconfigured",
+    "cancel_tasks",
     "progress_text",
     "read_items",
     "waited_for",

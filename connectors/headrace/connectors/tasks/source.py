@@ -189,6 +189,8 @@ class TaskSource:
             self.admission.outcome(
                 record["rollout_id"], trained=record["outcome"] == SampleOutcome.TRAINED
             )
+        elif record["cancelled"]:
+            return  # its outcome frees its place
         elif record["split"] == self._config.split and record["version"] < 0:
             self.admission.admitted([record["rollout_id"]])
 

@@ -1,4 +1,4 @@
-"""`headrace tasks`: put the tasks of a file on the stream."""
+"""`headrace tasks`: put the tasks of a file on the stream; its verbs look after them."""
 
 import json
 import logging
@@ -7,13 +7,15 @@ import threading
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from headrace.connectors.tasks import Pace, TaskItem, progress_text, read_items
 from headrace.infra.cli.app import INTERRUPTED, SETTINGS, WRONG_USE, app, fail
+from headrace.infra.cli.tasks_cancel import cancel
 from headrace.infra.launch.runners import source_config
 from headrace.infra.settings import load
 from headrace.infra.terminal.feed import FOLLOW, Requested, Training, evaluate, opened, planned
@@ -22,9 +24,29 @@ from headrace.infra.terminal.log_lines import show_logs
 from headrace.schemas.vocabulary import Split
 
 TRAIN_DEADLINE_S = 600.0
+ASK = "ask"
 
 
-@app.command()
+class _FileOrVerb(TyperGroup):
+    """`headrace tasks FILE` asks for its tasks; what is named like a verb is one."""
+
+    # `Any`: the types are those of typer's own copy of click, which is private.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take everything but a verb as the arguments of `ask`."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else [ASK, *args])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As click does, but `ask` is not named in what a person reads."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return "" if name == ASK else name, command, rest
+
+
+verbs = typer.Typer(cls=_FileOrVerb, rich_markup_mode=None)
+app.add_typer(verbs, name="tasks", help="Ask for rollouts of tasks; `cancel` takes tasks back.")
+verbs.command()(cancel)
+
+
+@verbs.command(ASK, hidden=True)
 def tasks(
     file: Annotated[Path, typer.Argument(help="JSON lines: `input` and, if known, `expected`.")],
     agent: Annotated[
@@ -60,6 +82,8 @@ def tasks(
 
     `headrace work` runs them. This ends when the last is asked for; training goes on. Exit code 2
     if a line of the file is wrong, 3 if Kafka or the registry does not answer, 130 after Ctrl-C.
+
+    `headrace tasks cancel` takes tasks back.
     """
     loaded = load(settings)
     _check_options(split, epochs, groups, policy_version)

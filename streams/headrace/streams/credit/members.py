@@ -48,18 +48,26 @@ class MemberFacts:
 
     @property
     def cut_off(self) -> bool:
-        """Whether infrastructure ended it; its rollout may get another attempt."""
-        return self.reward.reason == MemberStatus.INFRASTRUCTURE
+        """Whether infrastructure or a person ended it: it is no result."""
+        return self.cancelled or self.reward.reason == MemberStatus.INFRASTRUCTURE
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its rollout was taken back: it gets no other attempt."""
+        return self.reward.reason == MemberStatus.CANCELLED
 
 
 def reward_of(rule: Rule, episode: Episode) -> RewardResult:
-    """What the rule says of an Episode; it is not asked of one that infrastructure cut off.
+    """What the rule says of an Episode; it is not asked of one that was cut off.
 
     An agent's own crash or time-out is a result. One that ended well is one too, whatever
     happened on the way.
     """
     if _is_cut_off(episode):
-        return RewardResult(reason=MemberStatus.INFRASTRUCTURE)
+        taken_back = episode.signals.get(InfrastructureEnd.CANCELLED)
+        return RewardResult(
+            reason=MemberStatus.CANCELLED if taken_back else MemberStatus.INFRASTRUCTURE
+        )
     return evaluate(rule, episode)
 
 

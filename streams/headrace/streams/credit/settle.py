@@ -139,7 +139,7 @@ def _outcome(state: GroupState, present: int, rewarded: int, telling: bool) -> s
 
 def _status(member: MemberFacts, chosen: dict[str, MemberFacts]) -> str:
     if member.cut_off:
-        return MemberStatus.INFRASTRUCTURE
+        return member.reward.reason
     if not member.complete:
         return MemberStatus.INCOMPLETE
     if chosen[member.rollout_id] is not member:
@@ -155,7 +155,7 @@ def _samples(
     # Why a whole group or member is out says more than why one of its calls would be.
     used = status == MemberStatus.USED
     out = "" if used else status
-    if statistics.outcome != GroupOutcome.TRAIN:
+    if statistics.outcome != GroupOutcome.TRAIN and status != MemberStatus.CANCELLED:
         out = statistics.outcome
     advantages = statistics.of_calls[member.rollout_id] if used else [0.0] * len(member.calls)
     samples = []

@@ -99,9 +99,12 @@ class GroupState:
         return chosen[0].reward.value
 
     def is_complete(self) -> bool:
-        """Whether every rollout has an episode that stands for it and whose reward is decided."""
-        decided = [m for m in self.chosen().values() if not m.reward.pending]
-        return len(decided) >= self.group_size
+        """Whether every rollout was taken back, or has an episode that stands for it and whose
+        reward is decided."""
+        chosen = self.chosen()
+        decided = {rollout for rollout, m in chosen.items() if not m.reward.pending}
+        taken_back = {m.rollout_id for m in self.members.values() if m.cancelled} - chosen.keys()
+        return len(decided) + len(taken_back) >= self.group_size
 
     def close_by(self, patience: GroupPatience) -> int:
         """Log time in milliseconds at which it is credited with what it has."""

@@ -29,12 +29,17 @@ UNSIGNED = {
 """Columns that cannot hold every number that Avro's signed types can."""
 
 
+_NOT_OF_TASKS = ("group_rollouts", "cancelled")
+
+
 def _outcome_row(data: dict[str, Any]) -> Row:
     return data
 
 
-def _task_row(data: dict[str, Any]) -> Row:
-    return {name: value for name, value in data.items() if name != "group_rollouts"}
+def _task_row(data: dict[str, Any]) -> Row | None:
+    if data["cancelled"]:  # its row stays; the rollout's episode tells how it ended
+        return None
+    return {name: value for name, value in data.items() if name not in _NOT_OF_TASKS}
 
 
 def _policy_row(data: dict[str, Any]) -> Row | None:

@@ -1,0 +1,105 @@
+"""`headrace tasks cancel` on the real parts: which tasks it takes back, and how it says so."""
+
+import json
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner, Result
+
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.clickhouse.tables import schema_of
+from headrace.infra.cli.app import NO, app
+from headrace.infra.cli.tasks import tasks
+from headrace.infra.embedded import Stack
+from headrace.schemas import Task, new_ulid
+from headrace.streams.sink.tables import Row
+from tests.support.watching import Watch
+
+DATABASE = "tasks_verbs"
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[ClickHouse]:
+    made = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url, database=DATABASE))
+    made.ensure_database()
+    migrate.apply(made)
+    yield made
+    made.command(f"DROP DATABASE {DATABASE}")
+    made.close()
+
+
+@pytest.fixture
+def watch(stack: Stack) -> Iterator[Watch]:
+    made = Watch(stack)
+    yield made
+    made.close()
+
+
+def typed(stack: Stack, *arguments: str) -> Result:
+    where = {
+        "HEADRACE_KAFKA_BOOTSTRAP": stack.bootstrap,
+        "HEADRACE_REGISTRY_URL": stack.registry_url,
+        "HEADRACE_CLICKHOUSE_URL": stack.clickhouse_url,
+        "HEADRACE_CLICKHOUSE_DATABASE": DATABASE,
+    }
+    assert tasks is not None, "the verb is registered where it is defined"
+    return CliRunner().invoke(app, list(arguments), env=where)
+
+
+def store(client: ClickHouse, table: str, rows: list[Row]) -> None:
+    schema = schema_of(table)
+    empty = {field.name: _zero(field.type) for field in schema}
+    client.insert_arrow(table, pa.Table.from_pylist([{**empty, **row} for row in rows], schema))
+
+
+def _zero(kind: pa.DataType) -> object:
+    if pa.types.is_string(kind):
+        return ""
+    if pa.types.is_list(kind) or pa.types.is_map(kind):
+        return []
+    return False if pa.types.is_boolean(kind) else 0
+
+
+def task_row(rollout: str, group: str, **facts: object) -> Row:
+    return {
+        "project": "default",
+        "rollout_id": rollout,
+        "group_id": group,
+        "group_size": 2,
+        "policy": "p",
+        "version": -1,
+        "split": "train",
+        **facts,
+    }
+
+
+def test_a_group_is_taken_back_but_for_what_is_over(
+    stack: Stack, client: ClickHouse, watch: Watch
+) -> None:
+    group, other = new_ulid(), new_ulid()
+    over, waits, alone = new_ulid(), new_ulid(), new_ulid()
+    store(client, "tasks", [task_row(over, group), task_row(waits, group), task_row(alone, other)])
+    store(client, "outcomes", [{"project": "default", "rollout_id": over, "trainer": "main"}])
+
+    done = typed(stack, "tasks", "cancel", group, alone, "nobody", "--json", "--why", "no use")
+    assert done.exit_code == NO, done.output
+    told = json.loads(done.output)
+    assert sorted(told["cancelled"]) == sorted([waits, alone])
+    assert (told["over"], told["unknown"]) == ([over], ["nobody"])
+    wanted = {waits, alone}
+    watch.until(lambda: wanted <= {one["rollout_id"] for one in watch.tasks})
+    records = {one["rollout_id"]: Task(**one) for one in watch.tasks if one["cancelled"]}
+    mine = records[waits]
+    assert (mine.cancelled, mine.group_id, mine.policy) == ("no use", group, "p")
+    assert over not in records
+
+
+def test_what_it_did_is_said_in_words(stack: Stack, client: ClickHouse) -> None:
+    rollout = new_ulid()
+    store(client, "tasks", [task_row(rollout, new_ulid())])
+    done = typed(stack, "tasks", "cancel", rollout)
+    assert (done.exit_code, done.output) == (
+        0,
+        "1 rollouts are not to be run any more; their runner ends them\n",
+    )
