@@ -46,5 +46,5 @@ def test_a_function_of_one_episode_is_a_signal() -> None:
 
 
 def test_every_signal_is_documented() -> None:
-    section = PAGE.read_text(encoding="utf-8").split("## Signals")[1].split("## Credit")[0]
+    section = PAGE.read_text(encoding="utf-8").split("## Signals")[1].split("\n### ")[0]
     assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == [*SIGNALS, "texts_dropped"]

@@ -8,9 +8,15 @@ from headrace.streams.signals.empty_completions import empty_completions
 from headrace.streams.signals.exceptions import exceptions
 from headrace.streams.signals.infrastructure import infrastructure
 from headrace.streams.signals.invalid_rewards import invalid_rewards
+from headrace.streams.signals.malformed_tool_calls import malformed_tool_calls
 from headrace.streams.signals.missing_base import missing_base
 from headrace.streams.signals.no_start import no_start
+from headrace.streams.signals.ping_pongs import ping_pongs
+from headrace.streams.signals.refusals import refusals
+from headrace.streams.signals.retry_storms import retry_storms
+from headrace.streams.signals.stuck_loops import stuck_loops
 from headrace.streams.signals.take import Signal, Take, each
+from headrace.streams.signals.timeouts import timeouts
 from headrace.streams.signals.tool_errors import tool_errors
 from headrace.streams.signals.truncations import truncations
 from headrace.streams.signals.unmatched_rewards import unmatched_rewards
@@ -23,6 +29,12 @@ SIGNALS: Mapping[str, Signal] = {
     "call_errors": each(call_errors),
     "truncations": each(truncations),
     "empty_completions": each(empty_completions),
+    "timeouts": timeouts,
+    "malformed_tool_calls": malformed_tool_calls,
+    "refusals": each(refusals),
+    "stuck_loops": each(stuck_loops),
+    "retry_storms": each(retry_storms),
+    "ping_pongs": each(ping_pongs),
     "missing_base": each(missing_base),
     "invalid_rewards": each(invalid_rewards),
     "unmatched_rewards": each(unmatched_rewards),

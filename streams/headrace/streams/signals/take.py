@@ -39,6 +39,16 @@ class Take:
         found: Array = pc.equal(self.spans.column(column), value).to_numpy(zero_copy_only=False)
         return found
 
+    def matching(self, chosen: Array, column: str, pattern: str) -> Array:
+        """Which of the chosen spans, bool [n], have a text in which a pattern is found (RE2)."""
+        rows = np.flatnonzero(chosen)
+        found = np.zeros(len(chosen), dtype=bool)
+        if len(rows):
+            texts = self.spans.column(column).take(pa.array(rows)).cast(pa.string())
+            hit = pc.match_substring_regex(texts, pattern).fill_null(False)
+            found[rows] = hit.to_numpy(zero_copy_only=False)
+        return found
+
     def count(self, chosen: Array) -> list[int]:
         """How many of the chosen spans, bool [n], each episode has."""
         counts: list[int] = np.bincount(self.slot[chosen], minlength=len(self.episodes)).tolist()
