@@ -143,7 +143,9 @@ def scripted_gateway(stack: Stack, directory: Path) -> Iterator[str]:
         spool_directory=directory / "spool",
     )
     telemetry = Telemetry(
-        sdk_config(config.kafka, config.registry, spool_directory=config.spool_directory)
+        sdk_config(
+            config.kafka, config.registry, config.privacy, spool_directory=config.spool_directory
+        )
     )
     stop = threading.Event()
     started = threading.Event()

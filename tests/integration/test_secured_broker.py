@@ -67,7 +67,9 @@ def workers(settings: Settings, directory: Path) -> Iterator[Path]:
 def test_a_span_becomes_an_episode_and_its_credit(settings: Settings, tmp_path: Path) -> None:
     clickhouse = ClickHouse(settings.clickhouse_config)
     rollout = new_ulid()
-    telemetry = Telemetry(sdk_config(settings.kafka_access, settings.registry_access))
+    telemetry = Telemetry(
+        sdk_config(settings.kafka_access, settings.registry_access, settings.privacy)
+    )
     with workers(settings, tmp_path) as log:
         attempt = telemetry.attempt(rollout)
         attempt.start()

@@ -311,14 +311,14 @@ def to_environment(section: str, config: Any) -> dict[str, str]:
 def text_of(value: Any) -> str:
     """A value as an environment variable holds it."""
     if isinstance(value, tuple):
-        return ",".join(value)
+        return json.dumps(value) if any(_is_torn(item) for item in value) else ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def converted(hint: Any, value: Any) -> Any:
     """A raw value as the type of its key. Raises ValueError or TypeError."""
     if typing.get_origin(hint) is tuple:
-        items = value.split(",") if isinstance(value, str) else value
+        items = _items(value) if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) for i in items):
             raise TypeError(value)
         return tuple(item.strip() for item in items if item.strip())
@@ -334,6 +334,21 @@ def converted(hint: Any, value: Any) -> Any:
     if type(value) is not hint:
         raise TypeError(value)
     return value
+
+
+def _is_torn(item: str) -> bool:
+    """Whether a comma-separated list would not give an item back."""
+    return "," in item or item != item.strip() or item.startswith("[")
+
+
+def _items(text: str) -> Any:
+    """A list as a variable holds it: separated by commas or, where an item has one, as JSON."""
+    if text.lstrip().startswith("["):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise TypeError(text) from error
+    return text.split(",")
 
 
 def kind(hint: Any) -> str:

@@ -21,6 +21,7 @@ from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
 from headrace.connectors.gateway.config import GatewaySettings
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.otlp import OtlpSettings
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner.config import RunnerSettings
 from headrace.connectors.settings import (
     BadSettings,
@@ -123,6 +124,7 @@ class Settings:
     clickhouse: ClickHouseSettings = field(default_factory=ClickHouseSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     policies: PoliciesSettings = field(default_factory=PoliciesSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)

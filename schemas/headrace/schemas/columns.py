@@ -191,7 +191,9 @@ SPAN_COLUMNS: tuple[Column, ...] = (
         "last_episode_batch", _T.INT32, _B.ENDS, absent=-1, least=0,
         doc="last `episode_batch` of the producer; -1 but in an end span",
     ),
-    _column("has_content", _T.BOOL, _B.BATCH, doc="whether texts and tokens were captured"),
+    _column(
+        "has_content", _T.BOOL, _B.BATCH, doc="whether its batch holds texts, tokens or attributes"
+    ),
     _column("attributes", _T.TEXT, _B.SPANS, content=True, doc="further facts, as JSON"),
     _column("input", _T.TEXT, _B.SPANS, content=True, doc="task input, messages, arguments"),
     _column("output", _T.TEXT, _B.SPANS, content=True, doc="completion, tool result, result"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from headrace.connectors.mapping import Place, Refusal, SourceEvent, SourceSpan, map_span
 from headrace.connectors.mapping.conventions import conventions
 from headrace.connectors.mapping.spread import gathered
+from headrace.connectors.privacy import Privacy
 from headrace.connectors.sdk import SdkConfig
 from headrace.connectors.sdk.content import prepared
 from headrace.schemas import KINDS, build_span_batch, response_id
@@ -200,7 +201,7 @@ def test_whatever_a_span_holds_it_becomes_spans_that_a_batch_takes(source: Sourc
     mapped = map_span(source)
 
     assert bool(mapped.spans) != bool(mapped.refused)
-    batch = [prepared(span, CONFIG)[0] for span in mapped.spans]
+    batch = [prepared(span, CONFIG, Privacy(CONFIG.privacy))[0] for span in mapped.spans]
     assert len({span.span_id for span in batch}) == len(batch)
     for span in batch:
         key = (span.project, span.rollout_id, span.attempt)

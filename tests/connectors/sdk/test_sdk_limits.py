@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.sdk import Closed, NotDurable, SdkConfig, Telemetry
 from headrace.schemas import Call, InvalidId
 from tests.connectors.sdk.memory import WAIT_S, Broker, span
@@ -85,7 +86,7 @@ def test_closing_delivers_and_then_takes_nothing(
 
 
 def test_capture_none_sends_nothing(broker: Broker, start: Callable[..., Telemetry]) -> None:
-    telemetry = start(capture="none")
+    telemetry = start(privacy=PrivacySettings(capture="none"))
     telemetry.emit(span("n1"))
     assert telemetry.emit_durably(span("n2")) == "suppressed"
     assert telemetry.flush(WAIT_S)
@@ -94,7 +95,7 @@ def test_capture_none_sends_nothing(broker: Broker, start: Callable[..., Telemet
 
 
 def test_capture_metadata_sends_no_content(broker: Broker, start: Callable[..., Telemetry]) -> None:
-    telemetry = start(capture="metadata")
+    telemetry = start(privacy=PrivacySettings(capture="metadata"))
     telemetry.emit_durably(span("n1", output="secret"), WAIT_S)
     (batch,) = broker.batches()
     assert batch["content"] is None
@@ -103,7 +104,7 @@ def test_capture_metadata_sends_no_content(broker: Broker, start: Callable[..., 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"seal_spans": 0}, {"capture": "some"}, {"text_bytes": 9_000_000}, {"seal_spans": 70_000}],
+    [{"seal_spans": 0}, {"text_bytes": 9_000_000}, {"seal_spans": 70_000}],
 )
 def test_a_bad_setting_is_named(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):

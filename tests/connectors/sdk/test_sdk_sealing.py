@@ -4,12 +4,11 @@ import json
 from collections import defaultdict
 from typing import Any, cast
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.sdk.content import CUT, check_span, cut, redacted
+from headrace.connectors.sdk.content import CUT, check_span, cut
 from headrace.connectors.sdk.sealing import TOPIC, SealedBatch, Sealer, Ticket
 from headrace.schemas import (
     Call,
@@ -51,7 +50,7 @@ def sealer(spans: int = 4, size: int = 100_000, partitions: int | None = 4) -> S
 
 def seal_all(of: Sealer, now: float = 0.0, *, everything: bool = True) -> list[SealedBatch]:
     batches = of.take(now, everything=everything)
-    return [of.seal(batch, of.number(batch.spans), content=True) for batch in batches]
+    return [of.seal(batch, of.number(batch.spans)) for batch in batches]
 
 
 def decode(batch: SealedBatch) -> dict[str, Any]:
@@ -216,22 +215,3 @@ def test_a_long_text_is_cut_between_characters() -> None:
     assert len(shortened.output.encode()) <= 201
     assert shortened.input == "short"
     assert cut(span(output="x" * 201), 201)[1] is False
-
-
-def test_metadata_capture_keeps_no_text_no_token_and_nothing_trainable() -> None:
-    call = Call(
-        prompt_ids=np.array([1, 2], np.uint32),
-        sampled_ids=np.array([3], np.uint32),
-        logprobs=np.array([-0.5], np.float32),
-        trainable=True,
-        model="m",
-    )
-    kept = redacted(span(kind="call", call=call, input="secret"), "metadata")
-    assert kept.input == ""
-    assert kept.call is not None
-    assert (len(kept.call.prompt_ids), kept.call.trainable) == (0, False)
-    assert kept.call.untrainable_reason == "redacted"
-    assert kept.call.model == "m"
-    start = redacted(span(kind="attempt.start", start=Start(expected="42")), "metadata")
-    assert start.start is not None
-    assert start.start.expected == ""

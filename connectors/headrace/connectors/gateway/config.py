@@ -11,6 +11,7 @@ from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
 from headrace.connectors.gateway.placed_keys import split_key
 from headrace.connectors.http_server import bad_host, bad_keys
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.settings import (
     check,
     inner,
@@ -170,6 +171,8 @@ class GatewayConfig(GatewaySettings):
     """Model directories of the further policies, by name."""
     kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap=KAFKA))
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
+    privacy: PrivacySettings = inner(default_factory=PrivacySettings)
+    """What of calls is kept, and what of them a model sees."""
     spool_directory: Path = inner(Path(SPOOL))
     """Where calls wait while the broker is away."""
     checkpoint_directory: Path = inner(Path(CHECKPOINTS))
@@ -240,6 +243,7 @@ def config_from_environment(
         policy=made["policy"],
         kafka=made["kafka"],
         registry=made["registry"],
+        privacy=made["privacy"],
         model_directory=Path(model) if model else None,
         policies=dict(options.policy),
         serve_base=environment.get("HEADRACE_GATEWAY_SERVE_BASE", "").lower() == "true",
@@ -259,5 +263,6 @@ SECTIONS: Mapping[str, type] = {
     "policy": PolicySettings,
     "kafka": KafkaAccess,
     "registry": RegistryAccess,
+    "privacy": PrivacySettings,
 }
 """What of the settings the gateway reads."""

@@ -57,7 +57,12 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
     """The parts of a gateway, without its server; they are closed when the block ends."""
     async with AsyncExitStack() as stack:
         telemetry = Telemetry(
-            sdk_config(config.kafka, config.registry, spool_directory=config.spool_directory)
+            sdk_config(
+                config.kafka,
+                config.registry,
+                config.privacy,
+                spool_directory=config.spool_directory,
+            )
         )
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         forwarded, upstream = None, None

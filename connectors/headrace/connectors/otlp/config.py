@@ -6,6 +6,7 @@ from pathlib import Path
 
 from headrace.connectors.http_server import bad_host, bad_keys
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.settings import (
     check,
     inner,
@@ -74,6 +75,8 @@ class OtlpConfig(OtlpSettings):
 
     kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap=KAFKA))
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
+    privacy: PrivacySettings = inner(default_factory=PrivacySettings)
+    """What of spans is kept."""
     spool_directory: Path = inner(Path(SPOOL))
     """Where spans wait while the broker is away."""
     heartbeat: Path | None = inner(None)
@@ -98,6 +101,7 @@ def config_from_environment(environment: Mapping[str, str]) -> OtlpConfig:
         **otlp,
         kafka=made["kafka"],
         registry=made["registry"],
+        privacy=made["privacy"],
         spool_directory=Path(environment.get("HEADRACE_SPOOL_DIRECTORY") or SPOOL),
         heartbeat=Path(run) / "otlp.json" if run else None,
     )
@@ -107,5 +111,6 @@ SECTIONS: Mapping[str, type] = {
     "otlp": OtlpSettings,
     "kafka": KafkaAccess,
     "registry": RegistryAccess,
+    "privacy": PrivacySettings,
 }
 """What of the settings the receiver reads."""

@@ -30,6 +30,7 @@ async def serve(config: OtlpConfig) -> None:
             sdk_config(
                 config.kafka,
                 config.registry,
+                config.privacy,
                 spool_directory=config.spool_directory,
                 project=config.project,
                 memory_bytes=config.memory_bytes,

@@ -6,6 +6,7 @@ from typing import Literal
 
 from headrace.connectors.instrument.command_line import agent_name
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner.retries import Retry
 from headrace.connectors.settings import check, inner, key
 from headrace.schemas import Task
@@ -67,6 +68,8 @@ class RunnerConfig(RunnerSettings):
     """Where tasks are read from and spans go."""
     registry: RegistryAccess = inner()
     """Schema registry (Confluent API)."""
+    privacy: PrivacySettings = inner(default_factory=PrivacySettings)
+    """What of agents' data is kept."""
     gateway_url: str = inner()
     """Where agents find their model, "http://host:port"."""
     api_key: str = inner("headrace", repr=False)

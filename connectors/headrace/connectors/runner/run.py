@@ -56,7 +56,10 @@ class Runner:
         self._config = config
         self._kafka = config.kafka.client("headrace-runner")
         self._sdk = sdk_config(
-            config.kafka, config.registry, spool_directory=config.spool_directory
+            config.kafka,
+            config.registry,
+            config.privacy,
+            spool_directory=config.spool_directory,
         )
         self._broker = BrokerWatch(config.kafka.bootstrap)
         self._offsets = Offsets()

@@ -1,13 +1,14 @@
 """Configuration of the SDK."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess, security_settings
-
-Capture = Literal["full", "metadata", "none"]
+from headrace.connectors.privacy import Hidden, PrivacySettings
+from headrace.connectors.privacy.switches import hidden_by
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -24,9 +25,10 @@ class SdkConfig:
     not have when the process ends is lost."""
     project: str = "default"
     """Project of spans that name no other."""
-    capture: Capture = "full"
-    """`full`: everything; `metadata`: no texts and no tokens (calls become untrainable,
-    `redacted`); `none`: nothing is sent."""
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    """What of texts and tokens leaves this process."""
+    hidden: frozenset[Hidden] = field(default_factory=lambda: hidden_by(os.environ))
+    """What OpenTelemetry's and OpenInference's switches hide in this process's environment."""
     seal_spans: int = 128
     """Spans of one partition that seal a batch."""
     seal_bytes: int = 256_000
@@ -73,18 +75,17 @@ class SdkConfig:
                 f"SdkConfig.text_bytes is {self.text_bytes}: use 2000000 or less, "
                 "or a record may outgrow Kafka's limit of 8 MiB"
             )
-        if self.capture not in ("full", "metadata", "none"):
-            raise ValueError(
-                f"SdkConfig.capture is {self.capture!r}: use 'full', 'metadata' or 'none'"
-            )
 
 
-def sdk_config(kafka: KafkaAccess, registry: RegistryAccess, **settings: Any) -> SdkConfig:
-    """The SDK's configuration under the sections `[kafka]` and `[registry]`."""
+def sdk_config(
+    kafka: KafkaAccess, registry: RegistryAccess, privacy: PrivacySettings, **settings: Any
+) -> SdkConfig:
+    """The SDK's configuration under the sections `[kafka]`, `[registry]` and `[privacy]`."""
     return SdkConfig(
         bootstrap=kafka.bootstrap,
         registry_url=registry.url,
         kafka=security_settings(kafka),
         registry=registry.client_settings(),
+        privacy=privacy,
         **settings,
     )

@@ -1,14 +1,13 @@
-"""What may be in a span: legal ids, texts of bounded length, and what the capture mode keeps."""
+"""What may be in a span: legal ids, texts of bounded length, and what `[privacy]` keeps."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from headrace.connectors.sdk.config import Capture, SdkConfig
+from headrace.connectors.privacy import Privacy
+from headrace.connectors.privacy.spans import captured_of, redacted_of
+from headrace.connectors.sdk.config import SdkConfig
 from headrace.connectors.sdk.described import as_name, as_number, as_text, marked, type_name
 from headrace.schemas import KIND, STATUSES, Call, InvalidId, Reward, Span, Start, check_id
-from headrace.schemas.vocabulary import Untrainable
 
 EpisodeKey = tuple[str, str, str]
 """(project, rollout_id, attempt)."""
@@ -75,41 +74,44 @@ def cut(span: Span, limit: int) -> tuple[Span, bool]:
     return (replace(span, **long), True) if long else (span, False)
 
 
-def redacted(span: Span, capture: Capture) -> Span:
-    """The span without what the capture mode leaves out. Token ids are content."""
-    if capture == "full":
-        return span
-    changes: dict[str, Any] = dict.fromkeys(_TEXTS, "")
-    if span.start is not None:
-        changes["start"] = replace(span.start, expected="")
-    if span.call is not None:
-        none = np.empty(0, dtype=np.uint32)
-        changes["call"] = replace(
-            span.call,
-            prompt_ids=none,
-            sampled_ids=none,
-            logprobs=np.empty(0, dtype=np.float32),
-            trainable=False,
-            untrainable_reason=span.call.untrainable_reason or Untrainable.REDACTED,
-        )
-    return replace(span, **changes)
+class Prepared(NamedTuple):
+    """A span as it is sent."""
+
+    span: Span
+    was_cut: bool
+    """Whether a text of it was too long."""
+    was_redacted: bool
+    """Whether something in it was replaced."""
+    size: int
+    """Approximate bytes."""
 
 
-def prepared(span: Span, config: SdkConfig) -> tuple[Span, bool, int]:
-    """The span as it is sent, whether a text of it was cut, and its size.
+def prepared(span: Span, config: SdkConfig, privacy: Privacy) -> Prepared:
+    """The span as it is sent.
 
     Raises InvalidId for an id, and ValueError for a kind or status, that is none.
     """
     check_span(span)
     try:
-        return _fitted(span, config)
+        return _fitted(span, config, privacy)
     except Exception:  # a text that is no string, for example
-        return _fitted(encodable(span), config)
+        return _fitted(encodable(span), config, privacy)
 
 
-def _fitted(span: Span, config: SdkConfig) -> tuple[Span, bool, int]:
-    span, was_cut = cut(redacted(span, config.capture), config.text_bytes)
-    return span, was_cut, size_of(span)
+def _fitted(span: Span, config: SdkConfig, privacy: Privacy) -> Prepared:
+    captured = captured_of(span, privacy)
+    redacted = redacted_of(captured, privacy)
+    # Cut behind that: half of what is to be redacted would not be known as such.
+    short, was_cut = cut(redacted, config.text_bytes)
+    return Prepared(short, was_cut, redacted is not captured, size_of(short))
+
+
+def has_content(span: Span) -> bool:
+    """Whether a batch has to hold texts or tokens for it."""
+    if span.attributes or span.input or span.output:
+        return True
+    call = span.call
+    return call is not None and bool(len(call.prompt_ids) or len(call.sampled_ids))
 
 
 def encodable(span: Span) -> Span:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from headrace.connectors.privacy import Privacy
 from headrace.connectors.sdk import spool as spools
 from headrace.connectors.sdk.config import SdkConfig
 from headrace.connectors.sdk.content import prepared
@@ -28,6 +29,7 @@ class Incarnation:
 
     def __init__(self, config: SdkConfig, transport: Transport) -> None:
         self.producer = new_ulid()
+        self.privacy = Privacy(config.privacy, config.hidden)
         self._config = config
         self._ledger = Ledger()
         self._news = threading.Condition()
@@ -70,7 +72,7 @@ class Incarnation:
             NotDurable: memory is full.
         """
         try:
-            span, was_cut, size = prepared(span, self._config)
+            span, was_cut, was_redacted, size = prepared(span, self._config, self.privacy)
             replaced = REPLACED in span.attributes
             ticket = Ticket() if durable else None
             wait_ms = self._config.durable_seal_ms if durable else self._config.seal_ms
@@ -86,7 +88,9 @@ class Incarnation:
                     )
                 if self._sealer.add(span, size, time.monotonic() + wait_ms / 1000, ticket):
                     self._news.notify_all()
-                self._ledger.add(held=size, emitted=1, cut=was_cut, replaced=replaced)
+                self._ledger.add(
+                    held=size, emitted=1, cut=was_cut, replaced=replaced, redacted=was_redacted
+                )
         except NotDurable:
             raise
         except Exception:
@@ -102,8 +106,8 @@ class Incarnation:
             ValueError: an id, kind or status is none (InvalidId is one).
             NotDurable: memory is full, or Kafka has not yet said how many partitions there are.
         """
-        made = [prepared(span, self._config) for span in spans]
-        size = sum(one for _, _, one in made)
+        made = [prepared(span, self._config, self.privacy) for span in spans]
+        size = sum(one.size for one in made)
         with self._news:
             if self._closed:
                 raise Closed("the telemetry is closed: emit spans before close()")
@@ -115,19 +119,23 @@ class Incarnation:
                     "and SdkConfig.memory_bytes allows no more"
                 )
             due = time.monotonic() + self._config.durable_seal_ms / 1000
-            tickets = self._sealer.await_open([(span, one) for span, _, one in made], due)
+            tickets = self._sealer.await_open([(one.span, one.size) for one in made], due)
             self._ledger.add(
                 held=size,
                 emitted=len(made),
-                cut=sum(was_cut for _, was_cut, _ in made),
-                replaced=sum(REPLACED in span.attributes for span, _, _ in made),
+                cut=sum(one.was_cut for one in made),
+                replaced=sum(REPLACED in one.span.attributes for one in made),
+                redacted=sum(one.was_redacted for one in made),
             )
             self._news.notify_all()
         return tickets
 
-    def suppress(self) -> None:
-        """Count a span that the capture mode leaves out."""
-        self._ledger.add(suppressed=1)
+    def suppresses(self, span: Span) -> bool:
+        """Whether the capture mode leaves a span out, which is counted then."""
+        leaves_out = self.privacy.capture(getattr(span, "project", "")) == "none"
+        if leaves_out:
+            self._ledger.add(suppressed=1)
+        return leaves_out
 
     def away(self) -> bool:
         """Whether Kafka has been silent for longer than the patience with it."""
@@ -218,7 +226,7 @@ class Incarnation:
             self._news.wait(left)
 
     def _seal(self, batch: OpenBatch, numbers: dict[Any, int]) -> None:
-        sealed = self._sealer.seal(batch, numbers, content=self._config.capture == "full")
+        sealed = self._sealer.seal(batch, numbers)
         self._ledger.add(
             held=len(sealed.body) - batch.size,
             unencodable=len(sealed.refused),

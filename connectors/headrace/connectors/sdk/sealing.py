@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from headrace.connectors.sdk.content import EpisodeKey, check_episode, encodable, key_of
+from headrace.connectors.sdk.content import (
+    EpisodeKey,
+    check_episode,
+    encodable,
+    has_content,
+    key_of,
+)
 from headrace.schemas import Span, build_span_batch, encode_body, partition_of
 from headrace.schemas.topics import Topic
 
@@ -170,9 +176,7 @@ class Sealer:
                 episode.next_batch += 1
         return numbers
 
-    def seal(
-        self, batch: OpenBatch, numbers: dict[EpisodeKey, int], *, content: bool
-    ) -> SealedBatch:
+    def seal(self, batch: OpenBatch, numbers: dict[EpisodeKey, int]) -> SealedBatch:
         """Encode a taken batch under its numbers.
 
         Where none of its spans can be encoded, `spans` is 0 and no sequence number is used up.
@@ -182,14 +186,14 @@ class Sealer:
         refused: list[Span] = []
         replaced = 0
         try:
-            body = self._encode(spans, sequence, numbers, content)
+            body = self._encode(spans, sequence, numbers)
         except Exception:  # one bad span must not take the others with it
             logger.debug("a batch of %d spans does not encode: looking for why", len(spans))
             given = spans
-            spans, refused = self._encodable(spans, numbers, content)
+            spans, refused = self._encodable(spans, numbers)
             known = {id(span) for span in given}
             replaced = sum(id(span) not in known for span in spans)
-            body = self._encode(spans, sequence, numbers, content) if spans else b""
+            body = self._encode(spans, sequence, numbers) if spans else b""
         self._sequences[batch.partition] = sequence + bool(spans)
         return SealedBatch(
             partition=batch.partition,
@@ -200,30 +204,26 @@ class Sealer:
         )
 
     def _encode(
-        self,
-        spans: Sequence[Span],
-        sequence: int,
-        numbers: dict[EpisodeKey, int],
-        content: bool,
+        self, spans: Sequence[Span], sequence: int, numbers: dict[EpisodeKey, int]
     ) -> bytes:
         record = build_span_batch(
             spans,
             producer=self.producer,
             sequence=sequence,
             episode_batches=numbers,
-            capture_content=content,
+            capture_content=any(map(has_content, spans)),
         )
         return encode_body(TOPIC, record)
 
     def _encodable(
-        self, spans: Sequence[Span], numbers: dict[EpisodeKey, int], content: bool
+        self, spans: Sequence[Span], numbers: dict[EpisodeKey, int]
     ) -> tuple[list[Span], list[Span]]:
         kept: list[Span] = []
         refused: list[Span] = []
         for span in spans:
             try:
                 candidate = encodable(span)
-                self._encode([candidate], 0, numbers, content)
+                self._encode([candidate], 0, numbers)
                 kept.append(candidate)
             except Exception:  # whatever is wrong with it, only this span is lost
                 logger.exception("span %r of kind %r is left out", span.span_id, span.kind)

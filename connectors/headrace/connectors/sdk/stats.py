@@ -39,6 +39,8 @@ class Stats:
     """Refused by Kafka for good, or lost with the spool's disk."""
     lost_leftovers: int = 0
     """Left behind by a dead process, and refused by Kafka or unreadable."""
+    redacted: int = 0
+    """Taken with something in a text replaced, as `[privacy] redact` says."""
     cut: int = 0
     """Taken with a text cut to `text_bytes`."""
     replaced: int = 0

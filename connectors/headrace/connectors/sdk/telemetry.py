@@ -64,9 +64,7 @@ class Telemetry:
         """
         try:
             incarnation = self._current()
-            if self.config.capture == "none":
-                incarnation.suppress()
-            else:
+            if not incarnation.suppresses(span):
                 incarnation.take(span, durable=False)
         except NotDurable:
             logger.debug("span %s is dropped: memory is full", span.span_id)
@@ -119,12 +117,10 @@ class Telemetry:
             Closed: the telemetry is closed.
         """
         incarnation = self._current()
-        if self.config.capture == "none":
-            for _ in spans:
-                incarnation.suppress()
-            return "suppressed"
+        given = len(spans)
+        spans = [span for span in spans if not incarnation.suppresses(span)]
         if not spans:
-            return "delivered"
+            return "suppressed" if given else "delivered"
         tickets = await asyncio.to_thread(incarnation.take_all, spans)
         end = time.monotonic() + within
         await _wait_all([t.delivered for t in tickets], self._patience(within))
@@ -223,10 +219,7 @@ class Telemetry:
 
     def _ticket(self, span: Span) -> Ticket | None:
         incarnation = self._current()
-        if self.config.capture == "none":
-            incarnation.suppress()
-            return None
-        return incarnation.take(span, durable=True)
+        return None if incarnation.suppresses(span) else incarnation.take(span, durable=True)
 
     def _patience(self, timeout: float) -> float:
         # Once Kafka is known to be away nobody waits for it again, until it has answered.

@@ -33,6 +33,7 @@ def runner_config(
         **own,
         kafka=settings.kafka_access,
         registry=settings.registry_access,
+        privacy=settings.privacy,
         gateway_url=settings.gateway_url,
         api_key=settings.gateway.key_for("default") or "headrace",
         agent=agent,

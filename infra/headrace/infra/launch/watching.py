@@ -86,6 +86,7 @@ class Watcher(threading.Thread):
         config = sdk_config(
             settings.kafka_access,
             settings.registry_access,
+            settings.privacy,
             spool_directory=settings.directory / "spool" / "run",
         )
         telemetry = Telemetry(config)
