@@ -28,7 +28,7 @@ from headrace.connectors.kafka import KafkaAccess, Registry, RegistryAccess
 from headrace.connectors.sdk import Telemetry, sdk_config
 from headrace.infra.embedded.ports import free_port
 from headrace.schemas import PolicyRecord, PolicyVersion, new_ulid
-from tests.frameworks.scripted import ROOT, ScriptedEngine, python_of
+from tests.frameworks.scripted import EXAMPLES, ScriptedEngine, python_of
 from tests.integration.test_assemble import Worker
 from tests.support.environment import environment_of
 from tests.support.waiting import wait_until, wait_until_async
@@ -64,6 +64,7 @@ class Lab:
     def __init__(self, stack: Stack, directory: Path, gateway_url: str) -> None:
         self._clickhouse = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url, database=DATABASE))
         self._gateway_url = gateway_url
+        self._episodes: dict[tuple[str, ...], Episode] = {}
         self._environment = environment_of(
             stack,
             HEADRACE_DATA_DIRECTORY=directory / "data",
@@ -73,12 +74,18 @@ class Lab:
         )
 
     def run(self, framework: str, script: str, *arguments: str) -> Episode:
-        """`headrace run -- python SCRIPT`, in the framework's own environment."""
+        """`headrace run -- python SCRIPT`, in the framework's own environment; once."""
+        asked = (framework, script, *arguments)
+        if asked not in self._episodes:
+            self._episodes[asked] = self._run(*asked)
+        return self._episodes[asked]
+
+    def _run(self, framework: str, script: str, *arguments: str) -> Episode:
         python = python_of(framework)
         rollout = new_ulid()
         command = [sys.executable, "-m", "headrace.infra.cli", "run", "--rollout", rollout]
         command += ["--gateway", self._gateway_url, "--require", "--", str(python), "-W", "ignore"]
-        command += [str(ROOT / "examples" / "frameworks" / framework / script), *arguments]
+        command += [str(EXAMPLES / framework / script), *arguments]
         done = subprocess.run(
             command, env=self._environment, capture_output=True, text=True, timeout=SECONDS
         )

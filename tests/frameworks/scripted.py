@@ -1,4 +1,4 @@
-"""An engine that follows a script: it calls the first tool it is told of, then answers in words.
+"""An engine that follows a script: it calls the first tool it is told of, then answers.
 
 What it says is tokens (bytes), written as its model would write it, so that the gateway's own
 reading of calls is used.
@@ -13,11 +13,23 @@ from headrace.connectors.engines import Generation, GenerationRequest, Increment
 from headrace.connectors.engines.null import END, NullEngine
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "frameworks"
 ANSWER = "The answer is 42. TERMINATE"
-ARGUMENTS = {"a": 6, "b": 7, "question": "What is 6 times 7?", "answer": ANSWER}
+QUESTION = "What is 6 times 7?"
+ARGUMENTS = {
+    "a": 6,
+    "b": 7,
+    "answer": ANSWER,
+    **dict.fromkeys(("question", "task", "messages", "context", "reason"), QUESTION),
+    **dict.fromkeys(("coworker", "to_agent"), "mathematician"),
+}
 _TOOL = re.compile(
     r"^- ([\w.-]+)(?:\((.*?)\))?(?:: [^\n]*?)?(?: Arguments, as JSON schema: (.*))?$", re.M
 )
+_TOLD = "You can call these tools:"
+_FINAL = "final_answer"
+"""The tool by which smolagents' agents answer."""
+_FIELD = "[[ ## "
 _PIECE = 5  # tokens told at once
 
 
@@ -59,11 +71,35 @@ class ScriptedEngine(NullEngine):
 
 def reply(prompt: str) -> str:
     """What is said after a prompt."""
-    tool = _TOOL.search(prompt)
-    if tool is None or "<result>" in prompt:
+    if _FIELD in prompt:
+        return _dspy_reply(prompt)
+    told = prompt.rpartition(_TOLD)[2] if _TOLD in prompt else ""
+    tools = {tool[1]: tool for tool in _TOOL.finditer(told)}
+    if not tools or (_has_result(prompt) and _FINAL not in tools):
         return ANSWER
-    call = {"name": tool[1], "arguments": _arguments(tool[2], tool[3])}
+    first = next((name for name in tools if name != _FINAL), _FINAL)
+    name = _FINAL if _has_result(prompt) else first
+    call = {"name": name, "arguments": _arguments(tools[name][2], tools[name][3])}
     return f"<call>{json.dumps(call)}</call>"
+
+
+def _has_result(prompt: str) -> bool:
+    """Whether a tool has been called; smolagents tells it in words of its own."""
+    return "<result>" in prompt or "Observation:\n" in prompt or "Error:\n" in prompt
+
+
+def _dspy_reply(prompt: str) -> str:
+    """DSPy's ReAct asks for fields: a thought, a tool and its arguments, at last the answer."""
+    asked = prompt.rpartition("Respond with the corresponding output fields")[2]
+    if "next_tool_name" not in asked:
+        fields = {"reasoning": "It was calculated.", "answer": ANSWER}
+    elif "[[ ## observation_0 ## ]]" in prompt:
+        fields = {"next_thought": "Done.", "next_tool_name": "finish", "next_tool_args": "{}"}
+    else:
+        given = json.dumps({name: ARGUMENTS[name] for name in "ab"})
+        fields = {"next_thought": "So.", "next_tool_name": "multiply", "next_tool_args": given}
+    told = [f"{_FIELD}{name} ## ]]\n{text}\n" for name, text in fields.items()]
+    return "\n".join([*told, f"{_FIELD}completed ## ]]"])
 
 
 def _arguments(signature: str | None, schema: str | None) -> dict[str, Any]:
@@ -71,4 +107,4 @@ def _arguments(signature: str | None, schema: str | None) -> dict[str, Any]:
         names = list(json.loads(schema).get("properties", {}))
     else:
         names = [part.split(":")[0].strip() for part in (signature or "").split(",") if part]
-    return {name: ARGUMENTS.get(name, "do it") for name in names}
+    return {name: ARGUMENTS[name] for name in names if name in ARGUMENTS}

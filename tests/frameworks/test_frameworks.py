@@ -6,42 +6,16 @@ A framework without its environment is skipped: `make frameworks ONLY=langchain`
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.frameworks.scripted import ANSWER, python_of
+from tests.frameworks.scripted import ANSWER, ARGUMENTS, EXAMPLES, QUESTION, python_of
+from tests.frameworks.yields import FRAMEWORKS
 
 if TYPE_CHECKING:
     from tests.frameworks.conftest import Episode, Lab
-
-QUESTION = "What is 6 times 7?"
-
-
-@dataclass(kw_only=True, frozen=True)
-class Yields:
-    """What a framework tells of its own; what the gateway tells holds for all."""
-
-    tool: bool = True
-    """Whether the tool is a span of its own, with arguments and result."""
-    agents: bool = True
-    """Whether calls have the name of the agent that made them."""
-    calls: int = 2
-    """Model calls of the tool-using agent."""
-    tools: int = 1
-    """Spans of one use of a tool: AutoGen's own says neither arguments nor result."""
-    prompt: str = "extended"
-    """How the second call's prompt is made of the first's."""
-
-
-FRAMEWORKS = {
-    "openai": Yields(tool=False, agents=False),
-    "langchain": Yields(),
-    "openai-agents": Yields(),
-    # It reflects on the tool's result without being told of tools again: another prompt.
-    "autogen": Yields(tools=2, prompt="rewritten"),
-}
 
 
 def needs(framework: str) -> pytest.MarkDecorator:
@@ -51,26 +25,42 @@ def needs(framework: str) -> pytest.MarkDecorator:
     )
 
 
-every = pytest.mark.parametrize(
-    "framework", [pytest.param(name, marks=needs(name)) for name in FRAMEWORKS]
-)
+def of_frameworks(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "framework", [pytest.param(name, marks=needs(name)) for name in names]
+    )
 
 
-def by_id(episode: Episode) -> dict[str, dict[str, Any]]:
-    return {span["span_id"]: span for span in episode.spans}
+every = of_frameworks(*FRAMEWORKS)
+handing_over = of_frameworks(*(name for name, told in FRAMEWORKS.items() if told.handoff))
 
 
-def check_calls(episode: Episode, count: int) -> None:
+def above(episode: Episode, span: dict[str, Any]) -> list[str]:
+    """Names of the spans above one, below the start of the attempt, the outermost first."""
+    by_id = {one["span_id"]: one for one in episode.spans}
+    names: list[str] = []
+    parent = by_id[span["parent_id"]]
+    while parent["kind"] != "attempt.start":
+        names.insert(0, parent["name"])
+        parent = by_id[parent["parent_id"]]
+    return names
+
+
+def matches(names: list[str], patterns: tuple[str, ...]) -> bool:
+    pairs = zip(names, patterns, strict=False)
+    return len(names) == len(patterns) and all(fnmatchcase(*pair) for pair in pairs)
+
+
+def check_calls(episode: Episode, untrainable: str = "") -> None:
     """Each model call is one span, with its tokens and version, in the tree of the attempt."""
     calls = episode.of("call")
-    assert len(calls) == count == len(episode.calls), [c["attributes"] for c in calls]
-    assert len({call["response_id"] for call in calls}) == count
+    assert len(calls) == len(episode.calls) == len({call["response_id"] for call in calls})
     for call in calls:
         assert (call["policy"], call["run_versions"]) == ("assistant", [0])
         assert len(call["sampled_ids"]) == len(call["logprobs"]) > 0
-        assert call["trainable"], call["untrainable_reason"]
-    for call in episode.calls:
-        assert call["parent_id"] in by_id(episode)
+        assert (call["trainable"], call["untrainable_reason"]) == (not untrainable, untrainable)
+    for placed in episode.calls:
+        above(episode, placed)
 
 
 @every
@@ -78,41 +68,73 @@ def test_an_agent_with_a_tool_is_an_episode(lab: Lab, framework: str) -> None:
     told = FRAMEWORKS[framework]
     episode = lab.run(framework, "agent.py", QUESTION)
     assert episode.exit_code == 0, episode.output
-    assert ANSWER in episode.output
     [start], [end] = episode.of("attempt.start"), episode.of("attempt.end")
-    assert (end["status"], json.loads(end["output"])) == ("ok", ANSWER)
-    assert episode.row["status"] == "ok"
-    check_calls(episode, told.calls)
-    first, second = episode.of("call")[:2]
-    assert first["finish_reason"] == "tool_calls"
-    [message] = json.loads(first["attributes"])["gen_ai.output.messages"]
-    assert json.loads(message["parts"][-1]["arguments"]) == {"a": 6, "b": 7}
-    assert json.loads(second["attributes"])["headrace.prompt"] == told.prompt
-    if told.tool:
-        told_tools = episode.of("tool")
-        assert len(told_tools) == told.tools
-        tool = max(told_tools, key=lambda one: len(one["input"]))
-        assert "multiply" in tool["name"]
-        assert ("6" in tool["input"], "7" in tool["input"]) == (True, True)
-        assert "42" in tool["output"]
-        assert tool["status"] == "ok"
-        assert tool["parent_id"] in by_id(episode)
-    if told.agents:
-        assert {one["agent"] for one in episode.calls} == {"mathematician"}
     assert start["parent_id"] == ""
+    assert (end["status"], json.loads(end["output"])) == ("ok", ANSWER)
+    assert (episode.row["status"], episode.row["signals"]) == ("ok", {})
+    check_calls(episode, told.untrainable)
+    prompts = [json.loads(call["attributes"])["headrace.prompt"] for call in episode.of("call")]
+    assert prompts == [*told.prompts]
+    assert {call["agent"] for call in episode.calls} == {told.agent}
+    assert matches(above(episode, episode.calls[0]), told.above), above(episode, episode.calls[0])
 
 
 @every
+def test_its_tools_are_spans_with_arguments_and_results(lab: Lab, framework: str) -> None:
+    told = FRAMEWORKS[framework]
+    episode = lab.run(framework, "agent.py", QUESTION)
+    tools = episode.of("tool")
+    assert [tool["name"] for tool in tools] == [*told.tools]
+    if not tools:
+        asked = json.loads(episode.of("call")[0]["attributes"])["gen_ai.output.messages"]
+        assert json.loads(asked[0]["parts"][-1]["arguments"]) == {"a": 6, "b": 7}
+        return
+    first = tools[0]
+    assert (json.loads(first["input"]), first["output"]) == ({"a": 6, "b": 7}, "42")
+    assert {tool["status"] for tool in tools} == {"ok"}
+    patterns = told.above if told.tool_above is None else told.tool_above
+    assert matches(above(episode, first), patterns), above(episode, first)
+
+
+@every
+def test_a_tool_that_fails_is_told(lab: Lab, framework: str) -> None:
+    told = FRAMEWORKS[framework]
+    episode = lab.run(framework, "failing.py", QUESTION)
+    assert (episode.exit_code != 0) == told.raises, episode.output
+    assert episode.row["status"] == ("error" if told.raises else "ok")
+    check_calls(episode, told.untrainable)
+    if not told.tools:
+        return
+    failed = [tool for tool in episode.of("tool") if tool["status"] == "error"]
+    assert [tool["name"] for tool in failed] == [told.tools[0]]
+    assert json.loads(failed[0]["input"]) == {"a": 6, "b": 7}
+    assert told.error in failed[0]["output"] + failed[0]["attributes"]
+    assert episode.row["signals"]["tool_errors"] == 1
+
+
+@handing_over
 def test_agents_that_hand_over_keep_their_names(lab: Lab, framework: str) -> None:
+    told = FRAMEWORKS[framework]
     episode = lab.run(framework, "handoff.py", QUESTION)
     assert episode.exit_code == 0, episode.output
-    check_calls(episode, 2)
-    assert [call["agent"] for call in episode.calls] == ["triage", "mathematician"]
+    assert json.loads(episode.row["result"]) == ANSWER
+    check_calls(episode, told.untrainable)
+    assert [call["agent"] for call in episode.calls] == [*told.handoff]
 
 
 @needs("openai-agents")
 def test_the_chat_api_of_the_agents_sdk_is_the_same_episode(lab: Lab) -> None:
     episode = lab.run("openai-agents", "chat.py", QUESTION)
     assert episode.exit_code == 0, episode.output
-    check_calls(episode, 2)
-    assert len(episode.of("tool")) == 1
+    check_calls(episode)
+    assert len(episode.calls) == 2
+    [tool] = episode.of("tool")
+    assert json.loads(tool["input"]) == {name: ARGUMENTS[name] for name in "ab"}
+
+
+def test_each_example_is_in_the_table() -> None:
+    assert set(FRAMEWORKS) == {path.parent.name for path in EXAMPLES.glob("*/agent.py")}
+    for name, told in FRAMEWORKS.items():
+        scripts = {path.stem for path in (EXAMPLES / name).glob("*.py")}
+        assert {"agent", "failing"} <= scripts
+        assert ("handoff" in scripts) == bool(told.handoff)

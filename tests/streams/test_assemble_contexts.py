@@ -99,6 +99,25 @@ def test_an_upstreams_response_id_names_its_call_too() -> None:
     assert placed(call(2, response_id="theirs"), told) == ("solver", "")
 
 
+def test_a_call_that_names_its_parent_needs_no_context() -> None:
+    spans = [above(10, agent="solver"), above(11, 10)]
+    assert placed(*spans, replace(call(2), parent_id=span_id(11))) == ("solver", span_id(11))
+
+
+def test_a_context_that_a_call_was_made_in_is_not_its_parent() -> None:
+    spans = [above(10), context(11, of=2, parent=10, agent="solver")]
+    assert placed(*spans, replace(call(2), parent_id=span_id(11))) == ("solver", span_id(10))
+
+
+def test_a_parent_that_knows_less_than_a_context_does_not_count() -> None:
+    spans = [above(9), above(10, 9, agent="solver"), context(11, of=2, parent=10)]
+    assert placed(*spans, replace(call(2), parent_id=span_id(9))) == ("solver", span_id(10))
+
+
+def test_a_parent_that_never_came_stays_named() -> None:
+    assert placed(replace(call(2), parent_id=span_id(99))) == ("", span_id(99))
+
+
 def test_a_context_of_a_call_of_another_attempt_changes_nothing() -> None:
     assert placed(call(2), context(11, of=3, parent=10, agent="solver")) == ("", "")
 
@@ -169,7 +188,8 @@ def test_it_decides_which_calls_are_trained() -> None:
 def histories(draw: st.DrawFn) -> tuple[list[Span], random.Random]:
     chance = random.Random(draw(st.integers(0, 2**32)))
     numbers = range(10, 10 + chance.randint(2, 9))
-    spans = [start(), call(2), call(3), end()]
+    third = replace(call(3), parent_id=chance.choice(["", *map(span_id, numbers)]))
+    spans = [start(), call(2), third, end()]
     for number in numbers:
         parent = chance.choice([0, *numbers])
         agent = chance.choice(["", "", "a", "b"])

@@ -94,15 +94,19 @@ class Workplace:
         *arguments: str,
         when: str = "",
         then: Callable[[subprocess.Popen[str]], None] | None = None,
+        gateway: str | None = None,
         **environment: str,
     ) -> Seen:
-        """Run an agent's text to its end; `then` is called once it has printed `when`."""
+        """Run an agent's text to its end; `then` is called once it has printed `when`.
+
+        gateway: where its model calls go; None: where they would go.
+        """
         script = self.directory / f"agent{len(list(self.directory.glob('agent*.py')))}.py"
         script.write_text(textwrap.dedent(agent), encoding="utf-8")
         folder = self.folder()
         telemetry = self.telemetry()
         session = Session(folder, telemetry)
-        made = agent_environment({**os.environ, **environment}, folder, None)
+        made = agent_environment({**os.environ, **environment}, folder, gateway)
         with subprocess.Popen(
             [sys.executable, str(script), *arguments],
             env=made,

@@ -52,6 +52,26 @@ def test_every_kind_of_the_conventions_is_one_of_ours() -> None:
     assert set(named) <= {*KINDS, "agent"}
 
 
+def test_a_tool_whose_status_says_nothing_says_what_was_raised() -> None:
+    raised = SourceEvent(name="exception", at=1, attributes={"exception.message": "broken"})
+    facts = {"gen_ai.operation.name": "execute_tool"}
+
+    tool, exception = map_span(make(attributes=facts, events=(raised,), status="error")).spans
+
+    assert (tool.status, tool.output, exception.kind) == ("error", "broken", "exception")
+
+
+def test_arguments_are_taken_out_of_a_python_call_that_has_only_named_ones() -> None:
+    def given(text: str) -> str:
+        facts = {"openinference.span.kind": "TOOL", "input.value": text}
+        (tool,) = map_span(make(attributes=facts)).spans
+        return tool.input
+
+    assert given('{"args": [], "kwargs": {"a": 6}}') == '{"a": 6}'
+    for kept in ('{"args": [1], "kwargs": {"a": 6}}', '{"kwargs": {}, "b": 1}', '{"kwargs": 1}'):
+        assert given(kept) == kept
+
+
 def test_the_caller_may_say_where_a_span_belongs() -> None:
     place = Place(project="p", rollout_id="r", attempt="a", root="00000000000000aa")
     told = {"headrace.rollout_id": "other"}

@@ -58,7 +58,7 @@ def redirection(
         "x-headrace-attempt": identity.attempt,
     }
     made = {
-        names.REDIRECTED: "1",
+        names.REDIRECTED: base,
         "OPENAI_BASE_URL": f"{base}/v1",
         "OPENAI_API_BASE": f"{base}/v1",
         "ANTHROPIC_BASE_URL": base,

@@ -28,6 +28,7 @@ FRAMEWORKS = (
     Framework(
         name="openai",
         module="openai",
+        ready="name_parents",
         instrumentors=(
             (f"{_GENAI}.openai:OpenAIInstrumentor", f"{_GENAI_PACKAGE}-openai"),
             (f"{_INFERENCE}.openai:OpenAIInstrumentor", f"{_INFERENCE_PACKAGE}-openai"),
@@ -37,6 +38,7 @@ FRAMEWORKS = (
     Framework(
         name="anthropic",
         module="anthropic",
+        ready="name_parents",
         instrumentors=(
             (f"{_GENAI}.anthropic:AnthropicInstrumentor", f"{_GENAI_PACKAGE}-anthropic"),
             (f"{_INFERENCE}.anthropic:AnthropicInstrumentor", f"{_INFERENCE_PACKAGE}-anthropic"),
@@ -96,6 +98,7 @@ FRAMEWORKS = (
     Framework(
         name="crewai",
         module="crewai",
+        ready="name_agents",
         instrumentors=(
             (f"{_INFERENCE}.crewai:CrewAIInstrumentor", f"{_INFERENCE_PACKAGE}-crewai"),
         ),
@@ -125,12 +128,7 @@ FRAMEWORKS = (
     Framework(
         name="autogen",
         module="autogen_agentchat",
-        instrumentors=(
-            (
-                f"{_INFERENCE}.autogen_agentchat:AutogenAgentChatInstrumentor",
-                f"{_INFERENCE_PACKAGE}-autogen-agentchat",
-            ),
-        ),
+        ready="tell_tools",
         missed=False,
     ),
     Framework(name="autogen-core", module="autogen_core", missed=False),

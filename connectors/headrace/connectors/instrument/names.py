@@ -12,9 +12,12 @@ TASK_INPUT = "HEADRACE_TASK_INPUT"
 MODEL = "HEADRACE_MODEL"
 """The model to ask for, where a task names one."""
 REDIRECTED = "HEADRACE_REDIRECTED"
-"""Set where the agent's model calls go to the gateway."""
+"""Base URL of the attempt's model calls, where they go to the gateway."""
 TRACEPARENT = "TRACEPARENT"
 """W3C trace context: the span that a process was started in."""
+
+PARENT_HEADER = "x-headrace-parent"
+"""Header of a model call: the span that it was made in."""
 
 NO_HEADRACE = "no-headrace"
 """Marker in the journal: a Python of the agent's has no headrace to import."""

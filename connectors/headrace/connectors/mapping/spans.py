@@ -141,7 +141,7 @@ class _Mapping:
         status = self._status(kind)
         fields: dict[str, Any] = {"kind": kind, "name": name, "agent": agent, "status": status}
         if kind == SpanKind.TOOL:
-            fields |= tool_fields(facts, name, self._message)
+            fields |= tool_fields(facts, name, self._message or self._exception_message())
             if status != SpanStatus.ERROR and tells_of_error(fields["output"]):
                 fields["status"] = SpanStatus.ERROR
         elif kind == SpanKind.CALL:
@@ -172,6 +172,11 @@ class _Mapping:
             "input": text(facts.get("input")),
             "output": text(facts.get("output")) or self._message,
         }
+
+    def _exception_message(self) -> str:
+        """Of the last exception among its events; a status need not say what it is about."""
+        told = [e.attributes for e in self._source.events if _is(e, "exception")]
+        return text(told[-1].get("exception.message")) if told else ""
 
     def _exception_fields(self) -> dict[str, Any]:
         told = self._facts.fields

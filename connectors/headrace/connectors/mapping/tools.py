@@ -17,9 +17,24 @@ def tool_fields(facts: Facts, name: str, message: str) -> dict[str, Any]:
     return {
         "name": short(facts.fields.get("tool_name"))
         or trimmed(name, known["name_prefixes"], known["name_suffixes"]),
-        "input": text(facts.get("input") if given is None else given),
+        "input": text(_arguments(facts.get("input")) if given is None else given),
         "output": text(facts.get("output") if result is None else result) or message,
     }
+
+
+def _arguments(given: Any) -> Any:
+    """A call's arguments by name, where they stand beside other things of a Python call."""
+    keyword, others = conventions().tools["keywords"], conventions().tools["beside_keywords"]
+    if not isinstance(given, str) or len(given) > _MOST_JSON or keyword[0] not in given:
+        return given
+    try:
+        made = json.loads(given)
+    except (ValueError, RecursionError):
+        return given
+    if not isinstance(made, dict) or not made.keys() <= {*keyword, *others}:
+        return given
+    by_name = made.get(keyword[0])
+    return by_name if isinstance(by_name, dict) and not made.get("args") else given
 
 
 def tells_of_error(output: str) -> bool:

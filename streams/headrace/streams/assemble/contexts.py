@@ -1,8 +1,9 @@
-"""Frameworks' own spans of calls that the gateway answered: they place its calls. Pure.
+"""Frameworks' own spans around calls that the gateway answered: they place its calls. Pure.
 
-A span of kind `call.context` names the response that it is about. From it the gateway's call, which
-no framework knows of, gets its agent, if it has none, and its place among the framework's spans.
-What they say follows from the set of spans alone, in whatever order they came.
+A span of kind `call.context` names the response that it is about, and a call may name the span that
+it was made in. From these the gateway's call, which no framework knows of, gets its agent, if it
+has none, and its place among the framework's spans. What they say follows from the set of spans
+alone, in whatever order they came.
 """
 
 from collections import defaultdict
@@ -46,26 +47,30 @@ def with_contexts(
     episode.
     """
     placed = list(calls)
-    contexts = flags(batch, SpanKind.CONTEXT)
-    if not contexts.any():
+    known = flags(batch, SpanKind.CONTEXT) | _made_in_a_span(batch)
+    if not known.any():
         return placed
-    rows = np.flatnonzero(np.isin(slot, slot[contexts]))
-    rows = rows[_with_above(_above(batch, slot, rows), contexts[rows])]
+    rows = np.flatnonzero(np.isin(slot, slot[known]))
+    rows = rows[_with_above(_above(batch, slot, rows), known[rows])]
     spans: dict[int, dict[str, Node]] = defaultdict(dict)
     for i, values in zip(slot[rows].tolist(), cells(batch, rows, _COLUMNS), strict=True):
         node = Node(**dict(zip(_COLUMNS, values, strict=True)))
         spans[i][node.span_id] = node
     for i, nodes in spans.items():
         found = _by_call([call.record for call in calls[i]], nodes.values())
-        placed[i] = [
-            replace(
-                call, record=place(call.record, found[call.record.span_id], nodes), is_placed=True
-            )
-            if call.record.span_id in found
-            else call
-            for call in calls[i]
-        ]
+        placed[i] = [_placed(call, found[call.record.span_id], nodes) for call in calls[i]]
     return placed
+
+
+def _made_in_a_span(batch: pa.RecordBatch) -> Array:
+    """The calls that name a parent, bool [n]."""
+    named: Array = pc.not_equal(batch.column("parent_id"), "").to_numpy(zero_copy_only=False)
+    return named & flags(batch, SpanKind.CALL)
+
+
+def _placed(call: CallFacts, contexts: Collection[Node], spans: Mapping[str, Node]) -> CallFacts:
+    record = place(call.record, contexts, spans)
+    return call if record == call.record else replace(call, record=record, is_placed=True)
 
 
 def _above(batch: pa.RecordBatch, slot: Array, rows: Array) -> Array:
@@ -93,22 +98,26 @@ def _with_above(above: Array, some: Array) -> Array:
 
 
 def place(call: EpisodeCall, contexts: Collection[Node], spans: Mapping[str, Node]) -> EpisodeCall:
-    """A call with the parent, and if it has none the agent, that its contexts give it.
+    """A call with the parent, and if it has none the agent, that other spans give it.
 
-    Several instrumentations may have seen one call. The context that lies deepest under other spans
-    knows most: its nearest ancestor that is no context of the call is the parent. The agent is the
-    first that a context names itself, from the deepest up, else the nearest above one of them.
+    They are found above its contexts, for several instrumentations may have seen one call, and
+    above the parent that it names itself. What lies deepest under other spans knows most: the
+    nearest span above it that is no context of the call is the parent. The agent is the first that
+    a context names itself, from the deepest up, else the nearest above one of them.
     """
     own = {context.span_id for context in contexts}
-    chains = [_ancestors(context, spans) for context in contexts]
+    itself = spans.get(call.span_id)
+    knowing = [*contexts] if itself is None else [itself, *contexts]
     ranked = sorted(
-        zip(contexts, chains, strict=True),
+        ((node, _ancestors(node, spans)) for node in knowing),
         key=lambda pair: (-len(pair[1]), -pair[0].started_at, pair[0].span_id),
     )
-    agents = [context.agent for context, _ in ranked]
+    if not ranked:
+        return call
+    agents = [node.agent for node, _ in ranked]
     agents += [node.agent for _, chain in ranked for node in chain if node.span_id not in own]
-    context, chain = ranked[0]
-    inner = [context, *(node for node in chain if node.span_id in own)]
+    lowest, chain = ranked[0]
+    inner = [lowest, *(node for node in chain if node.span_id in own)]
     parent = next((node.parent_id for node in inner if node.parent_id not in own), "")
     agent = call.agent or next(filter(None, agents), "")
     return replace(call, agent=agent, parent_id="" if parent == call.span_id else parent)

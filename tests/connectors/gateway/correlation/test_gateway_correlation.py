@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 CHAT = "/v1/chat/completions"
 HERE = {"x-headrace-rollout": "r1", "x-headrace-attempt": "a1", "x-headrace-project": "p1"}
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @pytest.mark.parametrize(
@@ -52,14 +53,22 @@ def test_what_contradicts_or_is_half_is_refused(
     assert not gateway.telemetry.spans
 
 
+@pytest.mark.parametrize(
+    ("parent", "status"), [(SPAN, 200), ("0" * 16, 400), ("abc", 400), (SPAN.upper(), 400)]
+)
+def test_a_call_may_name_the_span_that_it_was_made_in(
+    gateway: "Harness", parent: str, status: int
+) -> None:
+    answer = gateway.post(CHAT, json=_body(), headers={**HERE, "x-headrace-parent": parent})
+    assert answer.status_code == status
+    assert [span.parent_id for span in gateway.telemetry.spans] == [parent] * (status == 200)
+
+
 def test_one_idempotency_key_in_two_attempts_is_two_calls(gateway: "Harness") -> None:
     for attempt in ("a1", "a2", "a2"):
         headers = {**HERE, "x-headrace-attempt": attempt, "idempotency-key": "k"}
         assert gateway.post(CHAT, json=_body(), headers=headers).status_code == 200
     assert [span.attempt for span in gateway.telemetry.spans] == ["a1", "a2"]
-
-
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from headrace.connectors.gateway.correlation.clients import Client, client_of
 from headrace.connectors.gateway.errors import BadRequest, WrongProject
+from headrace.connectors.instrument.names import PARENT_HEADER
 from headrace.schemas import InvalidId, check_id, new_ulid
 
 PREFIXES = (
@@ -17,6 +18,7 @@ PREFIXES = (
     "/p/{project}/rollout/{rollout_id}/attempt/{attempt}",
 )
 AGENT_HEADER = "x-headrace-agent"
+_SPAN = re.compile(r"(?!0{16})[0-9a-f]{16}")
 _HEADERS = {
     "project": ("x-headrace-project",),
     "rollout_id": ("x-headrace-rollout", "x-rollout-id"),
@@ -40,7 +42,7 @@ class Correlation:
     attempt: str
     agent: str
     parent_id: str = ""
-    """Span that called, where the trace says the place; empty: not known."""
+    """Span that called; empty: not known."""
     in_rollout: bool = False
     """Whether the client named the attempt: the call is part of an episode that may be trained."""
     client: Client = field(default_factory=Client)
@@ -62,6 +64,8 @@ def correlate(request: Request) -> Correlation:
     A call without any is a rollout of its own. The ids of a trace are those of its other spans
     (`headrace.connectors.mapping.place_in`).
 
+    The span that called is named by `x-headrace-parent`, which `headrace run` lets clients send.
+
     Raises:
         BadRequest: an id off the pattern, an agent name that is too long, two places that name
             different ids, or a rollout without its attempt.
@@ -74,6 +78,10 @@ def correlate(request: Request) -> Correlation:
         # A client may begin a trace for each request, so this is no bound of `scope`.
         here = {"rollout_id": f"trace-{trace['trace']}", "attempt": trace["trace"]}
         named, parent_id = {**named, **here}, trace["span"]
+    if parent := request.headers.get(PARENT_HEADER):
+        if not _SPAN.fullmatch(parent):
+            raise BadRequest(f"{PARENT_HEADER} must be the 16 hexadecimal digits of a span id")
+        parent_id = parent
     agent = request.headers.get(AGENT_HEADER, "")
     if len(agent) > _MAX_AGENT:
         raise BadRequest(f"{AGENT_HEADER} has {len(agent)} characters: give up to {_MAX_AGENT}")
