@@ -190,6 +190,10 @@ def example_agent(reader: Reader, block: str) -> None:
     assert promised in shown
 
 
+def tasks_status(reader: Reader, line: str) -> None:
+    assert "policy" in reader.type(line).ended(0)
+
+
 def cancel(reader: Reader, line: str) -> None:
     """Of a rollout that has been credited there is nothing to take back; it stays as it is."""
     rollout = reader.notes["rollout_id"]
@@ -211,6 +215,7 @@ STEPS = (
     Step(pattern=r"from openai import OpenAI\n.*def run\(task_input, .*", do=agent_function),
     Step(pattern=r"headrace work --agent your_module:run", do=work),
     Step(pattern=r"headrace tasks tasks\.jsonl( .*)?", do=tasks),
+    Step(pattern=r"headrace tasks status", do=tasks_status),
     Step(pattern=r"headrace tasks cancel ROLLOUT_OR_GROUP .*", do=cancel),
     Step(pattern=r"from headrace\.connectors\.sdk import .*send_reward\(.*", do=late_reward),
     Step(pattern=r"from examples\.calculator\.agent import run\n.*", do=example_agent),

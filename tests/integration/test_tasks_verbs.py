@@ -1,4 +1,4 @@
-"""`headrace tasks cancel` on the real parts: which tasks it takes back, and how it says so."""
+"""`headrace tasks cancel` and `status` on the real parts: what they find, do and say."""
 
 import json
 from collections.abc import Iterator
@@ -102,4 +102,107 @@ def test_what_it_did_is_said_in_words(stack: Stack, client: ClickHouse) -> None:
     assert (done.exit_code, done.output) == (
         0,
         "1 rollouts are not to be run any more; their runner ends them\n",
+    )
+
+
+def episode(rollout: str, attempt: str, at: int, **facts: object) -> Row:
+    known = {
+        "project": "default",
+        "rollout_id": rollout,
+        "attempt": attempt,
+        "version": 1,
+        "state": "closed",
+        "status": "error",
+        "signals": [],
+        "log_first": at,
+        "log_last": at + 5,
+    }
+    return {**known, **facts}
+
+
+def span(rollout: str, attempt: str, kind: str, name: str, **attributes: object) -> Row:
+    return {
+        "project": "default",
+        "rollout_id": rollout,
+        "attempt": attempt,
+        "span_id": f"{kind}-{name}",
+        "kind": kind,
+        "name": name,
+        "attributes": json.dumps(attributes) if attributes else "",
+    }
+
+
+def test_each_rollout_is_one_thing_by_what_became_of_its_attempts(
+    stack: Stack, client: ClickHouse
+) -> None:
+    names = [
+        *("queued", "running", "waiting", "stopped", "done", "retried"),
+        *("failed", "lost", "cancelled", "again"),
+    ]
+    store(client, "tasks", [task_row(name, "g", deadline=99) for name in names])
+    store(client, "tasks", [task_row("elsewhere", "h", policy="q", project="other")])
+    retried, cancelled = [("retried", 1)], [("cancelled", 1)]
+    store(
+        client,
+        "episodes",
+        [
+            episode("running", "a1", 10, signals=retried),
+            episode("running", "a2", 20, state="open", status="unset"),
+            episode("waiting", "a1", 10, signals=retried),
+            episode("stopped", "a1", 10, signals=[("runner_stopped", 1)]),
+            episode("done", "a1", 10, status="ok"),
+            episode("retried", "a1", 10, signals=retried),
+            episode("retried", "a2", 20, status="ok"),
+            episode("failed", "a1", 30),
+            episode("cancelled", "a1", 10, signals=cancelled),
+            # Redelivered while it ran: one of the two runs came to its end.
+            episode("again", "a1", 10, status="ok"),
+            episode("again", "a2", 20, signals=cancelled),
+        ],
+    )
+    store(client, "outcomes", [{"project": "default", "rollout_id": "lost", "trainer": "main"}])
+    told = {"headrace.runner": "host/0", "headrace.attempt_number": 2}
+    store(
+        client,
+        "spans",
+        [
+            span("running", "a2", "attempt.start", "agent", **told),
+            span("failed", "a1", "event", "deadline"),
+            span("failed", "a1", "exception", "ValueError", **{"exception.message": "no idea"}),
+        ],
+    )
+    done = typed(stack, "tasks", "status", "--json")
+    assert done.exit_code == 0, done.output
+    mine, other = json.loads(done.output)
+    running, error = mine.pop("now_running"), mine.pop("last_error")
+    assert mine == {
+        "policy": "p",
+        "project": "default",
+        **{"queued": 1, "running": 1, "waiting": 2, "done": 3, "failed": 2, "cancelled": 1},
+        "retried": 3,
+    }
+    assert running == [
+        {
+            "rollout_id": "running",
+            "attempt": "a2",
+            "runner": "host/0",
+            "number": 2,
+            "since": 20,
+            "deadline": 99,
+        }
+    ]
+    assert error == {
+        "rollout_id": "failed",
+        "attempt": "a1",
+        "text": "ValueError: no idea",
+        "at": 35,
+    }
+    assert (other["policy"], other["project"], other["queued"]) == ("q", "other", 1)
+
+
+def test_without_tasks_it_says_how_to_ask_for_some(stack: Stack, client: ClickHouse) -> None:
+    done = typed(stack, "tasks", "status")
+    assert (done.exit_code, done.output) == (
+        0,
+        "there are no tasks: `headrace tasks FILE` asks for them\n",
     )

@@ -1,5 +1,6 @@
 """What is tried again, when, and how often."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -148,6 +149,16 @@ def test_attempts_end_at_their_number_and_the_last_says_what_ended_it(
 
 def test_by_default_an_agents_own_end_is_its_result(listening: Listening) -> None:
     assert attempts(listening, Task(rollout_id=new_ulid()), "failed") == [["error"]]
+
+
+def test_the_start_of_an_attempt_says_who_makes_it_and_which_try_it_is(
+    listening: Listening,
+) -> None:
+    attempts(listening, Task(rollout_id=new_ulid()), "died", "ok", name="host/0")
+    starts = [json.loads(s.attributes) for s in listening.spans if s.kind == "attempt.start"]
+    assert starts == [
+        {"headrace.runner": "host/0", "headrace.attempt_number": number} for number in (1, 2)
+    ]
 
 
 def test_nothing_is_tried_again_that_could_not_begin_before_its_deadline(

@@ -1,6 +1,6 @@
 """Running agents: takes tasks from Kafka, runs each in a worker process, reports its episode."""
 
-from headrace.connectors.runner.attempts import RunnerStats
+from headrace.connectors.runner.attempts import NUMBER, RUNNER, RunnerStats
 from headrace.connectors.runner.check import check_agent
 from headrace.connectors.runner.commands import check_command
 from headrace.connectors.runner.config import CommandAgent, InputBy, RunnerConfig, RunnerSettings
@@ -12,6 +12,8 @@ from headrace.connectors.runner.errors import (
 from headrace.connectors.runner.run import Runner
 
 __all__ = [
+    "NUMBER",
+    "RUNNER",
     "AgentUnusable",
     "CommandAgent",
     "InputBy",

@@ -19,6 +19,8 @@ from headrace.schemas.vocabulary import InfrastructureEnd, SpanStatus
 
 logger = logging.getLogger(__name__)
 
+RUNNER, NUMBER = "headrace.runner", "headrace.attempt_number"
+"""Attributes of `attempt.start` by which a runner says who it is, and which try it makes."""
 _LOOK_S = 0.2
 _SHOWN = 200  # characters of an agent's message in a line for people
 
@@ -88,7 +90,7 @@ class TaskRunner:
         while not self.cancellations.known.wait(_LOOK_S):
             if self._stop.is_set():
                 return self._counted(Ended(how=How.STOPPED))
-        attempt = self._begin(task)
+        attempt = self._begin(task, number)
         if not self._durably(attempt.start):  # (rule: durable before the answer)
             return self._counted(Ended(how=How.STOPPED))
         how, output = self._run_agent(task, attempt)
@@ -102,7 +104,7 @@ class TaskRunner:
             return self._counted(Ended(how=How.STOPPED))
         return self._counted(Ended(how=how, again_s=again_s))
 
-    def _begin(self, task: Task) -> Attempt:
+    def _begin(self, task: Task, number: int) -> Attempt:
         return self._telemetry.attempt(
             task.rollout_id,
             group_id=task.group_id,
@@ -116,6 +118,7 @@ class TaskRunner:
             agent=self._config.agent_of(task),
             project=task.project,
             subject=task.subject,
+            attributes={RUNNER: self._config.name, NUMBER: number},
         )
 
     def _again_s(self, task: Task, how: How, number: int) -> float | None:

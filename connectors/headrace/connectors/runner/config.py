@@ -78,6 +78,8 @@ class RunnerConfig(RunnerSettings):
     """`module:function` to run instead of what the tasks name."""
     command: CommandAgent | None = inner(None)
     """The command to run instead of what the tasks name."""
+    name: str = inner("runner")
+    """What the starts of its attempts call it."""
     group: str = inner("headrace.runners")
     """Consumer group: runners of one group share the tasks."""
     spool_directory: Path | None = inner(None)

@@ -72,6 +72,7 @@ class Attempt:
         agent: str = "",
         task_input: Any = "",
         facts: Start | None = None,
+        attributes: Mapping[str, Any] | None = None,
         root: str | None = None,
         end_id: str | None = None,
         started_at: int | None = None,
@@ -85,6 +86,7 @@ class Attempt:
         """Spans emitted through this object."""
         self._telemetry = telemetry
         self._task_input = task_input
+        self._attributes = "" if attributes is None else as_attributes(attributes)
         self._facts = facts or Start(group_id=rollout_id)
         self._started_at = started_at or time.time_ns()
         self.root = root or new_span_id()
@@ -234,7 +236,7 @@ class Attempt:
             span_id=self.root,
             parent_id="",
             input=self._task_input,
-            attributes=marked("", expected.replaced),
+            attributes=marked(self._attributes, expected.replaced),
             started_at=self._started_at,
             start=replace(self._facts, expected=expected.text),
         )

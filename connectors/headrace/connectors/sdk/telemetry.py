@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_any
 from ctypes import py_object, pythonapi
@@ -147,11 +147,12 @@ class Telemetry:
         agent: str = "",
         project: str | None = None,
         subject: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Attempt:
         """An attempt at a rollout (`attempt` is drawn if not given); nothing is sent yet.
 
         `task_input` and `expected` are JSON, or values that are made JSON; `deadline` is
-        milliseconds since the epoch.
+        milliseconds since the epoch; `attributes` are those of `attempt.start`.
         """
         facts = Start(
             group_id=group_id or rollout_id,
@@ -171,6 +172,7 @@ class Telemetry:
             agent=agent,
             task_input=task_input,
             facts=facts,
+            attributes=attributes,
         )
 
     def flush(self, timeout: float = 10.0) -> bool:

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from headrace.connectors.tasks import Pace, TaskItem, progress_text, read_items
 from headrace.infra.cli.app import INTERRUPTED, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.tasks_cancel import cancel
+from headrace.infra.cli.tasks_status import status
 from headrace.infra.launch.runners import source_config
 from headrace.infra.settings import load
 from headrace.infra.terminal.feed import FOLLOW, Requested, Training, evaluate, opened, planned
@@ -42,8 +43,9 @@ class _FileOrVerb(TyperGroup):
 
 
 verbs = typer.Typer(cls=_FileOrVerb, rich_markup_mode=None)
-app.add_typer(verbs, name="tasks", help="Ask for rollouts of tasks; `cancel` takes tasks back.")
+app.add_typer(verbs, name="tasks", help="Ask for rollouts of tasks; see and cancel them.")
 verbs.command()(cancel)
+verbs.command()(status)
 
 
 @verbs.command(ASK, hidden=True)
@@ -83,7 +85,7 @@ def tasks(
     `headrace work` runs them. This ends when the last is asked for; training goes on. Exit code 2
     if a line of the file is wrong, 3 if Kafka or the registry does not answer, 130 after Ctrl-C.
 
-    `headrace tasks cancel` takes tasks back.
+    `headrace tasks status` shows how far they are, `headrace tasks cancel` takes tasks back.
     """
     loaded = load(settings)
     _check_options(split, epochs, groups, policy_version)
@@ -124,7 +126,7 @@ def _tell_end(asked: Requested, *, interrupted: bool, as_json: bool) -> None:
         return
     typer.echo(
         f"{'interrupted: ' if interrupted else ''}{asked.rollouts} rollouts asked for; "
-        "`headrace work` runs them, `headrace status` shows how far they are"
+        "`headrace work` runs them, `headrace tasks status` shows how far they are"
     )
 
 

@@ -1,5 +1,6 @@
 """Runners and task sources under these settings, and a runner beside another command."""
 
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def runner_config(
         api_key=settings.gateway.key_for("default") or "headrace",
         agent=agent,
         command=command,
+        name=f"{socket.gethostname()}/{name}",
         spool_directory=settings.directory / "spool" / f"work-{name}",
         journals=settings.directory / "spool" / "attempts",
     )
