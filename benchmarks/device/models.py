@@ -122,4 +122,4 @@ def make_batch(
         )
         for number in range(rows)
     ]
-    return pack_rows(made, PackingConfig(token_budget=budget))
+    return pack_rows(made, PackingConfig(token_budget=budget, fill=budget))

@@ -123,3 +123,17 @@ def test_a_further_policy_without_a_model_is_named(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, HEADRACE_POLICIES=further)
     with pytest.raises(SettingsError, match=r"\[policies\] writer: .*nowhere holds no config"):
         model_directory(settings, "writer")
+
+
+@pytest.mark.parametrize(("device", "on_gpu"), [("auto", True), ("cuda:1", True), ("cpu", False)])
+def test_engine_and_trainer_calculate_as_the_trainers_device_does_it_fast(
+    device: str, on_gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "0000:01:00.0").mkdir()
+    monkeypatch.setattr("headrace.connectors.engines.arithmetic.GPUS", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    settings = load(environment={"HEADRACE_TRAINER_DEVICE": device})
+    assert ("cuda" in arithmetic(settings).reason) is on_gpu
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    if device == "auto":
+        assert "cuda" not in arithmetic(settings).reason

@@ -78,6 +78,13 @@ def test_a_setting_that_cannot_be_is_named(tmp_path: Path, text: str, named: str
         load(write(tmp_path, text), environment={})
 
 
+def test_a_trainer_that_cannot_read_what_the_engine_samples_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\[trainer\] token_budget is 2048, and .* 4096"):
+        load(write(tmp_path, "[policy]\nmax_sequence = 4096\n"), environment={})
+    both = "[policy]\nmax_sequence = 4096\n[trainer]\ntoken_budget = 4096\n"
+    assert load(write(tmp_path, both), environment={}).trainer.token_budget == 4096
+
+
 def test_a_variable_of_the_wrong_type_is_named_with_its_key(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"\[gateway\] port .*HEADRACE_GATEWAY_PORT"):
         load(write(tmp_path, ""), environment={"HEADRACE_GATEWAY_PORT": "many"})

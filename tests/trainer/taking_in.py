@@ -4,7 +4,10 @@ import numpy as np
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
 from headrace.trainer.decided import SKEW_MS, Decided, Decision
-from headrace.trainer.intake import Intake, IntakeConfig, Position, TrainableGroup
+from headrace.trainer.fitness import Fitness
+from headrace.trainer.intake import Intake, IntakeConfig, TrainableGroup
+from headrace.trainer.pinned import Position
+from headrace.trainer.settings import Stale
 
 NOW = 1_000
 
@@ -12,14 +15,22 @@ NOW = 1_000
 RESTART = 10 * SKEW_MS
 
 
-def intake(rollouts: int = 2, staleness: int = 1, held_bytes: int = 1 << 30) -> Intake:
+def intake(
+    rollouts: int = 2,
+    staleness: int = 1,
+    held_bytes: int = 1 << 30,
+    stale: Stale = "withhold",
+    fitness: Fitness | None = None,
+) -> Intake:
     return Intake(
         IntakeConfig(
             policy="p",
             rollouts_per_step=rollouts,
             max_staleness=staleness,
             max_held_bytes=held_bytes,
-        )
+            stale=stale,
+        ),
+        fitness=fitness,
     )
 
 

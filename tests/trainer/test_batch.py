@@ -163,3 +163,15 @@ def test_a_row_beyond_the_budget_is_named(make_row: MakeRow) -> None:
 def test_no_rows_are_no_batch() -> None:
     with pytest.raises(RowError, match="no rows"):
         pack_rows([], PackingConfig())
+
+
+def test_a_row_longer_than_packs_are_filled_has_a_pack_of_its_own(make_row: MakeRow) -> None:
+    rows = [
+        make_row([1, 2], [3], name="a"),
+        make_row([1, 2], [4], name="b"),
+        make_row(list(range(5, 25)), [6], name="long"),
+        make_row([30, 31], [5], name="c"),
+    ]
+    batch = pack_rows(rows, PackingConfig(token_budget=32, fill=8))
+    held = [sorted(batch.rows[row].sample_id for row in pack.rows) for pack in batch.packs]
+    assert held == [["a", "b"], ["long"], ["c"]]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from headrace.schemas import Credits, Sample, SampleCredit
+from headrace.schemas import Sample, SampleCredit
+from headrace.trainer.batch import TrainingRow
 from headrace.trainer.errors import RowError
-from headrace.trainer.intake import TrainableGroup
 from headrace.trainer.rows import rows_of
 
 VOCABULARY = 16
@@ -26,13 +26,13 @@ SAMPLE = Sample(
 CREDIT = SampleCredit(sample_id="r/a/s/0", rollout_id="r", attempt="a", advantage=0.25)
 
 
-def group(sample: Sample, credit: SampleCredit = CREDIT) -> TrainableGroup:
-    return TrainableGroup(credits=Credits(samples=[credit]), samples={sample.sample_id: sample})
+def rows(sample: Sample, *credits: SampleCredit) -> list[TrainingRow]:
+    return rows_of(credits or (CREDIT,), {sample.sample_id: sample}, VOCABULARY)
 
 
 def test_a_row_has_the_samples_tokens_and_the_credits_advantage() -> None:
     weights = np.array([1.0, 0.5], "<f4")
-    (row,) = rows_of(group(SAMPLE, replace(CREDIT, token_weights=weights.tobytes())), VOCABULARY)
+    (row,) = rows(SAMPLE, replace(CREDIT, token_weights=weights.tobytes()))
 
     assert row.episode_id == "r/a"
     assert row.prompt_ids.tolist() == [1, 2, 3]
@@ -46,10 +46,7 @@ def test_a_row_has_the_samples_tokens_and_the_credits_advantage() -> None:
 
 def test_samples_without_trainable_credit_make_no_row() -> None:
     unwanted = replace(CREDIT, sample_id="r/a/t/0", trainable=False)
-    made = TrainableGroup(
-        credits=Credits(samples=[CREDIT, unwanted]), samples={SAMPLE.sample_id: SAMPLE}
-    )
-    assert [row.sample_id for row in rows_of(made, VOCABULARY)] == ["r/a/s/0"]
+    assert [row.sample_id for row in rows(SAMPLE, CREDIT, unwanted)] == ["r/a/s/0"]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +67,9 @@ def test_samples_without_trainable_credit_make_no_row() -> None:
 )
 def test_a_sample_that_does_not_hold_is_named(broken: dict[str, object], named: str) -> None:
     with pytest.raises(RowError, match=rf"r/a/s/0.*{named}"):
-        rows_of(group(replace(SAMPLE, **broken)), VOCABULARY)  # type: ignore[arg-type]  # any field
+        rows(replace(SAMPLE, **broken))  # type: ignore[arg-type]  # any field
 
 
 def test_token_weights_cut_short_are_named() -> None:
     with pytest.raises(RowError, match="broken column"):
-        rows_of(group(SAMPLE, replace(CREDIT, token_weights=b"\x00")), VOCABULARY)
+        rows(SAMPLE, replace(CREDIT, token_weights=b"\x00"))

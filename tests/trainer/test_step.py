@@ -253,3 +253,25 @@ def test_gradients_are_clipped_to_the_global_norm(make_row: MakeRow, tiny_model:
 def test_a_bad_optimiser_setting_is_named(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**settings)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_norms_do_not_decay_and_matrices_do(make_row: MakeRow, tiny_model: Path) -> None:
+    policy = Policy.load(tiny_model, compute_dtype=torch.float32)
+    config = OptimizerConfig(lr=1e-3, weight_decay=0.5)
+    step = TrainStep(policy, MasterOptimizer(policy, config))
+    plain = stepper(tiny_model, lr=1e-3)
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    decayed, kept = (weights_after(one, batch) for one in (step, plain))
+    same = {name for name, value in kept.items() if torch.equal(value, decayed[name])}
+    assert same == {name for name, value in kept.items() if value.ndim == 1}
+
+
+def test_a_step_says_whether_its_gradient_was_clipped(make_row: MakeRow, tiny_model: Path) -> None:
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    clipped = []
+    for most in (1e-6, 1e6):
+        policy = Policy.load(tiny_model, compute_dtype=torch.float32)
+        optimizer = MasterOptimizer(policy, OptimizerConfig(max_grad_norm=most))
+        result = TrainStep(policy, optimizer).run(batch, ALGORITHM, version=3)
+        clipped.append(result.metrics()["grad_clipped"])
+    assert clipped == [1.0, 0.0]

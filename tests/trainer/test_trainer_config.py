@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from headrace.connectors.settings import BadSettings
-from headrace.trainer.config import config_from_environment
+from headrace.trainer.config import TrainerConfig, config_from_environment
+from headrace.trainer.device import device_of
+from headrace.trainer.errors import PolicyLoadError
 
 ENVIRONMENT = {
     "HEADRACE_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
@@ -39,6 +42,96 @@ def test_what_is_missing_or_no_number_is_named() -> None:
         config_from_environment(
             Path("model"), {**ENVIRONMENT, "HEADRACE_TRAINER_LEARNING_RATE": "fast"}
         )
+
+
+def configured(**settings: str) -> TrainerConfig:
+    named = {f"HEADRACE_TRAINER_{name.upper()}": value for name, value in settings.items()}
+    return config_from_environment(Path("model"), {**ENVIRONMENT, **named})
+
+
+def test_every_choice_of_the_section_reaches_what_it_chooses() -> None:
+    config = configured(
+        device="cuda:1",
+        attention="flex",
+        token_budget="4096",
+        share_prefixes="false",
+        aggregation="token_mean",
+        correction="tis",
+        tis_cap="3",
+        clip_low="0.1",
+        clip_high="0.28",
+        kl_coef="0.04",
+        kl_kind="k2",
+        weight_decay="0.1",
+        max_grad_norm="0.5",
+        stale="drop",
+    )
+    assert (config.device, config.attention, config.intake.stale) == ("cuda:1", "flex", "drop")
+    packing, algorithm = config.packing, config.algorithm
+    assert (packing.token_budget, packing.pack_tokens) == (4096, 4096)
+    assert not packing.share_prefixes
+    assert (algorithm.aggregation, algorithm.correction) == ("token_mean", "tis")
+    assert (algorithm.tis_cap, algorithm.clip_low, algorithm.clip_high) == (3.0, 0.1, 0.28)
+    assert (algorithm.kl_coef, algorithm.kl_kind) == (0.04, "k2")
+    assert (config.optimizer.weight_decay, config.optimizer.max_grad_norm) == (0.1, 0.5)
+
+
+def test_each_of_them_is_in_the_hash() -> None:
+    plain = configured().hash()
+    changes = {
+        "aggregation": "token_mean",
+        "clip_high": "0.28",
+        "kl_coef": "0.1",
+        "token_budget": "4096",
+        "stale": "drop",
+        "weight_decay": "0.1",
+    }
+    hashes = {configured(**{name: value}).hash() for name, value in changes.items()}
+    assert len(hashes | {plain}) == len(changes) + 1
+
+
+def test_packs_that_cannot_hold_what_the_engine_samples_are_refused() -> None:
+    with pytest.raises(BadSettings, match=r"token_budget is 1024, and .* max_sequence is 2048"):
+        configured(token_budget="1024")
+    shorter = {
+        **ENVIRONMENT,
+        "HEADRACE_TRAINER_TOKEN_BUDGET": "1024",
+        "HEADRACE_POLICY_MAX_SEQUENCE": "1024",
+    }
+    assert config_from_environment(Path("model"), shorter).packing.token_budget == 1024
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"device": "gpu"}, "give auto, cpu, cuda or cuda:N"),
+        ({"device": "cpu", "attention": "flex"}, "a CPU has no backward pass"),
+        ({"stale": "keep"}, "give withhold or drop"),
+        ({"aggregation": "mean"}, "give horizon or episode_mean or token_mean"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_name(settings: dict[str, str], told: str) -> None:
+    with pytest.raises(BadSettings, match=told):
+        configured(**settings)
+
+
+def test_a_device_that_is_not_there_is_refused_and_auto_takes_what_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [device_of(one) for one in ("auto", "cpu", "cuda", "cuda:0")] == [
+        "cuda",
+        "cpu",
+        "cuda",
+        "cuda:0",
+    ]
+    with pytest.raises(PolicyLoadError, match="sees 1 GPUs"):
+        device_of("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == "cpu"
+    with pytest.raises(PolicyLoadError, match="sees 0 GPUs"):
+        device_of("cuda")
 
 
 def test_addresses_and_paths_do_not_change_the_hash_and_the_rate_does() -> None:

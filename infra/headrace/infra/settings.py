@@ -43,7 +43,7 @@ from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.host.config import StreamsSettings
 from headrace.streams.sink.config import SinkSettings
-from headrace.trainer.settings import TrainerSettings
+from headrace.trainer.settings import TrainerSettings, bad_budget
 
 REGISTRY_PATH = "/apis/ccompat/v7"
 """Where the embedded registry speaks the API of Confluent's."""
@@ -319,6 +319,8 @@ def _conflicts(settings: Settings) -> Iterator[Fault]:
     if settings.kafka.security_protocol != "PLAINTEXT" and not settings.registry.url:
         text = "is empty, and the embedded registry cannot enter a secured broker: name yours"
         yield Fault("registry", "url", text)
+    if too_short := bad_budget(settings.trainer.token_budget, settings.policy.max_sequence):
+        yield Fault("trainer", "token_budget", too_short)
     ports = [
         ("gateway", "port", settings.gateway.port),
         *([("otlp", "port", settings.otlp.port)] if settings.otlp.enabled else []),

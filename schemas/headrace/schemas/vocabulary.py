@@ -137,6 +137,8 @@ class DropReason(StrEnum):
     MEMORY = "memory"
     DECIDED = "decided"
     BAD_ROW = "bad_row"
+    TOO_LONG = "too_long"
+    RULE_CHANGED = "rule_changed"
     NON_FINITE = "non_finite"
     REVISED_AFTER_TRAINING = "revised_after_training"
     REVISED_AFTER_DROP = "revised_after_drop"

@@ -1,10 +1,11 @@
 """Outcomes of a decided group: one per sample, and one per rollout that made none. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
 from headrace.schemas.vocabulary import DropReason, MemberStatus, SampleOutcome, Untrainable
+from headrace.trainer.held import LeftOut
 
 _PASSED_OVER = frozenset(
     {MemberStatus.INCOMPLETE, MemberStatus.INFRASTRUCTURE, MemberStatus.SUPERSEDED}
@@ -27,6 +28,8 @@ class Verdict:
     reason: str = ""
     detail: str = ""
     trained: Mapping[str, Sample]
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    """Trainable samples that were left out alone, by id, and why."""
 
 
 def outcomes_of(credits: Credits, verdict: Verdict) -> list[Outcome]:
@@ -40,6 +43,8 @@ def _of_samples(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
             why = ""
         elif not sample.trainable:
             why = sample.reason or Untrainable.UNEXPLAINED
+        elif sample.sample_id in verdict.left_out:
+            why = verdict.left_out[sample.sample_id].reason
         else:
             why = verdict.reason or DropReason.NOT_TRAINED
         yield _outcome(credits, verdict, sample.rollout_id, sample.attempt, why, sample)
@@ -85,7 +90,9 @@ def _outcome(
         (m for m in credits.members if (m.rollout_id, m.attempt) == (rollout_id, attempt)), None
     )
     detail = ""
-    if why and why == verdict.reason:
+    if sample is not None and (left_out := verdict.left_out.get(sample.sample_id)):
+        detail = left_out.detail
+    elif why and why == verdict.reason:
         detail = verdict.detail
     elif member is not None and why == member.status:
         detail = member.detail

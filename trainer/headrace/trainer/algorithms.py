@@ -7,16 +7,13 @@ are turned into a loss. Denominators are those of the whole batch, before anythi
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from headrace.kernels import LossConfig, aggregation_weights
 from headrace.trainer.batch import TrainingRow
-
-Aggregation = Literal["horizon", "episode_mean", "token_mean"]
-Correction = Literal["ratio", "tis"]
+from headrace.trainer.settings import Aggregation, Correction, KlKind
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -40,7 +37,9 @@ class GrpoConfig:
     tis_cap: float = 2.0
     """Cap of the importance weight under `tis`."""
     kl_coef: float = 0.0
-    """k3 KL to the reference policy, which the step then needs."""
+    """KL to the reference policy, which the step then needs."""
+    kl_kind: KlKind = "k3"
+    """Its estimator (`LossConfig.kl_kind`)."""
 
     def __post_init__(self) -> None:
         if self.aggregation not in ("horizon", "episode_mean", "token_mean"):
@@ -57,13 +56,19 @@ class GrpoConfig:
     def loss(self) -> LossConfig:
         """The row loss of these settings."""
         if self.correction == "tis":
-            return LossConfig(kind="reinforce", tis_cap=self.tis_cap, kl_coef=self.kl_coef)
+            return LossConfig(
+                kind="reinforce",
+                tis_cap=self.tis_cap,
+                kl_coef=self.kl_coef,
+                kl_kind=self.kl_kind,
+            )
         return LossConfig(
             kind="ppo",
             clip_low=self.clip_low,
             clip_high=self.clip_high,
             dual_clip=self.dual_clip,
             kl_coef=self.kl_coef,
+            kl_kind=self.kl_kind,
         )
 
     def token_weights(

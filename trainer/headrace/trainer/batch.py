@@ -74,14 +74,24 @@ class TrainingRow:
 class PackingConfig:
     """How rows are packed."""
 
-    token_budget: int = 1024
-    """Most tokens of one pack; attention costs its square."""
+    token_budget: int = 2048
+    """Most tokens of one pack, and so of a row."""
+    fill: int = 1024
+    """Tokens to which packs are filled; a longer row has a pack of its own. With a mask that is
+    written out, attention costs a pack's square."""
     share_prefixes: bool = True
     """False repeats every prefix, row after row; the result is the same, only slower."""
 
     def __post_init__(self) -> None:
         if self.token_budget < 2:
             raise ValueError(f"token_budget is {self.token_budget}: it must be at least 2")
+        if self.fill < 1:
+            raise ValueError(f"fill is {self.fill}: it must be at least 1")
+
+    @property
+    def pack_tokens(self) -> int:
+        """Tokens at which a pack is full."""
+        return min(self.fill, self.token_budget)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True, eq=False)
@@ -155,7 +165,7 @@ def _pack(rows: Sequence[TrainingRow], config: PackingConfig) -> Iterator[Pack]:
     for index in order:
         path = paths[index]
         shared = forest.shared(path) if config.share_prefixes else 0
-        if forest.size + path.size - shared > config.token_budget:
+        if forest.size and forest.size + path.size - shared > config.pack_tokens:
             yield forest.pack()
             forest, shared = _Forest(), 0
         forest.add(index, path, shared, rows[index].prompt_ids.size)

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from headrace.trainer.errors import CheckpointCorrupt, CheckpointMissing
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import PUBLISHED_DTYPE, Policy
+from headrace.trainer.settings import Attention
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
@@ -109,6 +110,7 @@ def load(
     config: OptimizerConfig,
     compute_dtype: torch.dtype | None = None,
     device: str = "cpu",
+    attention: Attention = "dense",
     with_optimizer: bool = True,
 ) -> Checkpoint:
     """Verify a checkpoint and load it; the next step is bit for bit that of the saved trainer.
@@ -117,7 +119,7 @@ def load(
     from its bf16 weights with fresh moments. Raises CheckpointMissing or CheckpointCorrupt.
     """
     manifest = verify(path, expected_hash, with_optimizer=with_optimizer)
-    policy = Policy.load(path, compute_dtype=compute_dtype, device=device)
+    policy = Policy.load(path, compute_dtype=compute_dtype, device=device, attention=attention)
     optimizer = MasterOptimizer(policy, config)
     if with_optimizer:
         try:

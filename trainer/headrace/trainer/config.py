@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from headrace.connectors.engines.arithmetic import Arithmetic, DtypeSetting, choose
@@ -16,13 +16,14 @@ from headrace.connectors.kafka import (
     PoisonSettings,
     RegistryAccess,
 )
-from headrace.connectors.settings import sections_from_environment
+from headrace.connectors.settings import BadSettings, Fault, sections_from_environment
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.batch import PackingConfig
+from headrace.trainer.device import device_of
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.optimizer import OptimizerConfig
-from headrace.trainer.settings import MAIN, TrainerSettings
+from headrace.trainer.settings import MAIN, Attention, TrainerSettings, bad_budget
 
 CHECKPOINTS = "HEADRACE_CHECKPOINT_DIRECTORY"
 
@@ -46,9 +47,11 @@ class TrainerConfig:
     dtype: DtypeSetting = "auto"
     """Number format of the arithmetic; the engine's must be the same."""
     device: str = "cpu"
+    """A torch device, or `auto`: a GPU if there is one."""
+    attention: Attention = "dense"
     threads: int = 2
     max_versions: int = 0
-    """Stop training (but keep accounting) after this version; 0: never."""
+    """Stop training (but keep accounting) at this version; 0: never."""
     poison: PoisonLimit = field(default_factory=PoisonLimit)
     """How many records of a partition may be refused before the trainer halts."""
     heartbeat: Path | None = None
@@ -62,7 +65,7 @@ class TrainerConfig:
     @property
     def arithmetic(self) -> Arithmetic:
         """In what the step is calculated, and why."""
-        return choose(self.dtype, device=self.device)
+        return choose(self.dtype, device=device_of(self.device))
 
     def hash(self) -> str:
         """sha256 over what shapes the training (not over addresses and paths)."""
@@ -70,6 +73,8 @@ class TrainerConfig:
             "intake": asdict(self.intake),
             "algorithm": asdict(self.algorithm),
             "optimizer": asdict(self.optimizer),
+            "packing": asdict(self.packing),
+            "attention": self.attention,
             "compute_dtype": self.arithmetic.dtype,
             "base": self.base_name,
         }
@@ -98,6 +103,8 @@ def config_from_environment(
     """
     made = sections_from_environment(SECTIONS, environment, wanted=WANTED)
     own, policy = made["trainer"], made["policy"]
+    if too_short := bad_budget(own.token_budget, policy.max_sequence):
+        raise BadSettings([Fault("trainer", "token_budget", too_short)])
     if not environment.get(CHECKPOINTS):
         raise TrainerError(f"{CHECKPOINTS} is not set: `headrace up` sets it")
     run = environment.get("HEADRACE_RUN_DIRECTORY")
@@ -113,10 +120,18 @@ def config_from_environment(
             rollouts_per_step=own.rollouts_per_step,
             max_staleness=own.max_staleness,
             max_held_bytes=own.max_held_bytes,
+            stale=own.stale,
         ),
-        algorithm=GrpoConfig(horizon=own.horizon),
-        optimizer=OptimizerConfig(lr=own.learning_rate),
+        algorithm=_algorithm(own),
+        optimizer=OptimizerConfig(
+            lr=own.learning_rate,
+            weight_decay=own.weight_decay,
+            max_grad_norm=own.max_grad_norm,
+        ),
+        packing=_packing(own),
         dtype=policy.dtype,
+        device=own.device,
+        attention=own.attention,
         threads=own.threads,
         max_versions=own.max_versions,
         poison=made["streams"].poison,
@@ -124,6 +139,24 @@ def config_from_environment(
         if run
         else None,
     )
+
+
+def _algorithm(own: TrainerSettings) -> GrpoConfig:
+    return GrpoConfig(
+        aggregation=own.aggregation,
+        horizon=own.horizon,
+        correction=own.correction,
+        clip_low=own.clip_low,
+        clip_high=own.clip_high,
+        tis_cap=own.tis_cap,
+        kl_coef=own.kl_coef,
+        kl_kind=own.kl_kind,
+    )
+
+
+def _packing(own: TrainerSettings) -> PackingConfig:
+    config = PackingConfig(token_budget=own.token_budget, share_prefixes=own.share_prefixes)
+    return config if own.attention == "dense" else replace(config, fill=own.token_budget)
 
 
 def _published(policy: str, trainer: str) -> str:

@@ -9,7 +9,6 @@ dropped outcome with a reason.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from headrace.schemas import Credits, Outcome, Sample
 from headrace.schemas.vocabulary import (
@@ -22,8 +21,13 @@ from headrace.schemas.vocabulary import (
 from headrace.trainer.accounts import Verdict, outcomes_of
 from headrace.trainer.decided import UNCOMMITTED, Decided, Decision, GroupKey, Span
 from headrace.trainer.errors import TrainerError
+from headrace.trainer.fitness import Fitness
+from headrace.trainer.held import MEMORY, Held, LeftOut, oldest_version
+from headrace.trainer.pinned import Pinned, Position
+from headrace.trainer.ready import Ready, rollouts_of
+from headrace.trainer.settings import Stale
 
-_SAMPLE_OVERHEAD = 1_000  # bytes of a Sample object beside its tokens
+_STALE = LeftOut(DropReason.STALE)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -38,6 +42,8 @@ class IntakeConfig:
     """B: a step is due when groups to train stand for at least this many rollouts."""
     max_staleness: int = 1
     """η: trainer version minus the oldest version among a sample's tokens, at most."""
+    stale: Stale = "withhold"
+    """What becomes of a staler sample: `drop` drops its group, else it is left out alone."""
     max_held_bytes: int = 1 << 30
     """Samples in memory; beyond it the oldest are let go, and their groups dropped (`memory`)."""
 
@@ -52,30 +58,15 @@ class IntakeConfig:
             raise TrainerError("max_held_bytes must be at least 1")
 
 
-class Position(NamedTuple):
-    """A record's place in the log."""
-
-    topic: str
-    partition: int
-    offset: int
-    log_time: int = 0
-    """Milliseconds since the epoch, given by the broker."""
-
-
 @dataclass(slots=True)
 class _Group:
     credits: Credits
     position: Position
     samples_end: int | None = None  # end of its partition of samples, after the credits came
-
-
-@dataclass(slots=True)
-class _Held:
-    """A sample in memory, or the mark of one that was let go."""
-
-    sample: Sample | None
-    position: Position | None
-    gone: str = ""
+    missing: set[str] = field(default_factory=set)
+    """Trainable samples that have not come."""
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    """Trainable samples that will not be trained, by id."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -84,6 +75,8 @@ class TrainableGroup:
 
     credits: Credits
     samples: Mapping[str, Sample]
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
+    """Those that are not trained; their rewards stay in the baseline."""
 
     @property
     def key(self) -> GroupKey:
@@ -93,15 +86,13 @@ class TrainableGroup:
     @property
     def oldest_version(self) -> int:
         """Oldest policy version among its tokens."""
-        versions = (version for one in self.samples.values() for version in one.run_versions)
-        return min(versions, default=0)  # a row without versions is refused later, by its name
+        return min(map(oldest_version, self.samples.values()), default=0)
 
     @property
     def rollouts(self) -> int:
         """Rollouts it stands for, those that bring nothing to train included: so a step is due
         when its rollouts have ended, whatever became of them."""
-        members = {member.rollout_id for member in self.credits.members}
-        return len(members | set(self.credits.missing_rollouts))
+        return rollouts_of(self.credits)
 
     @property
     def episodes(self) -> int:
@@ -112,17 +103,28 @@ class TrainableGroup:
         return len(used | {(s.rollout_id, s.attempt) for s in self.samples.values()})
 
 
-@dataclass(slots=True)
 class Intake:
     """State of the join of a trainer at `version`."""
 
-    config: IntakeConfig
-    version: int = 0
-    decided: Decided = field(default_factory=Decided)
-    held_bytes: int = 0
-    """Bytes of samples in memory."""
-    _groups: dict[GroupKey, _Group] = field(default_factory=dict)
-    _samples: dict[GroupKey, dict[str, _Held]] = field(default_factory=dict)
+    def __init__(
+        self,
+        config: IntakeConfig,
+        version: int = 0,
+        decided: Decided | None = None,
+        fitness: Fitness | None = None,
+    ) -> None:
+        self.config = config
+        self.version = version
+        self.decided = Decided() if decided is None else decided
+        self._fitness = fitness or Fitness()
+        self._pinned = Pinned()
+        self._held = Held(self._pinned)
+        self._groups: dict[GroupKey, _Group] = {}
+        self._lacking: dict[GroupKey, None] = {}
+        """Groups with samples that have not come."""
+        self._doomed: dict[GroupKey, LeftOut] = {}
+        """Groups that are to be dropped, and why."""
+        self._ready = Ready()
 
     def needs(self, record: Sample | Credits, position: Position) -> Span | None:
         """The span of past outcomes to `restore` before the record is added; None: nothing."""
@@ -144,12 +146,14 @@ class Intake:
             return
         assert self.needs(sample, position) is None, "restore what the sample needs first"
         key = (sample.project, sample.group_id)
-        if key in self.decided:
+        if key in self.decided or not self._held.add(key, sample, position):
             return
-        held = self._samples.setdefault(key, {})
-        if sample.sample_id not in held:
-            held[sample.sample_id] = _Held(sample, position)
-            self.held_bytes += _size(sample)
+        if unfit := self._fitness.of_sample(sample):
+            self._held.let_go(key, sample.sample_id, unfit)
+        group = self._groups.get(key)
+        if group is not None and sample.sample_id in group.missing:
+            group.missing.remove(sample.sample_id)
+            self._look(key, group)
 
     def add_credits(self, credits: Credits, position: Position, now_ms: int) -> list[Outcome]:
         """Take a group's credits; returns the outcomes of what is decided by them alone."""
@@ -163,8 +167,14 @@ class Intake:
         if known is not None and known.credits.version >= credits.version:
             return []
         first = position if known is None else min(known.position, position)
-        self._groups[key] = _Group(credits, first)
-        if credits.outcome == GroupOutcome.TRAIN and any(s.trainable for s in credits.samples):
+        if known is not None:
+            self._pinned.remove(known.position)
+        self._pinned.add(first)
+        trainable = {one.sample_id for one in credits.samples if one.trainable}
+        missing = trainable - self._held.of(key).keys()
+        group = self._groups[key] = _Group(credits, first, missing=missing)
+        if credits.outcome == GroupOutcome.TRAIN and trainable:
+            self._look(key, group)
             return []
         reason = (
             credits.outcome if credits.outcome != GroupOutcome.TRAIN else Untrainable.UNEXPLAINED
@@ -173,7 +183,7 @@ class Intake:
 
     def _revised(self, key: GroupKey, credits: Credits, now_ms: int) -> list[Outcome]:
         """Record what a revision would have changed (rule: a decided group stays decided)."""
-        self._forget_samples(key)
+        self._held.forget(key)
         decision = self.decided[key]
         if credits.version <= decision.credits_version:
             return []
@@ -193,8 +203,8 @@ class Intake:
         """(group, partition) of groups that lack samples and have no bound for them yet."""
         return [
             (key, group.position.partition)
-            for key, group in self._groups.items()
-            if group.samples_end is None and self._complete(key, group) is None
+            for key in self._lacking
+            if (group := self._groups[key]).samples_end is None
         ]
 
     def bound(self, key: GroupKey, samples_end: int) -> None:
@@ -210,13 +220,24 @@ class Intake:
 
         `sample_positions` are the next offsets to read per partition of samples.
         """
-        self._evict_stale()
-        self._evict_excess()
-        outcomes: list[Outcome] = []
-        for key, group in list(self._groups.items()):
-            if reason := self._why_never(key, group, sample_positions):
-                outcomes += self.drop(key, reason, now_ms)
-        return outcomes
+        for key, sample_id in self._held.older_than(self.version - self.config.max_staleness):
+            self._let_go(key, sample_id, _STALE)
+        for key in self._held.excess(self.config.max_held_bytes):
+            for sample_id in self._held.of(key):
+                self._let_go(key, sample_id, MEMORY)
+        for key in self._ready.in_the_way(self.config.rollouts_per_step):
+            self._doomed[key] = LeftOut(DropReason.RULE_CHANGED)
+        for key in self._lacking:
+            group = self._groups[key]
+            read = sample_positions.get(group.position.partition, 0)
+            if group.samples_end is not None and read >= group.samples_end:
+                self._doomed.setdefault(key, LeftOut(DropReason.SAMPLE_MISSING))
+        doomed, self._doomed = self._doomed, {}
+        return [
+            outcome
+            for key, why in doomed.items()
+            for outcome in self.drop(key, why.reason, now_ms, detail=why.detail)
+        ]
 
     def next_batch(self) -> list[TrainableGroup]:
         """Groups of the next step; empty while too few are there.
@@ -224,53 +245,55 @@ class Intake:
         Oldest tokens first, for these would be stale first; then oldest in the log. All are of
         one rule and one credit version: others' advantages do not compare.
         """
-        complete = [
-            (ready.oldest_version, _age(item), ready)
-            for item in self._groups.items()
-            if (ready := self._complete(*item)) is not None
+        due = [
+            batch
+            for keys in self._ready.enough(self.config.rollouts_per_step)
+            if (batch := self._oldest(keys))
         ]
-        alike: dict[tuple[str, str], list[TrainableGroup]] = {}
-        for _, _, ready in sorted(complete, key=lambda entry: entry[:2]):
-            batch = alike.setdefault((ready.credits.rule, ready.credits.credit), [])
-            batch.append(ready)
-            if sum(one.rollouts for one in batch) >= self.config.rollouts_per_step:
-                return batch
-        return []
+        return min(due, key=lambda batch: self._age(batch[0]), default=[])
+
+    def _oldest(self, keys: Iterable[GroupKey]) -> list[TrainableGroup]:
+        batch: list[TrainableGroup] = []
+        rollouts = 0
+        for group in sorted(map(self._trainable, keys), key=self._age):
+            if rollouts >= self.config.rollouts_per_step:
+                break
+            batch.append(group)
+            rollouts += group.rollouts
+        return batch
+
+    def _age(self, group: TrainableGroup) -> tuple[int, int, Position]:
+        position = self._groups[group.key].position
+        return group.oldest_version, position.log_time, position
 
     def trained(self, batch: Iterable[TrainableGroup], now_ms: int) -> list[Outcome]:
         """Close the groups of a step, which led to the next version; returns their outcomes."""
         outcomes: list[Outcome] = []
         for group in batch:
-            outcomes += outcomes_of(group.credits, self._verdict(now_ms, "", group.samples))
+            verdict = replace(self._verdict(now_ms, "", group.samples), left_out=group.left_out)
+            outcomes += outcomes_of(group.credits, verdict)
             self._decide(group.key, trained=True)
         self.version += 1
         return outcomes
 
     def drop(self, key: GroupKey, reason: str, now_ms: int, *, detail: str = "") -> list[Outcome]:
         """Close a group without training it; returns its outcomes."""
-        verdict = replace(self._verdict(now_ms, reason, {}), detail=detail)
-        outcomes = outcomes_of(self._groups[key].credits, verdict)
+        group = self._groups[key]
+        verdict = self._verdict(now_ms, reason, {})
+        verdict = replace(verdict, detail=detail, left_out=group.left_out)
+        outcomes = outcomes_of(group.credits, verdict)
         self._decide(key, trained=False)
         return outcomes
 
     def drop_all(self, reason: str, now_ms: int) -> list[Outcome]:
         """Close every group that has credits, and forget all samples: nothing is to be trained."""
         outcomes = [o for key in list(self._groups) for o in self.drop(key, reason, now_ms)]
-        self._samples.clear()
-        self.held_bytes = 0
+        self._held.clear()
         return outcomes
 
     def lowest_needed(self) -> dict[tuple[str, int], int]:
         """Lowest offset per (topic, partition) of what is still undecided."""
-        lowest: dict[tuple[str, int], int] = {}
-        positions = [group.position for group in self._groups.values()]
-        positions += [
-            h.position for held in self._samples.values() for h in held.values() if h.position
-        ]
-        for position in positions:
-            where = (position.topic, position.partition)
-            lowest[where] = min(position.offset, lowest.get(where, position.offset))
-        return lowest
+        return self._pinned.lowest()
 
     @property
     def waiting_groups(self) -> int:
@@ -280,59 +303,74 @@ class Intake:
     @property
     def held_samples(self) -> int:
         """Samples in memory."""
-        return sum(h.sample is not None for held in self._samples.values() for h in held.values())
+        return self._held.count
 
-    def _complete(self, key: GroupKey, group: _Group) -> TrainableGroup | None:
-        held = self._samples.get(key, {})
-        samples: dict[str, Sample] = {}
-        for credit in group.credits.samples:
-            if not credit.trainable:
-                continue
-            one = held.get(credit.sample_id)
-            if one is None or one.sample is None:
-                return None
-            samples[credit.sample_id] = one.sample
-        return TrainableGroup(credits=group.credits, samples=samples)
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of samples in memory."""
+        return self._held.bytes
 
-    def _why_never(self, key: GroupKey, group: _Group, positions: Mapping[int, int]) -> str:
-        """Why a group can never be trained; empty: it still can."""
-        if self._complete(key, group) is not None:
-            return ""
-        held = self._samples.get(key, {})
-        wanted = (held.get(s.sample_id) for s in group.credits.samples if s.trainable)
-        if gone := next((one.gone for one in wanted if one and one.gone), ""):
-            return gone
-        read = positions.get(group.position.partition, 0)
-        at_end = group.samples_end is not None and read >= group.samples_end
-        return DropReason.SAMPLE_MISSING if at_end else ""
+    def _look(self, key: GroupKey, group: _Group) -> None:
+        """Find out what a group still waits for, after its credits or its samples have changed."""
+        self._ready.remove(key)
+        if group.missing:
+            self._lacking[key] = None
+            return
+        self._lacking.pop(key, None)
+        held = self._held.of(key)
+        trainable = [one for one in group.credits.samples if one.trainable]
+        group.left_out = {}
+        for credit in trainable:
+            one = held[credit.sample_id]
+            sample = one.sample
+            gone = one.gone if sample is None else self._fitness.of_credit(credit, sample)
+            if gone is not None:
+                group.left_out[credit.sample_id] = gone
+        whole = next((why for why in group.left_out.values() if self._ends_group(why)), None)
+        if whole is None and len(group.left_out) == len(trainable):
+            whole = next(iter(group.left_out.values()))
+        if whole is None:
+            self._doomed.pop(key, None)
+            self._ready.add(key, group.credits, group.position)
+        else:
+            self._doomed[key] = whole
 
-    def _evict_stale(self) -> None:
-        oldest = self.version - self.config.max_staleness
-        for held in self._samples.values():
-            for one in held.values():
-                if one.sample and min(one.sample.run_versions, default=oldest) < oldest:
-                    self._evict(one, DropReason.STALE)
+    def _ends_group(self, why: LeftOut) -> bool:
+        """Whether a group is not trained without such a sample."""
+        return why == MEMORY or (why == _STALE and self.config.stale == "drop")
 
-    def _evict_excess(self) -> None:
-        for held in self._samples.values():  # in the order in which the groups appeared
-            if self.held_bytes <= self.config.max_held_bytes:
-                return
-            for one in held.values():
-                self._evict(one, DropReason.MEMORY)
+    def _trainable(self, key: GroupKey) -> TrainableGroup:
+        group = self._groups[key]
+        held = self._held.of(key)
+        samples = {
+            credit.sample_id: sample
+            for credit in group.credits.samples
+            if credit.trainable
+            and credit.sample_id not in group.left_out
+            and (sample := held[credit.sample_id].sample) is not None
+        }
+        return TrainableGroup(credits=group.credits, samples=samples, left_out=group.left_out)
 
-    def _evict(self, one: _Held, why: str) -> None:
-        if one.sample is not None:
-            self.held_bytes -= _size(one.sample)
-            one.sample, one.position, one.gone = None, None, why
+    def _let_go(self, key: GroupKey, sample_id: str, why: LeftOut) -> None:
+        if self._held.of(key)[sample_id].sample is None:
+            return
+        self._held.let_go(key, sample_id, why)
+        group = self._groups.get(key)
+        if group is None:
+            return
+        if self._ends_group(why):
+            self._doomed[key] = why
+        else:
+            self._look(key, group)
 
     def _decide(self, key: GroupKey, *, trained: bool) -> None:
-        credits = self._groups.pop(key).credits
-        self.decided[key] = Decision(credits.version, trained)
-        self._forget_samples(key)
-
-    def _forget_samples(self, key: GroupKey) -> None:
-        for one in self._samples.pop(key, {}).values():
-            self._evict(one, DropReason.DECIDED)
+        group = self._groups.pop(key)
+        self._pinned.remove(group.position)
+        self._lacking.pop(key, None)
+        self._doomed.pop(key, None)
+        self._ready.remove(key)
+        self.decided[key] = Decision(group.credits.version, trained)
+        self._held.forget(key)
 
     def _verdict(self, now_ms: int, reason: str, trained: Mapping[str, Sample]) -> Verdict:
         return Verdict(
@@ -342,13 +380,3 @@ class Intake:
             reason=reason,
             trained=trained,
         )
-
-
-def _size(sample: Sample) -> int:
-    tokens = len(sample.prompt_ids) + len(sample.sampled_ids) + len(sample.logprobs)
-    return tokens + _SAMPLE_OVERHEAD
-
-
-def _age(item: tuple[GroupKey, _Group]) -> tuple[int, Position]:
-    position = item[1].position
-    return position.log_time, position

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,8 +46,15 @@ class MasterOptimizer:
             for name, parameter in self._parameters.items()
         }
         self.config = config
+        # Norms and biases, the vectors, are no matrix that could grow: they do not decay.
+        matrices = [master for master in self.masters.values() if master.ndim > 1]
+        vectors = [master for master in self.masters.values() if master.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
         self._adam = torch.optim.AdamW(
-            self.masters.values(),
+            groups,
             lr=config.lr,
             betas=config.betas,
             eps=config.eps,

@@ -5,7 +5,6 @@ fp32 masters are the optimiser's. `compute_dtype` says in which type the arithme
 """
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,10 +15,9 @@ from headrace.connectors.engines.arithmetic import choose
 from headrace.trainer.attention import dense_mask, flex_mask
 from headrace.trainer.batch import Pack
 from headrace.trainer.errors import PolicyLoadError
+from headrace.trainer.settings import Attention
 
 PUBLISHED_DTYPE = torch.bfloat16
-Attention = Literal["dense", "flex"]
-"""How packs are read: with the whole mask, or block by block (its backward pass needs a GPU)."""
 _IMPLEMENTATION: dict[Attention, str] = {"dense": "sdpa", "flex": "flex_attention"}
 
 

@@ -21,7 +21,7 @@ from headrace.connectors.kafka import (
 from headrace.schemas import Codec
 from headrace.schemas.topics import Topic
 from headrace.trainer.heartbeat import Heartbeat
-from headrace.trainer.intake import Position
+from headrace.trainer.pinned import Position
 
 STAGE = "trainer"
 READ = (Topic.CREDITS, Topic.SAMPLES)

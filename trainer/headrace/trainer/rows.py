@@ -1,23 +1,28 @@
 """Credited samples as training rows."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
 from headrace.schemas import Sample, SampleCredit
 from headrace.trainer.batch import TrainingRow
 from headrace.trainer.errors import RowError
-from headrace.trainer.intake import TrainableGroup
 
 
-def rows_of(group: TrainableGroup, vocabulary: int) -> list[TrainingRow]:
-    """One row per trainable sample of a group. Raises RowError for one that does not hold."""
+def rows_of(
+    credits: Iterable[SampleCredit], samples: Mapping[str, Sample], vocabulary: int
+) -> list[TrainingRow]:
+    """One row for each of the samples that has a credit. Raises RowError for one that does not
+    hold."""
     return [
-        _row(credit, group.samples[credit.sample_id], vocabulary)
-        for credit in group.credits.samples
-        if credit.sample_id in group.samples
+        row_of(credit, samples[credit.sample_id], vocabulary)
+        for credit in credits
+        if credit.sample_id in samples
     ]
 
 
-def _row(credit: SampleCredit, sample: Sample, vocabulary: int) -> TrainingRow:
+def row_of(credit: SampleCredit, sample: Sample, vocabulary: int) -> TrainingRow:
+    """A sample and its credit as a row. Raises RowError where they do not hold."""
     weights = credit.token_weights
     try:
         prompt = np.frombuffer(sample.prompt_ids, dtype="<u4").astype(np.uint32)

@@ -11,11 +11,12 @@ import torch
 from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Stopped, ends_of
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, from_avro
 from headrace.schemas.vocabulary import DropReason
-from headrace.trainer.batch import TrainingRow, pack_rows
+from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
-from headrace.trainer.errors import NonFiniteStep, RowError
+from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.heartbeat import Heartbeat
-from headrace.trainer.intake import Position, TrainableGroup
+from headrace.trainer.intake import TrainableGroup
+from headrace.trainer.pinned import Position
 from headrace.trainer.reading import position_of
 from headrace.trainer.rows import rows_of
 from headrace.trainer.session import SAMPLES, Session, now_ms, opened
@@ -66,7 +67,7 @@ class Loop:
         self._session = session
         self._intake = session.intake
         self._heartbeat = heartbeat
-        self._step = TrainStep(session.policy, session.optimizer)
+        self._step = TrainStep(session.policy, session.optimizer, reference=session.reference)
         self._vocabulary = session.policy.head.shape[0]
 
     def turn(self) -> None:
@@ -131,11 +132,13 @@ class Loop:
     def _has_finished(self) -> bool:
         return 0 < self._session.config.max_versions <= self._intake.version
 
-    def _train(self, batch: Sequence[TrainableGroup]) -> None:
+    def _train(self, groups: Sequence[TrainableGroup]) -> None:
         started = time.monotonic()
-        groups, rows = self._sound(batch)
-        if not groups:
-            return
+        rows = [
+            row
+            for group in groups
+            for row in rows_of(group.credits.samples, group.samples, self._vocabulary)
+        ]
         next_version = self._intake.version + 1
         self._beat(f"step {next_version}")
         config = self._session.config
@@ -155,26 +158,9 @@ class Loop:
         self._session.commit_version(groups, metrics)
         logger.info("version %d: %s", next_version, _brief(metrics))
 
-    def _sound(
-        self, batch: Sequence[TrainableGroup]
-    ) -> tuple[list[TrainableGroup], list[TrainingRow]]:
-        """The groups whose rows hold, and their rows; the others are dropped with a reason."""
-        groups, rows = [], []
-        for group in batch:
-            try:
-                made = rows_of(group, self._vocabulary)
-                pack_rows(made, self._session.config.packing)
-            except RowError as error:
-                logger.warning("group %s is dropped: %s", group.credits.group_id, error)
-                self._drop([group], DropReason.BAD_ROW, str(error))
-                continue
-            groups.append(group)
-            rows += made
-        return groups, rows
-
-    def _drop(self, groups: Sequence[TrainableGroup], reason: str, detail: str = "") -> None:
+    def _drop(self, groups: Sequence[TrainableGroup], reason: str) -> None:
         for group in groups:
-            self._account(self._intake.drop(group.key, reason, now_ms(), detail=detail))
+            self._account(self._intake.drop(group.key, reason, now_ms()))
 
     def _account(self, outcomes: Sequence[Outcome]) -> None:
         self._session.ledger.add(outcomes, time.monotonic())

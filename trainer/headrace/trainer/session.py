@@ -24,6 +24,8 @@ from headrace.schemas.topics import Topic
 from headrace.trainer import checkpoint
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decided import Decided
+from headrace.trainer.device import device_of
+from headrace.trainer.fitness import Fitness
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake, TrainableGroup
 from headrace.trainer.ledger import PendingOutcomes
@@ -52,6 +54,8 @@ class Session:
     history: History
     policy: Policy
     optimizer: MasterOptimizer
+    reference: Policy | None = None
+    """The base model, where the loss has a KL to it."""
     ledger: PendingOutcomes = field(default_factory=PendingOutcomes)
 
     def commit_version(
@@ -161,10 +165,16 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             reading=reading,
             guard=guard,
             log=log_,
-            intake=Intake(intake, 0 if past.last is None else past.last.version, decided),
+            intake=Intake(
+                intake,
+                0 if past.last is None else past.last.version,
+                decided,
+                Fitness(vocabulary=policy.head.shape[0], token_budget=config.packing.token_budget),
+            ),
             history=history,
             policy=policy,
             optimizer=optimizer,
+            reference=_reference(config),
         )
         if past.last is None:
             session.commit_version([], {})
@@ -179,10 +189,15 @@ def now_ms() -> int:
 
 def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy, MasterOptimizer]:
     arithmetic = config.arithmetic
-    logger.info("the trainer calculates in %s: %s", arithmetic.dtype, arithmetic.reason)
+    device = device_of(config.device)
+    logger.info(
+        "the trainer calculates on %s in %s: %s", device, arithmetic.dtype, arithmetic.reason
+    )
     dtype = getattr(torch, arithmetic.dtype)
     if last is None:
-        policy = Policy.load(config.base_model, compute_dtype=dtype, device=config.device)
+        policy = Policy.load(
+            config.base_model, compute_dtype=dtype, device=device, attention=config.attention
+        )
         return policy, MasterOptimizer(policy, config.optimizer)
     path = checkpoint.find(config.checkpoints, last.version, last.content_hash)
     loaded = checkpoint.load(
@@ -190,10 +205,22 @@ def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy,
         last.content_hash,
         config=config.optimizer,
         compute_dtype=dtype,
-        device=config.device,
+        device=device,
+        attention=config.attention,
     )
     logger.info("went on from version %d of %s (%s)", last.version, config.publishes, path.name)
     return loaded.policy, loaded.optimizer
+
+
+def _reference(config: TrainerConfig) -> Policy | None:
+    if config.algorithm.kl_coef == 0.0:
+        return None
+    return Policy.load(
+        config.base_model,
+        compute_dtype=getattr(torch, config.arithmetic.dtype),
+        device=device_of(config.device),
+        attention=config.attention,
+    )
 
 
 def _weights_hash(path: Path) -> str:

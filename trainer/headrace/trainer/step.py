@@ -25,6 +25,9 @@ class StepResult:
     loss: float
     grad_norm: float
     """Before clipping."""
+    grad_clipped: float
+    """1 where the gradient was scaled down: a step that is always clipped has the clip for its
+    learning rate."""
     logp_gap: float | None
     """Mean |Δ log p| between engine and trainer, on tokens of rows that this very version sampled
     whole; None where there are none. A call that was in flight when its engine took a new version
@@ -131,6 +134,7 @@ class TrainStep:
             version=version,
             loss=total,
             grad_norm=grad_norm,
+            grad_clipped=grad_norm > self.optimizer.config.max_grad_norm,
         )
 
     def _backward(
@@ -204,6 +208,7 @@ def _result(
     version: int,
     loss: float,
     grad_norm: float,
+    grad_clipped: bool,
 ) -> StepResult:
     values = policy_metrics(
         scores.logp,
@@ -220,6 +225,7 @@ def _result(
     return StepResult(
         loss=loss,
         grad_norm=grad_norm,
+        grad_clipped=float(grad_clipped),
         logp_gap=float(gap.mean()) if gap.numel() else None,
         same_version_tokens=gap.numel(),
         ess=float(values["ess"]),

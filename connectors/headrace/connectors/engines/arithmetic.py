@@ -16,6 +16,7 @@ DtypeSetting = Literal["auto", "bfloat16", "float32"]
 
 SETTING = "[policy] dtype"
 CPUINFO = Path("/proc/cpuinfo")
+GPUS = Path("/proc/driver/nvidia/gpus")
 # How Linux names bf16 products: x86 (AVX-512, AMX), then Arm.
 FAST_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 # What oneDNN, which does torch's bf16 products on a CPU, may be held to; with these it has none.
@@ -75,6 +76,12 @@ def cpu_flags() -> frozenset[str]:
         return parse_flags(CPUINFO.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return frozenset()
+
+
+def has_gpu(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether Linux has a driver for a GPU of NVIDIA that this process may use. Asks no torch."""
+    allowed = environment.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
+    return allowed and GPUS.is_dir() and any(GPUS.iterdir())
 
 
 def parse_flags(cpuinfo: str) -> frozenset[str]:

@@ -21,6 +21,9 @@ class PolicySettings:
     """Arithmetic of engine and trainer: `bfloat16`, `float32`, or `auto`: bf16 where the processor
     does it fast (a CPU with avx512_bf16, amx_bf16 or Arm's bf16), else fp32. `headrace doctor`
     shows which and why. Published weights are bf16 in any case."""
+    max_sequence: int = key(2048, least=2)
+    """Tokens of a prompt and its completion at most, here and in `[policies]`; the trainer reads as
+    many (`[trainer] token_budget`)."""
 
     def __post_init__(self) -> None:
         check(self, "policy", ("name", _bad_name(self.name)), ("model", _bad_model(self.model)))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from headrace.connectors.clickhouse import ClickHouse, migrate
-from headrace.connectors.engines.arithmetic import Arithmetic, choose
+from headrace.connectors.engines.arithmetic import Arithmetic, choose, has_gpu
 from headrace.connectors.engines.policy import BUNDLED
 from headrace.connectors.kafka import Registry, RegistryAccess, topics
 from headrace.connectors.worker.exits import PLANNED_EXITS
@@ -62,9 +62,12 @@ def model_directory(settings: Settings, policy: str | None = None) -> Path:
 def arithmetic(settings: Settings) -> Arithmetic:
     """In what engine and trainer calculate, and why: decided once, here, for both.
 
-    As for a CPU, even if the engine finds a GPU: the trainer that is started beside it uses none.
+    The trainer's device decides: the engine takes a GPU by itself, so if one of the two is on the
+    CPU, it is the trainer.
     """
-    return choose(settings.policy.dtype)
+    wanted = settings.trainer.device
+    on_gpu = has_gpu() if wanted == "auto" else wanted != "cpu"
+    return choose(settings.policy.dtype, device="cuda" if on_gpu else "cpu")
 
 
 def build_parts(

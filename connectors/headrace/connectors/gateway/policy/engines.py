@@ -46,6 +46,7 @@ def _transformers(config: GatewayConfig, model: Path) -> Engine:
             dtype=config.arithmetic.dtype,
             threads=config.threads,
             max_batch=config.max_batch,
+            max_sequence=config.policy.max_sequence,
         )
     )
 
@@ -66,6 +67,7 @@ async def _vllm(
                 roots=(config.checkpoint_directory,),
                 dtype=config.arithmetic.dtype,
                 max_batch=config.max_batch,
+                max_sequence=config.policy.max_sequence,
             )
             url = await stack.enter_async_context(
                 running_server(child, lambda status: on_loss(f"vLLM ended with {status}"))
@@ -76,6 +78,7 @@ async def _vllm(
                 model_directory=model,
                 api_key=config.engine_api_key,
                 max_batch=config.max_batch,
+                max_sequence=config.policy.max_sequence,
             )
         )
         stack.push_async_callback(engine.close)
