@@ -84,6 +84,27 @@ def test_a_durable_span_brings_the_sealing_forward() -> None:
     assert of.next_due() == 5.0
 
 
+def test_who_waits_on_an_idle_partition_does_not_wait_for_company_on_a_busy_one_for_a_pause() -> (
+    None
+):
+    of = Sealer("01PRODUCER", spans=4, size=100_000, partitions=1, durable_pause_s=0.5)
+    of.add(span(), 10, due=7.0, ticket=Ticket())
+    assert of.next_due() == 7.0
+    [first] = of.take(7.0)
+
+    of.add(span(), 10, due=7.1, ticket=Ticket())
+    [awaited] = of.await_open([(span(), 10)], 7.2)
+    assert of.next_due() == 7.5
+    assert not of.take(7.4)
+    [second] = of.take(7.5)
+
+    assert (len(first.spans), len(second.spans)) == (1, 2)
+    assert second.tickets[-1][1] is awaited
+
+    of.add(span(), 10, due=9.0, ticket=Ticket())
+    assert of.next_due() == 9.0
+
+
 @settings(deadline=None)
 @given(
     st.lists(

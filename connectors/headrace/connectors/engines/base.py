@@ -168,6 +168,16 @@ class Generation:
     top_logprobs: tuple[TopLogprobs, ...] = ()
     """Of each token, if the request asked for them."""
 
+    def as_increment(self) -> Increment:
+        """All of it as one increment, for whoever reads increments but had none."""
+        return Increment(
+            token_ids=self.token_ids,
+            logprobs=self.logprobs,
+            versions=self.versions,
+            text=self.text,
+            top_logprobs=self.top_logprobs,
+        )
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class EngineStats:

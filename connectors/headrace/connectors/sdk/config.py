@@ -36,7 +36,7 @@ class SdkConfig:
     seal_ms: int = 100
     """Age of its first span that seals a batch."""
     durable_seal_ms: int = 5
-    """The same for a batch that somebody waits for."""
+    """Pause between the batches of a partition that somebody waits for; the first goes at once."""
     broker_patience_ms: int = 1000
     """How long a durable emit waits for Kafka before a spooled batch is enough for it."""
     memory_bytes: int = 64_000_000

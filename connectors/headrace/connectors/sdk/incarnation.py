@@ -50,6 +50,7 @@ class Incarnation:
             spans=config.seal_spans,
             size=config.seal_bytes,
             partitions=partitions,
+            durable_pause_s=config.durable_seal_ms / 1000,
         )
         self._courier = Courier(
             transport,
@@ -75,7 +76,7 @@ class Incarnation:
             span, was_cut, was_redacted, size = prepared(span, self._config, self.privacy)
             replaced = REPLACED in span.attributes
             ticket = Ticket() if durable else None
-            wait_ms = self._config.durable_seal_ms if durable else self._config.seal_ms
+            wait_ms = 0 if durable else self._config.seal_ms
             with self._news:
                 if self._closed:
                     raise Closed("the telemetry is closed: emit spans before close()")
@@ -118,8 +119,8 @@ class Incarnation:
                     f"{self._ledger.held} bytes of telemetry wait for Kafka, "
                     "and SdkConfig.memory_bytes allows no more"
                 )
-            due = time.monotonic() + self._config.durable_seal_ms / 1000
-            tickets = self._sealer.await_open([(one.span, one.size) for one in made], due)
+            given = [(one.span, one.size) for one in made]
+            tickets = self._sealer.await_open(given, time.monotonic())
             self._ledger.add(
                 held=size,
                 emitted=len(made),

@@ -73,10 +73,22 @@ class Sealer:
     Callers hold one lock around all methods but `seal`, which only the sealing thread calls.
     """
 
-    def __init__(self, producer: str, *, spans: int, size: int, partitions: int | None) -> None:
+    def __init__(
+        self,
+        producer: str,
+        *,
+        spans: int,
+        size: int,
+        partitions: int | None,
+        durable_pause_s: float = 0.0,
+    ) -> None:
         self.producer = producer
         self.partitions = partitions
         self._limits = spans, size
+        # A batch that somebody waits for goes at once, but no sooner than this after the last one
+        # of its partition: an idle producer is quick, a busy one fills its batches.
+        self._durable_pause_s = durable_pause_s
+        self._taken_at: dict[int, float] = {}
         self._open: dict[int, OpenBatch] = {}
         self._full: list[OpenBatch] = []
         self._unplaced: list[tuple[Span, int, float, Ticket | None]] = []
@@ -96,8 +108,19 @@ class Sealer:
         for span, size, due, ticket in unplaced:
             self.add(span, size, due, ticket)
 
-    def add(self, span: Span, size: int, due: float, ticket: Ticket | None = None) -> bool:
+    def add(
+        self,
+        span: Span,
+        size: int,
+        due: float,
+        ticket: Ticket | None = None,
+        *,
+        awaited: bool = False,
+    ) -> bool:
         """Take a span that must be sealed by `due`; says whether the sealing thread has news.
+
+        Of one that is waited for (by a ticket, or `awaited`) `due` is now: it is sealed then or
+        after the pause.
 
         Raises InvalidId for an id of its episode off the pattern.
         """
@@ -107,6 +130,9 @@ class Sealer:
             self._unplaced.append((span, size, due, ticket))
             return False
         partition = self._partition(key, self.partitions)
+        if ticket is not None or awaited:
+            last = self._taken_at.get(partition, float("-inf"))
+            due = max(due, last + self._durable_pause_s)
         batch = self._open.get(partition)
         if batch is not None and (key, span.span_id) in batch.ids:
             # One id may stand once in a batch: the second goes into the next.
@@ -136,7 +162,7 @@ class Sealer:
             self._episode(key)
         last: dict[int, tuple[OpenBatch, Span]] = {}
         for span, size in given:
-            self.add(span, size, due)
+            self.add(span, size, due, awaited=True)
             partition = self._partition(key_of(span), self.partitions or 1)
             # A batch that this span filled is no longer open: it is the last of the full ones.
             batch = self._open.get(partition) or self._full[-1]
@@ -163,6 +189,7 @@ class Sealer:
         for partition, batch in list(self._open.items()):
             if everything or batch.due <= now:
                 taken.append(self._open.pop(partition))
+        self._taken_at.update((batch.partition, now) for batch in taken)
         return taken
 
     def number(self, spans: Sequence[Span]) -> dict[EpisodeKey, int]:

@@ -88,8 +88,11 @@ class KafkaTransport:
     def send(self, partition: int, value: bytes, taken: Taken) -> bool:
         """Hand a record over; False: no room now."""
         if self._producer is None:
+            # No lingering: what comes here was gathered before, and somebody may wait for it.
             self._producer = Producer(
-                producer_settings(self._kafka, queue_buffering_max_kbytes=self._queue_kb)
+                producer_settings(
+                    self._kafka, queue_buffering_max_kbytes=self._queue_kb, linger_ms=0
+                )
             )
         producer = self._producer
 

@@ -61,9 +61,9 @@ class Sampled:
         self,
         asked: IncomingCall,
         asks: Sequence[Ask],
-        on_event: Callable[[AnswerEvent], None],
+        on_event: Callable[[AnswerEvent], None] | None,
     ) -> Completion:
-        """Sample what is asked for; `on_event` is told what each choice grows by.
+        """Sample what is asked for; `on_event` is told what each choice grows by, if given.
 
         Raises:
             BadRequest, ModelNotFound, NotReady: it cannot be asked so, or not now.
@@ -146,13 +146,13 @@ class Sampled:
         planned: _Planned,
         pinned: int | None,
         has_version: bool,
-        on_event: Callable[[AnswerEvent], None],
+        on_event: Callable[[AnswerEvent], None] | None,
     ) -> tuple[Choice, AnsweredCall]:
         ask, engine = planned.ask, self._serving.engine
         has_tools = bool(ask.tools) and ask.tool_choice.mode != "none"
         reply = Reply(
             planned.index,
-            on_event,
+            on_event or _unheard,
             parser=self._parser(planned) if has_tools else None,
             token_bytes=None if ask.logprobs is None else engine.token_bytes,
         )
@@ -163,7 +163,7 @@ class Sampled:
             top_logprobs=ask.logprobs or 0,
             constraint=ask.constraint,
         )
-        generation = await self._generate(request, reply)
+        generation = await self._generate(request, reply, grows=on_event is not None)
         choice = reply.ended(generation, planned.prompt.ids)
         prefix = asked.response_id.removesuffix(asked.span_id)
         call = call_of(
@@ -203,9 +203,14 @@ class Sampled:
             most=0 if planned.ask.tool_choice.parallel else 1,
         )
 
-    async def _generate(self, request: GenerationRequest, reply: Reply) -> Generation:
+    async def _generate(
+        self, request: GenerationRequest, reply: Reply, *, grows: bool
+    ) -> Generation:
         try:
-            return await self._serving.engine.generate(request, reply.grew)
+            generation = await self._serving.engine.generate(request, reply.grew if grows else None)
+            if not grows:
+                reply.grew(generation.as_increment())
+            return generation
         except PromptTooLong as error:
             raise PromptRefused(str(error), param="messages") from error
         except InvalidRequest as error:
@@ -253,6 +258,9 @@ def call_of(
         trainable=not reason,
         untrainable_reason=reason,
     )
+
+
+def _unheard(_event: AnswerEvent) -> None: ...
 
 
 def _is_long(ask: Ask) -> bool:

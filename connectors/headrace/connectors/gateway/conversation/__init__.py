@@ -13,6 +13,7 @@ from headrace.connectors.gateway.conversation.answer import (
     TokenFact,
     ToolCallGrew,
     Usage,
+    joined,
 )
 from headrace.connectors.gateway.conversation.ask import Ask
 from headrace.connectors.gateway.conversation.messages import (
@@ -38,6 +39,7 @@ __all__ = [
     "ToolCallGrew",
     "ToolChoice",
     "Usage",
+    "joined",
     "template_messages",
     "template_tools",
 ]

@@ -1,6 +1,6 @@
 """What an answer says, whole and while it grows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -101,3 +101,27 @@ class ChoiceEnded:
 
 AnswerEvent = TextGrew | ToolCallGrew | ChoiceEnded
 """All events of a choice, one after the other, say what its `Choice` says."""
+
+
+def joined(events: Iterable[AnswerEvent]) -> list[AnswerEvent]:
+    """The same events with text that follows text of its choice in one: fewer to send."""
+    made: list[AnswerEvent] = []
+    pieces: list[TextGrew] = []
+
+    def close() -> None:
+        if pieces:
+            text = "".join(one.text for one in pieces)
+            tokens = tuple(token for one in pieces for token in one.tokens)
+            made.append(TextGrew(choice=pieces[0].choice, text=text, tokens=tokens))
+            pieces.clear()
+
+    for event in events:
+        if not isinstance(event, TextGrew):
+            close()
+            made.append(event)
+            continue
+        if pieces and pieces[0].choice != event.choice:
+            close()
+        pieces.append(event)
+    close()
+    return made

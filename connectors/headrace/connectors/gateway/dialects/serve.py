@@ -22,6 +22,7 @@ from headrace.connectors.gateway.conversation import (
     AnswerEvent,
     ChoiceEnded,
     TextGrew,
+    joined,
     template_messages,
 )
 from headrace.connectors.gateway.correlation import Correlation, correlate
@@ -159,9 +160,7 @@ class _SampledCall:
 
     async def whole(self) -> Response:
         """The answer in one piece."""
-        completion = await _unless_gone(
-            self._request, self._asked, self._state, self._sample(lambda _event: None)
-        )
+        completion = await _unless_gone(self._request, self._asked, self._state, self._sample(None))
         await self._record(completion)
         body = to_json(self._writer.whole(completion.answer)).encode()
         return Response(body, media_type="application/json")
@@ -182,7 +181,9 @@ class _SampledCall:
         self._stream = EventStream(self._pieces(work, first), lambda: self._abandon(work))
         return self._stream
 
-    def _sample(self, on_event: Callable[[AnswerEvent], None]) -> Coroutine[Any, Any, Completion]:
+    def _sample(
+        self, on_event: Callable[[AnswerEvent], None] | None
+    ) -> Coroutine[Any, Any, Completion]:
         return self._deadline.answering(
             self._sampler.answer(self._asked, self._asking.asks, on_event)
         )
@@ -191,18 +192,18 @@ class _SampledCall:
         self, work: "asyncio.Future[Completion]", first: AnswerEvent | None
     ) -> AsyncIterator[bytes]:
         ended: list[AnswerEvent] = []
+        grown: list[AnswerEvent] = []
         told, event = self._writer.start(), first
         while event is not None:
             # That a choice is whole may be told when its span is durable.
-            if isinstance(event, ChoiceEnded):
-                ended.append(event)
-            else:
-                told += self._grew(event)
-            if told and self._events.empty():  # what waits already goes out as one piece
-                yield _encoded(told)
-                told = []
+            (ended if isinstance(event, ChoiceEnded) else grown).append(event)
+            if self._events.empty():  # what waits already goes out as one
+                told += self._grew(grown)
+                if told:
+                    yield _encoded(told)
+                told, grown = [], []
             event = await self._events.get()
-        if told:
+        if told := [*told, *self._grew(grown)]:
             yield _encoded(told)
         try:
             completion = await work
@@ -216,10 +217,13 @@ class _SampledCall:
         last = [one for event in ended for one in self._writer.grew(event)]
         yield _encoded([*last, *self._writer.end(completion.answer)])
 
-    def _grew(self, event: AnswerEvent) -> list[Sse]:
-        if isinstance(event, TextGrew) and event.choice == 0:
-            self._said.append(event.text)
-        return self._writer.grew(event)
+    def _grew(self, events: list[AnswerEvent]) -> list[Sse]:
+        told: list[Sse] = []
+        for event in joined(events):
+            if isinstance(event, TextGrew) and event.choice == 0:
+                self._said.append(event.text)
+            told += self._writer.grew(event)
+        return told
 
     async def _once(self, recording: Coroutine[Any, Any, None]) -> None:
         """Record the call; a client that leaves meanwhile does not make it recorded twice."""

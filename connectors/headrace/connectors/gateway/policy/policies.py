@@ -19,7 +19,7 @@ class Sampler(Protocol):
         self,
         asked: IncomingCall,
         asks: Sequence[Ask],
-        on_event: Callable[[AnswerEvent], None],
+        on_event: Callable[[AnswerEvent], None] | None,
     ) -> Completion:
         """Sample what is asked for; raises ApiError."""
 
