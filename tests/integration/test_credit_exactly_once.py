@@ -221,7 +221,7 @@ def test_every_group_is_credited_once_a_version_whatever_is_killed(
     expected = expected_of(episodes)
     wanted = {group: credits.version for group, credits in expected.items()}
     assert {c.outcome for c in expected.values()} == {"train", "eval"}
-    assert {c.baseline for c in expected.values()} == {"grpo", "rloo"}
+    assert {c.baseline for c in expected.values()} == {"grpo", "rloo_std"}
 
     worker = Worker(stack, first.config.database, tmp_path, "credit-killed")
     again = Worker(stack, rebuilt.config.database, tmp_path, "credit-rebuilding")

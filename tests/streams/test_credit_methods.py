@@ -34,6 +34,8 @@ def spread(text: str, advantage: float, calls: int) -> Array:
         ("grpo", [1, 0, 0, 1], [0.8660239, -0.8660239, -0.8660239, 0.8660239]),
         ("dr_grpo", [1, 0.5, 0, 0], [0.625, 0.125, -0.375, -0.375]),
         ("rloo", [1, 0.5, 0, 0], [0.8333333, 0.1666667, -0.5, -0.5]),
+        # 4/3 of GRPO's.
+        ("rloo_std", [1, 0.5, 0, 0], [1.7407729, 0.3481546, -1.0444638, -1.0444638]),
         ("none", [1, 0.5, 0, 0], [1, 0.5, 0, 0]),
         # The others of the first: 0.5, 0, 0 with mean 1/6 and sample std 0.2886751.
         ("leave_one_out", [1, 0.5, 0, 0], [2.8867413, 0.2886746, -0.9999980, -0.9999980]),
@@ -53,6 +55,43 @@ def test_baselines_give_their_known_answers(
 @pytest.mark.parametrize("rewards", [[0.7], [0.1, 0.1, 0.1], [-3.3] * 7])
 def test_equal_rewards_and_singletons_tell_nothing(name: str, rewards: list[float]) -> None:
     assert not BASELINES.named(name)(np.array(rewards)).any()
+
+
+def test_rewards_that_differ_in_the_last_digit_agree() -> None:
+    """.1 + .2 is not .3: to divide by that difference gave an advantage of -300,000."""
+    advantages = BASELINES.named("leave_one_out")(np.array([0, 0.3, 0.3, 0.1 + 0.2]))
+    np.testing.assert_allclose(advantages, [-0.3, 0.5773483, 0.5773483, 0.5773483], atol=1e-5)
+
+
+@given(
+    rewards=st.lists(st.floats(-1, 1), min_size=2, max_size=16).map(np.array),
+    scale=st.floats(1e-3, 1e3),
+)
+def test_no_advantage_is_larger_than_ten_ranges_can_make_it(rewards: Array, scale: float) -> None:
+    advantages = BASELINES.named("leave_one_out")(rewards * scale)
+    assert np.abs(advantages).max() <= max(20.0, 2 * float(np.ptp(rewards * scale)))
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo_std"])
+def test_noise_is_not_blown_up_to_a_difference(name: str) -> None:
+    noisy = BASELINES.named(name)(np.array([0.5, 0.50001, 0.5, 0.5]))
+    assert 0 < np.abs(noisy).max() < 0.03
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES.plain))
+def test_an_episode_alone_is_never_its_own_measure(name: str) -> None:
+    assert BASELINES.named(name)(np.array([1.0])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "rloo", "leave_one_out"])
+def test_an_incomplete_group_is_on_the_scale_of_the_complete_ones(name: str) -> None:
+    """The winner of 7 of 8 is not worth less than half of the winner of 8 of 8."""
+    method = CreditMethod(baseline_name=name)
+    complete, incomplete = (
+        method.baseline_of(complete=whole)[1](np.eye(1, size)[0])
+        for whole, size in ((True, 8), (False, 7))
+    )
+    assert complete.max() == pytest.approx(incomplete.max(), rel=0.25)
 
 
 def test_statistics_are_over_episodes_not_rows() -> None:
@@ -139,7 +178,7 @@ def test_a_credit_method_is_refused_at_start_up_and_named_by_its_stages() -> Non
         CreditMethod(baseline_name="gprs")
     with pytest.raises(UnknownMethod):
         CreditMethod(token_name="gae")
-    assert CreditMethod().id == "uniform/grpo/uniform@1"
+    assert CreditMethod().id == "uniform/grpo/uniform@2"
     assert CreditMethod(call_name="discounted(0.90)", train_agents=("b", "a")).id == (
-        "discounted(0.9)/grpo/uniform[a,b]@1"
+        "discounted(0.9)/grpo/uniform[a,b]@2"
     )

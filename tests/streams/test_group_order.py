@@ -332,7 +332,7 @@ def test_a_new_worker_closes_what_the_old_one_left_open() -> None:
         assert stage.next_deadline((TOPIC, 0)) is None
 
     asyncio.run(restarted())
-    assert [c.baseline for c in outside.delivered] == ["rloo"]
+    assert [c.baseline for c in outside.delivered] == ["rloo_std"]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_a_group_waits_for_its_last_rollout_and_is_credited_whole() -> None:
     assert [s.sample_id for s in credits.samples] == [f"{r}/a0/s0/0" for r in ROLLOUTS]
     assert all(s.trainable and s.token_weights is None for s in credits.samples)
     assert credits.samples[3].advantage == credits.members[3].advantage < 0
-    assert (credits.rule, credits.credit) == ("result@1", "uniform/grpo/uniform@1")
+    assert (credits.rule, credits.credit) == ("result@1", "uniform/grpo/uniform@2")
 
 
 def test_equal_rewards_are_told_apart_from_training() -> None:
@@ -123,8 +123,9 @@ def test_at_its_deadline_half_a_group_is_credited_by_rloo() -> None:
     assert take(groups, at=LATE - 1) is None
     credits = final(groups, at=LATE)
     assert credits.outcome == "train"
-    assert credits.baseline == "rloo"
-    assert [m.advantage for m in credits.members] == [1, -1]
+    assert credits.baseline == "rloo_std"
+    # RLOO's ±1 over the deviation of 1, 0: √½.
+    assert [m.advantage for m in credits.members] == pytest.approx([2**0.5, -(2**0.5)], abs=1e-5)
     assert credits.missing_rollouts == ["r1", "r3"]
     assert groups.next_deadline(0) is None
 
@@ -150,7 +151,7 @@ def test_a_reward_is_awaited_until_the_deadline_and_then_absent_not_zero() -> No
     assert take(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])]) is None
     assert take(groups, episode("r3", "")) is None
     credits = final(groups, at=LATE)
-    assert credits.baseline == "rloo"
+    assert credits.baseline == "rloo_std"
     absent = credits.members[3]
     assert (absent.status, absent.reward, absent.advantage) == ("reward_absent", None, 0.0)
     assert credits.mean == 1.0
@@ -196,7 +197,7 @@ def test_an_invalid_reward_is_left_out_and_keeps_nobody_waiting(result: str, sta
     results = ["1", "0", "0", result]
     credits = final(groups, *[episode(r, x) for r, x in zip(ROLLOUTS, results, strict=True)])
     assert credits.outcome == "train"
-    assert credits.baseline == "rloo"
+    assert credits.baseline == "rloo_std"
     assert credits.members[3].status == status
     assert credits.members[3].detail
     assert credits.members[3].reward is None
@@ -256,7 +257,7 @@ def test_without_another_attempt_the_rollout_is_out_of_the_statistics_at_the_dea
     assert take(groups, cut_off("r3", calls=[])) is None
     assert take(groups, at=LATE - 1) is None
     credits = final(groups, at=LATE)
-    assert (credits.outcome, credits.baseline, credits.mean) == ("train", "rloo", 1.0)
+    assert (credits.outcome, credits.baseline, credits.mean) == ("train", "rloo_std", 1.0)
     out = credits.members[3]
     assert (out.status, out.reward, out.advantage) == ("infrastructure", None, 0.0)
     assert credits.missing_rollouts == []
@@ -267,7 +268,7 @@ def test_another_attempt_after_the_deadline_revises_the_group() -> None:
     take(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])], cut_off("r3"))
     before = final(groups, at=LATE)
     after = final(groups, episode("r3", "3", attempt="a1"), at=LATE + 5)
-    assert (before.baseline, after.baseline) == ("rloo", "grpo")
+    assert (before.baseline, after.baseline) == ("rloo_std", "grpo")
     assert after.version > before.version
     assert [m.status for m in after.members] == ["used"] * 3 + ["infrastructure", "used"]
 
@@ -285,7 +286,7 @@ def test_a_group_does_not_wait_for_rollouts_that_were_taken_back() -> None:
     take(groups, *[episode(r, str(i)) for i, r in enumerate(ROLLOUTS[:3])])
     assert take(groups, cut_off("r3", signals={"worker_died": 1, "retried": 1})) is None
     credits = final(groups, cut_off("r3", "a1", signals={"cancelled": 1}))
-    assert (credits.outcome, credits.baseline, credits.mean) == ("train", "rloo", 1.0)
+    assert (credits.outcome, credits.baseline, credits.mean) == ("train", "rloo_std", 1.0)
     assert [m.status for m in credits.members[3:]] == ["infrastructure", "cancelled"]
     assert [s.reason for s in credits.samples[3:]] == ["infrastructure", "cancelled"]
 

@@ -14,18 +14,29 @@ Baseline = Callable[[Array], Array]
 """Rewards of a group's episodes, float64 [n], to their advantages, float64 [n]."""
 
 GRPO_EPS = 1e-6
+LEAST_DEVIATION = 1e-3
+"""Of the largest absolute reward of a group: a smaller deviation is noise and divides as this does,
+so that rewards 0.5, 0.50001 are not told apart as 0 and 1 would be."""
+AGREEING = 0.1
+"""Of the range of a group's rewards: others that deviate by less agree with each other."""
 
 
 def _tell_nothing(rewards: Array) -> bool:
     return len(rewards) < 2 or bool(rewards.min() == rewards.max())
 
 
+def _deviation(rewards: Array) -> float:
+    least = LEAST_DEVIATION * float(np.abs(rewards).max())
+    return max(float(rewards.std(ddof=1)), least) + GRPO_EPS
+
+
 def grpo(rewards: Array) -> Array:
-    """(R - mean) / (sample std + 1e-6) (arXiv 2402.03300; a singleton gives 0)."""
+    """(R - mean) / (sample std + 1e-6) (arXiv 2402.03300; a singleton gives 0), the std at least a
+    thousandth of the largest |R|."""
     if _tell_nothing(rewards):
         return np.zeros(len(rewards))
     centred = rewards - rewards.mean()
-    advantages: Array = centred / (rewards.std(ddof=1) + GRPO_EPS)
+    advantages: Array = centred / _deviation(rewards)
     return advantages
 
 
@@ -46,20 +57,31 @@ def rloo(rewards: Array) -> Array:
     return advantages
 
 
+def rloo_std(rewards: Array) -> Array:
+    """RLOO divided as GRPO divides: for an incomplete group where complete ones take `grpo`."""
+    if _tell_nothing(rewards):
+        return np.zeros(len(rewards))
+    return rloo(rewards) / _deviation(rewards)
+
+
 def leave_one_out(rewards: Array) -> Array:
     """RLOO divided by the sample std of the *other* rewards + 1e-6, so that an episode takes part
-    in neither of its own statistics; where the others agree, undivided.
+    in neither of its own statistics; undivided where the others agree: where they deviate by less
+    than a tenth of the group's range.
     """
     if _tell_nothing(rewards):
         return np.zeros(len(rewards))
     advantages = rloo(rewards)
+    least = AGREEING * float(np.ptp(rewards))
     for i in range(len(rewards)):
         others = np.delete(rewards, i)
-        if not _tell_nothing(others):
-            advantages[i] /= others.std(ddof=1) + GRPO_EPS
+        deviation = float(others.std(ddof=1)) if len(others) > 1 else 0.0
+        if deviation >= least:
+            advantages[i] /= deviation + GRPO_EPS
     return advantages
 
 
 def none(rewards: Array) -> Array:
-    """The reward itself: for a trainer that has its own baseline (REINFORCE++, a critic)."""
-    return rewards.copy()
+    """The reward itself: for a trainer that has its own baseline (REINFORCE++, a critic). A
+    singleton gives 0: nothing says whether its reward is much."""
+    return rewards.copy() if len(rewards) > 1 else np.zeros(len(rewards))

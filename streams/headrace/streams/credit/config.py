@@ -21,7 +21,7 @@ class CreditSettings:
     rule: str = "reward-span:reward"
     """Reward rule: `module:function`, `reward-span:NAME`, or `span:a=1.0,b=0.5`."""
     baseline: str = "grpo"
-    """Group baseline: grpo, dr_grpo, rloo, leave_one_out or none."""
+    """Group baseline: grpo, dr_grpo, rloo, rloo_std, leave_one_out or none."""
     call: str = "uniform"
     """Trajectory to calls: uniform, discounted(GAMMA), tool_outcome(SHARE), to_go(GAMMA),
     potential(GAMMA), turn_gae(GAMMA,LAM), turn_groups(OUTCOME) or gigpo(GAMMA,OMEGA)."""

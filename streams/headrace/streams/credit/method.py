@@ -8,11 +8,12 @@ from headrace.streams.credit.methods import written
 from headrace.streams.credit.registry import BASELINES, CALL_METHODS, TOKEN_METHODS
 from headrace.streams.credit.token import TokenMethod
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a method's result changes."""
 
-FALLBACK = "rloo"
-"""Baseline of an incomplete group: unbiased for any number of members."""
+OF_INCOMPLETE = {"grpo": "rloo_std", "dr_grpo": "rloo"}
+"""Baseline of an incomplete group: unbiased for any number of members, and on the scale of that of
+the complete ones, with which it stands in a step. The others are so themselves."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -54,6 +55,8 @@ class CreditMethod:
         return TOKEN_METHODS.named(self.token_name)
 
     def baseline_of(self, *, complete: bool) -> tuple[str, Baseline]:
-        """Stage 2 with its name: for an incomplete group RLOO, unless there is to be none."""
-        name = self.baseline_name if complete or self.baseline_name == "none" else FALLBACK
+        """Stage 2 with its name; an incomplete group has one that is unbiased on the same scale."""
+        name = self.baseline_name
+        if not complete:
+            name = OF_INCOMPLETE.get(name, name)
         return name, BASELINES.named(name)

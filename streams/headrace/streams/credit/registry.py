@@ -28,6 +28,7 @@ BASELINES: Methods[Baseline] = Methods(
         "grpo": baseline.grpo,
         "dr_grpo": baseline.dr_grpo,
         "rloo": baseline.rloo,
+        "rloo_std": baseline.rloo_std,
         "leave_one_out": baseline.leave_one_out,
         "none": baseline.none,
     },
