@@ -34,6 +34,7 @@ from headrace.connectors.gateway.backends.sampled import Sampled
 from headrace.connectors.gateway.policy.policies import Policies, Served
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
+from headrace.connectors.privacy import Privacy
 from headrace.schemas import PolicyRecord, PolicyVersion, Span, Traffic
 from tests.support.waiting import wait_until
 
@@ -294,7 +295,11 @@ class Harness:
 
 
 def _served(serving: PolicyServing, config: GatewayConfig) -> Served:
-    sampled = Sampled(serving, prompts_memory_bytes=config.prompts_memory_bytes)
+    sampled = Sampled(
+        serving,
+        prompts_memory_bytes=config.prompts_memory_bytes,
+        privacy=Privacy(config.privacy),
+    )
     return Served(serving=serving, sampler=sampled)
 
 

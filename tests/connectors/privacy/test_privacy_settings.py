@@ -20,6 +20,7 @@ from headrace.connectors.settings import BadSettings, from_environment, to_envir
         ({"replace_by": "pseudonym"}, "HEADRACE_PRIVACY_PSEUDONYM_KEY"),
         ({"replace_by": "pseudonym", "pseudonym_key": "short"}, "16 or more"),
         ({"pseudonym_key_file": "/nowhere/key"}, "No such file"),
+        ({"model_sees": "all"}, "model_sees"),
     ],
 )
 def test_what_cannot_be_is_named(given: dict[str, object], told: str) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from headrace.connectors.gateway.conversation import Answer
 from headrace.connectors.gateway.correlation import Correlation
 from headrace.connectors.gateway.errors import CallFailed
+from headrace.connectors.privacy import Hidden
+from headrace.connectors.privacy.spans import without
 from headrace.schemas import Call, Span
 from headrace.schemas.vocabulary import SpanKind, SpanStatus, Untrainable
 
@@ -34,6 +36,8 @@ class IncomingCall:
     """What it is by OpenTelemetry's GenAI names."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """What else its spans should say."""
+    hidden: frozenset[Hidden] = frozenset()
+    """What the client hides of it."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -118,7 +122,7 @@ def _span(
 ) -> Span:
     named = {"gen_ai.operation.name": asked.operation, "gen_ai.request.model": asked.model}
     where = asked.correlation
-    return Span(
+    span = Span(
         project=where.project,
         rollout_id=where.rollout_id,
         attempt=where.attempt,
@@ -135,3 +139,5 @@ def _span(
         output=output,
         call=call,
     )
+    # Whether tools are among the tokens only the backend knows.
+    return without(span, asked.hidden - {Hidden.TOOLS})

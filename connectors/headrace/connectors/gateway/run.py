@@ -24,6 +24,7 @@ from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.state import GatewayState
 from headrace.connectors.http_server import listening
 from headrace.connectors.http_server.listening import Server
+from headrace.connectors.privacy import Privacy
 from headrace.connectors.sdk import Telemetry, sdk_config
 
 logger = logging.getLogger(__name__)
@@ -65,10 +66,11 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             )
         )
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
+        privacy = Privacy(config.privacy, telemetry.config.hidden)
         forwarded, upstream = None, None
         policies = Policies(
             [
-                await stack.enter_async_context(_served(config, name, model))
+                await stack.enter_async_context(_served(config, name, model, privacy))
                 for name, model in config.models.items()
             ]
         )
@@ -95,6 +97,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             policies=policies,
             forwarded=forwarded,
             embeddings=embeddings,
+            privacy=privacy,
         )
 
 
@@ -114,7 +117,9 @@ def listen(config: GatewayConfig) -> socket.socket:
 
 
 @asynccontextmanager
-async def _served(config: GatewayConfig, policy: str, model: Path) -> AsyncIterator[Served]:
+async def _served(
+    config: GatewayConfig, policy: str, model: Path, privacy: Privacy
+) -> AsyncIterator[Served]:
     async with open_engine(config, model, _end) as engine:
         serving = PolicyServing(
             policy,
@@ -125,7 +130,8 @@ async def _served(config: GatewayConfig, policy: str, model: Path) -> AsyncItera
         )
         share = config.prompts_memory_bytes // len(config.models)
         logger.info("%s has an engine of its own, on %s", policy, model)
-        yield Served(serving=serving, sampler=Sampled(serving, prompts_memory_bytes=share))
+        sampled = Sampled(serving, prompts_memory_bytes=share, privacy=privacy)
+        yield Served(serving=serving, sampler=sampled)
 
 
 @asynccontextmanager

@@ -26,7 +26,9 @@ from headrace.connectors.gateway.errors import (
 from headrace.connectors.gateway.limits import Limits
 from headrace.connectors.gateway.metrics import Metrics, ServingCollector
 from headrace.connectors.gateway.policy.policies import Policies, Route
+from headrace.connectors.gateway.privacy import CallPrivacy
 from headrace.connectors.gateway.retries import Retries
+from headrace.connectors.privacy import Privacy
 from headrace.schemas import Span
 
 logger = logging.getLogger(__name__)
@@ -53,8 +55,10 @@ class GatewayState:
         policies: Policies,
         forwarded: Forwarded | None,
         embeddings: EmbeddingsBackend | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         self.config = config
+        self.privacy = CallPrivacy(privacy or Privacy(config.privacy))
         self.metrics = Metrics()
         self.policies = policies
         self.in_flight = 0

@@ -18,6 +18,11 @@ Check = Callable[[bytes, int, int], list[Found]]
 """(text, begin, end of what an expression found) -> the values in it, in order."""
 
 
+def _no_word_follows(text: bytes, start: int, end: int) -> list[Found]:
+    """What is not the beginning of an id."""
+    return [] if text[end : end + 1].isalnum() else [(start, end)]
+
+
 def _whole(_text: bytes, start: int, end: int) -> list[Found]:
     return [(start, end)]
 
@@ -62,6 +67,7 @@ _ISSUERS = re.compile(
     rb"4|5[0-8]|6|3[0-9]|2[0-9]{3}"
 )  # by the first digits: Visa, Mastercard, Maestro, Discover, UnionPay, Amex, Diners, JCB
 _GROUP = re.compile(rb"[0-9]+")
+_WORD, _WORD_END = re.compile(rb"[0-9A-Za-z]{1,32}"), re.compile(rb"[0-9A-Za-z]+\Z")
 _CARD = range(13, 20)
 
 
@@ -72,11 +78,18 @@ def _cards(text: bytes, start: int, end: int) -> list[Found]:
     at = 0
     while at < len(groups):
         last = _card_from(text, groups, at)
-        if last is not None:
+        if last is not None and not _is_hex(text, groups[at][0], groups[last][1]):
             found.append((groups[at][0], groups[last][1]))
             at = last
         at += 1
     return found
+
+
+def _is_hex(text: bytes, start: int, end: int) -> bool:
+    """Whether digits are part of a longer hexadecimal number, as ids are."""
+    before, after = _WORD_END.search(text[max(0, start - 32) : start]), _WORD.match(text, end)
+    around = (before[0] if before else b"") + (after[0] if after else b"")
+    return bool(around) and not around.strip(b"0123456789abcdefABCDEF")
 
 
 def _card_from(text: bytes, groups: list[Found], first: int) -> int | None:
@@ -190,6 +203,7 @@ BUILTIN: dict[str, Pattern] = {
             r"|\b0[0-9](?:[ .\-][0-9]{2}){4}\b"
             r"|\b0[1-9][0-9]{1,4}[ /\-]{1,3}[0-9]{2,}(?:[ \-]?[0-9]){3,8}\b"
         ),
+        check=_no_word_follows,
         same=_digits,
     ),
     "ipv4": Pattern(

@@ -29,7 +29,7 @@ class PrivacySettings:
     projects: tuple[str, ...] = ()
     """The same for single projects: `"project=metadata"`."""
     redact: tuple[str, ...] = ()
-    """What is replaced in every text before it leaves: `all`, or
+    """What is replaced in every text before it is cut into tokens and before it leaves: `all`, or
     some of the built-in patterns."""
     patterns: tuple[str, ...] = ()
     """Patterns of your own, `"name=expression"` in RE2's syntax; of one with a group the first is
@@ -41,6 +41,10 @@ class PrivacySettings:
     """Key of the pseudonyms, 16 characters or more; whoever has it can try out values."""
     pseudonym_key_file: str = ""
     """File with the key, instead."""
+    model_sees: Literal["redacted", "original"] = key("redacted", choices=("redacted", "original"))
+    """What the gateway gives to a model, its own or an upstream's. `original`: calls that hold
+    something to redact are not trained (`redacted`), for their log would differ from what was
+    sampled."""
     honour_switches: bool = True
     """Whether what OpenTelemetry's and OpenInference's variables hide in the environment of a part,
     of `headrace run` or `headrace work`, is left out of our own records too."""

@@ -28,10 +28,14 @@ from headrace.connectors.gateway.conversation import (
 )
 from headrace.connectors.gateway.errors import BackendFailed, BadRequest, PromptRefused
 from headrace.connectors.gateway.policy.serving import PolicyServing
+from headrace.connectors.gateway.privacy import CallPrivacy
 from headrace.connectors.gateway.prompts import Prompt, Prompts, Rendering
 from headrace.connectors.gateway.tools import ReplyParser, forced
 from headrace.connectors.gateway.trainable import untrainable_reason
+from headrace.connectors.privacy import Privacy, PrivacySettings
+from headrace.connectors.privacy.spans import without_tokens
 from headrace.schemas import Call, call_id, new_span_id
+from headrace.schemas.vocabulary import Untrainable
 
 LONG_PROMPT = 10_000
 """Characters from which on a prompt is cut into tokens in a thread."""
@@ -52,8 +56,15 @@ class _Planned:
 class Sampled:
     """Answers for one policy."""
 
-    def __init__(self, serving: PolicyServing, *, prompts_memory_bytes: int) -> None:
+    def __init__(
+        self,
+        serving: PolicyServing,
+        *,
+        prompts_memory_bytes: int,
+        privacy: Privacy | None = None,
+    ) -> None:
         self._serving = serving
+        self._privacy = CallPrivacy(privacy or Privacy(PrivacySettings()))
         self._rendering = Rendering(serving.engine)
         self._prompts = Prompts(self._rendering, max_bytes=prompts_memory_bytes)
 
@@ -174,7 +185,10 @@ class Sampled:
             response=prefix + planned.span_id,
             finish_reason=choice.finish_reason,
         )
-        if ask.messages:
+        withheld = await self._withheld(asked, planned, generation)
+        if withheld is not None:
+            call = without_tokens(call, withheld)
+        if ask.messages and withheld is not Untrainable.REDACTED:
             where = asked.correlation
             self._prompts.remember(
                 where.scope,
@@ -191,6 +205,24 @@ class Sampled:
             completion_tokens=len(generation.token_ids),
             attributes=_facts(asked, planned, choice, reply.malformed),
         )
+
+    async def _withheld(
+        self, asked: IncomingCall, planned: _Planned, generation: Generation
+    ) -> Untrainable | None:
+        """Why the call's tokens may not be kept; None: they may."""
+        project, has_tools = asked.correlation.project, bool(planned.ask.tools)
+        why = self._privacy.forbids_tokens(project, asked.hidden, has_tools=has_tools)
+        if why is not None or not self._privacy.reads_tokens:
+            return why
+        ids = (*planned.prompt.ids, *generation.token_ids)
+        # Text leaves special tokens out, and tokens have them: each may spell what the other parts.
+        tokens = b"".join(self._serving.engine.token_bytes(ids))
+        spelled = b"\n".join((tokens, generation.text.encode()))
+        if len(spelled) > LONG_PROMPT:
+            spells = await asyncio.to_thread(self._privacy.spells_out, spelled)
+        else:
+            spells = self._privacy.spells_out(spelled)
+        return Untrainable.REDACTED if spells else None
 
     def _parser(self, planned: _Planned) -> ReplyParser:
         def tool_call_id(index: int) -> str:

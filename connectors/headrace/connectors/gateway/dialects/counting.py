@@ -52,7 +52,7 @@ async def _reading(
     request: Request, state: GatewayState
 ) -> tuple[dict[str, Any], Reading, Sampler]:
     scope = correlate(request).scope
-    body = await read_json(request, state.config.max_body_bytes)
+    body = await state.privacy.seen(request, await read_json(request, state.config.max_body_bytes))
     if (route := state.route(model_of(body))) is None:
         raise unsupported("model", "of an upstream", "tokens of the gateway's policies are counted")
     reading = Reading(

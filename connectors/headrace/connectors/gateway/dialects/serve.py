@@ -41,6 +41,7 @@ from headrace.connectors.gateway.dialects.fields import model_of
 from headrace.connectors.gateway.dialects.sse import Sse
 from headrace.connectors.gateway.errors import ApiError, CallFailed, ClientGone
 from headrace.connectors.gateway.policy.policies import Sampler
+from headrace.connectors.gateway.privacy import CallPrivacy
 from headrace.connectors.gateway.relaying import relay
 from headrace.connectors.gateway.request_ids import given_id
 from headrace.connectors.gateway.retries import retries_of, retry_key
@@ -76,7 +77,8 @@ async def _answer(request: Request, state: GatewayState, dialect: Dialect) -> Re
     started_at = time.time_ns()
     deadline = Deadline.after(state.config.request_timeout_s)
     correlation = correlate(request)
-    body = await deadline.reading(read_json(request, state.config.max_body_bytes))
+    given = await deadline.reading(read_json(request, state.config.max_body_bytes))
+    body = await state.privacy.seen(request, given)
     key = retry_key(request, body)
     return await state.retries.once(
         key, lambda: _call(request, state, dialect, body, correlation, started_at, deadline)
@@ -106,6 +108,7 @@ async def _call(
             started_at=started_at,
             operation=dialect.operation,
             attributes={**_told(request), **attributes},
+            hidden=state.privacy.hidden(request),
         )
 
     if route is None:
@@ -129,7 +132,7 @@ async def _call(
         correlation, how = anonymous.place(monotonic())
         state.metrics.conversation(how)
         noted |= {"headrace.conversation": how}
-    asked = incoming(correlation, _content(asking), noted)
+    asked = incoming(correlation, _content(asking, state.privacy), noted)
     call = _SampledCall(request, state, route.served.sampler, asked, asking, anonymous, deadline)
     return await (call.stream() if asking.streams else call.whole())
 
@@ -248,7 +251,8 @@ class _SampledCall:
         await self._state.record(spans)
         if self._anonymous is not None:
             spans_of = (call.span_id for call in completion.calls)
-            answers = zip(spans_of, completion.answer.choices, strict=True)
+            choices = map(self._state.privacy.repeated, completion.answer.choices)
+            answers = zip(spans_of, choices, strict=True)
             self._anonymous.answered(answers, monotonic())
 
     async def _failed(self, error: CallFailed) -> None:
@@ -298,10 +302,13 @@ def _told(request: Request) -> dict[str, Any]:
     return {**retries_of(request), **({"headrace.request_id": given} if given else {})}
 
 
-def _content(asking: Asking) -> Any:
-    contents = [
-        template_messages(ask.messages) if ask.prompt is None else ask.prompt for ask in asking.asks
-    ]
+def _content(asking: Asking, privacy: CallPrivacy) -> Any:
+    contents: list[Any] = []
+    for ask in asking.asks:
+        if isinstance(ask.prompt, tuple) and privacy.reads_tokens:
+            contents.append(f"{len(ask.prompt)} tokens")  # that may spell anything
+        else:
+            contents.append(template_messages(ask.messages) if ask.prompt is None else ask.prompt)
     return contents[0] if len(contents) == 1 else contents
 
 

@@ -23,7 +23,8 @@ async def embeddings(request: Request) -> Response:
     client, deadline = client_of(request), Deadline.after(state.config.request_timeout_s)
     with state.place(client):
         body = await deadline.reading(read_json(request, state.config.max_body_bytes))
-        return await deadline.answering(_answer(state, client, body))
+        seen = await state.privacy.seen(request, body)
+        return await deadline.answering(_answer(state, client, seen))
 
 
 async def _answer(state: GatewayState, client: Client, body: Mapping[str, Any]) -> Response:
