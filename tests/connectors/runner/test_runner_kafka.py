@@ -1,6 +1,8 @@
 """The runner on the real broker and registry, with agents of every temper."""
 
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -24,6 +26,7 @@ from headrace.connectors.runner import CommandAgent, Runner, RunnerConfig
 from headrace.connectors.tasks import cancel_tasks
 from headrace.infra.embedded import Stack
 from headrace.schemas import Task, new_ulid, to_avro
+from tests.support.waiting import wait_until
 from tests.support.watching import TASKS, WAIT_S, Watch
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -72,7 +75,7 @@ def fail_once(task_input, *, base_url, api_key):
 def hang_once(task_input, *, base_url, api_key):
     marker = Path(task_input)
     if not marker.exists():
-        marker.touch()
+        marker.write_text(str(os.getpid()))
         threading.Event().wait()
     return "second"
 """
@@ -377,6 +380,74 @@ def test_attempts_at_one_rollout_never_share_an_episode(
     assert [name for _, name, _ in first.spans[1:3]] == ["ValueError", "retried"]
     assert second.result == '"second"'
     assert watch.statuses(again.rollout_id) == ["infrastructure", "used"]
+
+
+KILLED = """
+import sys, threading
+from pathlib import Path
+from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.runner import Runner, RunnerConfig
+
+bootstrap, registry, group, folder, isolate = sys.argv[1:]
+if __name__ == "__main__":
+    Runner(
+        RunnerConfig(
+            kafka=KafkaAccess(bootstrap=bootstrap),
+            registry=RegistryAccess(url=registry),
+            gateway_url="http://gateway:1",
+            group=group,
+            processes=1,
+            isolate=isolate == "True",
+            spool_directory=Path(folder) / "killed",
+            scratch=Path(folder) / "scratch",
+        )
+    ).run(threading.Event())
+"""
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_a_runner_that_is_killed_loses_no_task_and_leaves_no_agent(
+    stack: Stack, watch: Watch, agents: str, tmp_path: Path, isolate: bool
+) -> None:
+    group = group_at_the_end(stack)
+    marker = tmp_path / "ran"
+    task = Task(
+        rollout_id=new_ulid(),
+        agent=f"{agents}:hang_once",
+        input=json.dumps(str(marker)),
+        deadline=int((time.time() + 600) * 1000),
+    )
+    send(watch, [task])
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    where = [stack.bootstrap, stack.registry_url, group, str(tmp_path), str(isolate)]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    killed = subprocess.Popen([sys.executable, str(script), *where], env=environment)
+    try:
+        watch.until(lambda: marker.exists() and marker.read_text() != "")
+    finally:
+        killed.kill()
+        killed.wait()
+    wait_until(lambda: not Path(f"/proc/{marker.read_text()}").exists(), "the end of its agent")
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        gateway_url="http://gateway:1",
+        group=group,
+        processes=1,
+        isolate=isolate,
+        spool_directory=tmp_path / "spool",
+        scratch=tmp_path / "scratch",
+    )
+    with running(config):
+        watch.until(lambda: watch.ended(task.rollout_id) == 1)
+    assert lag(stack, group) == 0
+    first, second = watch.attempts[task.rollout_id].values()
+    assert [kind for kind, _, _ in first.spans] == ["attempt.start"]
+    assert [kind for kind, _, _ in second.spans] == ["attempt.start", "attempt.end"]
+    assert second.result == '"second"'
+    assert watch.statuses(task.rollout_id) == ["used"]
+    assert not isolate or list((tmp_path / "scratch").iterdir()) == []
 
 
 COMMAND = """

@@ -112,7 +112,7 @@ def make_folder(directory: Path, identity: Identity) -> AttemptFolder:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         hidden.mkdir(mode=0o700)
         (hidden / _ATTEMPT).write_text(json.dumps(asdict(identity)), encoding="utf-8")
-        lock = _locked(hidden / _LOCK)
+        lock = locked(hidden / _LOCK)
         assert lock is not None
         hidden.rename(path)  # nobody sees it before it is locked
     except OSError as error:
@@ -131,7 +131,7 @@ def left_behind(directory: Path) -> Iterator[AttemptFolder]:
         return
     for path in paths:
         try:
-            lock = _locked(path / _LOCK)
+            lock = locked(path / _LOCK)
         except OSError:  # gone meanwhile, or not ours
             continue
         if lock is None:
@@ -151,7 +151,7 @@ def _identity(path: Path) -> Identity:
     return Identity(**{**told, "group_rollouts": tuple(told["group_rollouts"])})
 
 
-def _locked(path: Path) -> int | None:
+def locked(path: Path) -> int | None:
     """The descriptor of a lock; None: somebody has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -10,7 +10,14 @@ from functools import partial
 from headrace.connectors.runner.cancellations import Cancellations
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.failures import Failures
-from headrace.connectors.runner.jobs import AgentStuck, Job, JobCancelled, WorkerDied, Workers
+from headrace.connectors.runner.jobs import (
+    AgentStuck,
+    Failure,
+    Job,
+    JobCancelled,
+    WorkerDied,
+    Workers,
+)
 from headrace.connectors.runner.retries import How, Retry, is_retried, pause_s
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
 from headrace.connectors.sdk.described import Described
@@ -21,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 RUNNER, NUMBER = "headrace.runner", "headrace.attempt_number"
 """Attributes of `attempt.start` by which a runner says who it is, and which try it makes."""
+ENDED_BY, WHY = "headrace.ended_by", "headrace.why"
+"""Attributes of an `attempt.end` that is not ok: how it ended or which limit it met, in words."""
+LIMIT = "limit"
+"""Event of an attempt that met a limit: this is its agent's doing, and a result."""
 _LOOK_S = 0.2
 _SHOWN = 200  # characters of an agent's message in a line for people
 
@@ -65,6 +76,27 @@ class Ended:
     """Seconds until another attempt at its task begins; None: none does."""
 
 
+@dataclass(kw_only=True, slots=True, frozen=True)
+class _Run:
+    """What an agent did, before its end is told."""
+
+    how: How
+    output: Described | None = None
+    why: str = ""
+    """Why it is not ok."""
+    limit: str = ""
+    """The limit that it met."""
+
+
+def _end(attempt: Attempt, run: _Run) -> None:
+    """Tell an attempt's end, with its reason where it has one. Raises NotDurable."""
+    if run.how is How.OK:
+        attempt.end(run.output)
+        return
+    told = {ENDED_BY: run.limit or run.how, WHY: run.why}
+    attempt.end(run.output, status=SpanStatus.ERROR, attributes=told)
+
+
 class TaskRunner:
     """Runs tasks, each in the calling thread's time. Safe to share between threads."""
 
@@ -93,14 +125,14 @@ class TaskRunner:
         attempt = self._begin(task, number)
         if not self._durably(attempt.start):  # (rule: durable before the answer)
             return self._counted(Ended(how=How.STOPPED))
-        how, output = self._run_agent(task, attempt)
+        run = self._run_agent(task, attempt)
+        how = run.how
         again_s = self._again_s(task, how, number)
         if again_s is not None:
             attempt.event(
                 InfrastructureEnd.RETRIED, {"number": number, "how": how, "again_s": again_s}
             )
-        status = SpanStatus.OK if how == How.OK else SpanStatus.ERROR
-        if not self._durably(lambda: attempt.end(output, status=status)):
+        if not self._durably(partial(_end, attempt, run)):
             return self._counted(Ended(how=How.STOPPED))
         return self._counted(Ended(how=how, again_s=again_s))
 
@@ -130,28 +162,26 @@ class TaskRunner:
             return None
         return pause
 
-    def _run_agent(self, task: Task, attempt: Attempt) -> tuple[How, Described | None]:
+    def _run_agent(self, task: Task, attempt: Attempt) -> _Run:
         if why := self.cancellations.why(task):
             return self._cancelled(attempt, why)
         limit = self._config.attempt_timeout_s
         if task.deadline:
             limit = min(limit, task.deadline / 1000 - time.time())
         if limit <= 0:  # it waited too long for a runner, or for another attempt
-            attempt.event(
-                InfrastructureEnd.NEVER_RUN,
-                {"message": "the deadline was over before the agent began"},
-            )
-            return How.DEADLINE, None
+            why = "the deadline was over before the agent began"
+            attempt.event(InfrastructureEnd.NEVER_RUN, {"message": why})
+            return _Run(how=How.DEADLINE, why=why)
         job = self._job(task, attempt)
         try:
             with self.cancellations.running(task, partial(self._pool.cancel, job.key)):
                 done = self._pool.run(job, limit)
         except JobCancelled:
             return self._cancelled(attempt, self.cancellations.why(task))
-        except AgentStuck:
+        except AgentStuck as error:
             attempt.event("deadline")
             self.failures.failed("it did not end by its deadline")
-            return How.DEADLINE, None
+            return _Run(how=How.DEADLINE, why=str(error))
         except WorkerDied as error:
             how = How.STOPPED if self._stop.is_set() else How.DIED
             event = (
@@ -162,20 +192,27 @@ class TaskRunner:
             attempt.event(event, {"message": str(error)})
             if how is How.DIED:
                 self.failures.failed(f"its worker process ended ({error})")
-            return how, None
+            return _Run(how=how, why=str(error))
         if done.failure is not None:
-            failure = done.failure
-            agent = self._config.agent_of(task)
-            logger.warning("agent %s raised %s: %s", agent, failure.name, failure.message)
-            attempt.failure(failure.name, failure.message, failure.trace)
-            self.failures.failed(f"{failure.name}: {failure.message[:_SHOWN]}")
-            return How.FAILED, None
+            return self._failed(task, attempt, done.failure)
         self.failures.ok()
-        return How.OK, Described(text=done.output, replaced=done.replaced)
+        return _Run(how=How.OK, output=Described(text=done.output, replaced=done.replaced))
 
-    def _cancelled(self, attempt: Attempt, why: str) -> tuple[How, None]:
+    def _failed(self, task: Task, attempt: Attempt, failure: Failure) -> _Run:
+        agent = self._config.agent_of(task)
+        why = f"{failure.name}: {failure.message}" if failure.message else failure.name
+        if failure.limit:
+            allowed = getattr(self._config, failure.limit)
+            why = f"it met [runner] {failure.limit} = {allowed} ({why})"
+            attempt.event(LIMIT, {"limit": failure.limit, "allowed": allowed, "message": why})
+        logger.warning("agent %s failed: %s", agent, why)
+        attempt.failure(failure.name, failure.message, failure.trace)
+        self.failures.failed(why[:_SHOWN])
+        return _Run(how=How.FAILED, why=why[:_SHOWN], limit=failure.limit)
+
+    def _cancelled(self, attempt: Attempt, why: str) -> _Run:
         attempt.event(InfrastructureEnd.CANCELLED, {"message": why})
-        return How.CANCELLED, None
+        return _Run(how=How.CANCELLED, why=why)
 
     def _job(self, task: Task, attempt: Attempt) -> Job:
         pinned = task.version >= 0

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from headrace.connectors.instrument.collector import Collector
@@ -19,7 +20,9 @@ from headrace.connectors.instrument.results import how_ended, result_of
 from headrace.connectors.runner.config import CommandAgent
 from headrace.connectors.runner.errors import AgentUnusable
 from headrace.connectors.runner.jobs import AgentStuck, Done, Failure, Job, JobCancelled, WorkerDied
+from headrace.connectors.runner.limits import NO_LIMITS, Limits
 from headrace.connectors.runner.processes import AgentProcess, start_agent
+from headrace.connectors.runner.scratch import Scratch
 from headrace.connectors.sdk import Attempt, Telemetry
 
 logger = logging.getLogger(__name__)
@@ -32,8 +35,17 @@ _LEFT_S = 5.0
 class Commands:
     """Runs jobs as processes. Safe to share between threads."""
 
-    def __init__(self, agent: CommandAgent, telemetry: Telemetry, journals: Path) -> None:
+    def __init__(
+        self,
+        agent: CommandAgent,
+        telemetry: Telemetry,
+        journals: Path,
+        limits: Limits = NO_LIMITS,
+        scratch: Path | None = None,
+    ) -> None:
         self._agent = agent
+        self._limits = limits
+        self._scratch = Scratch(scratch or journals.with_name("scratch"))
         self._telemetry = telemetry
         self._journals = journals
         self._keys = itertools.count()
@@ -83,8 +95,9 @@ class Commands:
         )
         collector = Collector(folder.path, attempt, redirected=True)
         try:
-            process = start_agent(self._agent, job, folder)
-            done = self._watched(process, collector, job, timeout)
+            with self._scratch.folder(job.attempt) as scratch:
+                process = start_agent(self._agent, job, folder, self._limits, scratch)
+                done = self._watched(process, collector, job, timeout)
         except OSError as error:
             done = Done(key=job.key, failure=_cannot_start(self._agent, error))
         finally:
@@ -97,11 +110,13 @@ class Commands:
     def close(self) -> None:
         """End every process."""
         self._closing.set()
+        self._scratch.close()
 
     def _watched(
         self, process: AgentProcess, collector: Collector, job: Job, timeout: float
     ) -> Done:
         end = time.monotonic() + timeout
+        exceeded = ""
         try:
             while not process.has_ended(_LOOK_S):
                 collector.collect()
@@ -111,11 +126,18 @@ class Commands:
                     raise JobCancelled
                 if time.monotonic() >= end:
                     raise AgentStuck(f"not done after {timeout:.1f} s")
+                if exceeded := self._limits.too_many(process.pid):
+                    break
         finally:
             code = process.end(self._agent.grace_s)
             self._collect_rest(collector, {process.pid: how_ended(code)})
+        if exceeded:
+            failure = Failure(name="LimitExceeded", message="too many processes", trace="")
+            return Done(key=job.key, failure=replace(failure, limit=exceeded))
         if code:
-            return Done(key=job.key, failure=process.failure(code))
+            failure = process.failure(code)
+            limit = self._limits.broken_by(failure.name, failure.message)
+            return Done(key=job.key, failure=replace(failure, limit=limit))
         return Done(key=job.key, output=result_of(process.result()))
 
     def _collect_rest(self, collector: Collector, exits: Mapping[int, str]) -> None:

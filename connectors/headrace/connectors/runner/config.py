@@ -7,6 +7,7 @@ from typing import Literal
 from headrace.connectors.instrument.command_line import agent_name
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.privacy import PrivacySettings
+from headrace.connectors.runner.limits import Limits
 from headrace.connectors.runner.retries import Retry
 from headrace.connectors.settings import check, inner, key
 from headrace.schemas import Task
@@ -40,6 +41,32 @@ class RunnerSettings:
     drain_s: float = key(10.0, least=0)
     """Seconds that running attempts may go on after the runner was told to stop."""
 
+    isolate: bool = False
+    """Each attempt of a function in a process of its own, as a command has; with a limit always."""
+    memory_mb: int = key(0, least=0)
+    """Megabytes of address space that each process of an attempt may have; 0: no limit."""
+    cpu_s: int = key(0, least=0)
+    """Seconds of processor that each process of an attempt may use; 0: no limit."""
+    open_files: int = key(0, least=0)
+    """Files that each process of an attempt may hold open; 0: no limit."""
+    max_processes: int = key(0, least=0)
+    """Processes that an attempt may have at once; 0: no limit."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the processes of an attempt may use."""
+        return Limits(
+            memory_mb=self.memory_mb,
+            cpu_s=self.cpu_s,
+            open_files=self.open_files,
+            max_processes=self.max_processes,
+        )
+
+    @property
+    def isolated(self) -> bool:
+        """Whether an attempt of a function has a process of its own."""
+        return self.isolate or self.limits.any
+
     def __post_init__(self) -> None:
         check(self, "runner")
 
@@ -52,10 +79,6 @@ class CommandAgent:
     """The command; `{input}`, `{model}` and `{rollout}` in it are replaced."""
     input: InputBy = "argument"
     """How it is given the task: in place of `{input}`, on stdin, or in HEADRACE_TASK_INPUT."""
-    memory_mb: int = 0
-    """Address space that a process of it may have; 0: no limit."""
-    cpu_s: int = 0
-    """Seconds of processor that a process of it may use; 0: no limit."""
     grace_s: float = 5.0
     """Seconds between SIGTERM and SIGKILL at the deadline."""
 
@@ -86,11 +109,14 @@ class RunnerConfig(RunnerSettings):
     """Where spans wait while Kafka is away."""
     journals: Path | None = inner(None)
     """Where the processes of a command write their spans."""
+    scratch: Path | None = inner(None)
+    """Where attempts get folders of their own; None: among the system's temporary files."""
 
     @property
     def slots(self) -> int:
         """Attempts that run at once."""
-        return self.concurrency if self.command else self.processes * self.concurrency
+        alone = self.command is not None or self.isolated
+        return self.concurrency if alone else self.processes * self.concurrency
 
     def agent_of(self, task: Task) -> str:
         """The name of the agent that runs a task."""

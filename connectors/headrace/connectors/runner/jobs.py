@@ -42,6 +42,8 @@ class Failure:
     name: str
     message: str
     trace: str
+    limit: str = ""
+    """The limit that it met, as `Limits` calls it."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -3,11 +3,11 @@
 import contextlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import IO
 
 from headrace.connectors.instrument import names
@@ -17,18 +17,22 @@ from headrace.connectors.instrument.folder import AttemptFolder
 from headrace.connectors.instrument.results import MOST, how_ended
 from headrace.connectors.runner.config import CommandAgent
 from headrace.connectors.runner.jobs import Failure, Job
+from headrace.connectors.runner.limits import Limits
+from headrace.connectors.runner.scratch import scratch_environment
 
-_SOFT_CPU_S = 5
 _OUTPUT_S = 2.0
 _TRACE = 20_000  # characters of stderr that a failure keeps
 
 
-def start_agent(agent: CommandAgent, job: Job, folder: AttemptFolder) -> "AgentProcess":
-    """Start a job's process. Raises OSError."""
+def start_agent(
+    agent: CommandAgent, job: Job, folder: AttemptFolder, limits: Limits, scratch: Path
+) -> "AgentProcess":
+    """Start a job's process, in a session of its own. Raises OSError."""
     task = _plain(job.task_input)
     environment = agent_environment(os.environ, folder, job.gateway_url, job.api_key)
     environment[names.RESULT_FILE] = str(folder.path / "result")
     environment[names.MODEL] = job.model
+    environment |= scratch_environment(scratch)
     if agent.input == "environment":
         environment[names.TASK_INPUT] = task
     words = filled(agent.words, {"input": task, "model": job.model, "rollout": job.rollout_id})
@@ -47,7 +51,7 @@ def start_agent(agent: CommandAgent, job: Job, folder: AttemptFolder) -> "AgentP
             )
     except ValueError as error:  # a NUL in a word or in the environment
         raise OSError(22, str(error)) from error
-    _limit(process.pid, agent)
+    limits.put_on(process.pid)
     return AgentProcess(process, folder)
 
 
@@ -119,16 +123,6 @@ class _Tail(threading.Thread):
         with self._stream:
             while data := os.read(self._stream.fileno(), 65_536):
                 self._data = (self._data + data)[-MOST:]
-
-
-def _limit(pid: int, agent: CommandAgent) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended already
-        if agent.memory_mb:
-            size = agent.memory_mb * 1_000_000
-            resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
-        if agent.cpu_s:
-            limits = (agent.cpu_s, agent.cpu_s + _SOFT_CPU_S)
-            resource.prlimit(pid, resource.RLIMIT_CPU, limits)
 
 
 def _plain(task_input: str) -> str:

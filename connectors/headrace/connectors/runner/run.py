@@ -1,13 +1,16 @@
 """The engine of `headrace work`: tasks from Kafka, run at least once."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
+from tempfile import gettempdir
 
 from headrace.connectors.instrument.session import send_left_behind
 from headrace.connectors.kafka import (
@@ -27,6 +30,7 @@ from headrace.connectors.runner.commands import Commands
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.errors import ReadingFailed
 from headrace.connectors.runner.following import Follower
+from headrace.connectors.runner.isolated import Isolated
 from headrace.connectors.runner.jobs import Workers
 from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
@@ -151,12 +155,15 @@ class Runner:
 
     def _workers(self, telemetry: Telemetry) -> Workers:
         config = self._config
+        scratch = config.scratch or Path(gettempdir()) / f"headrace-{os.getuid()}"
+        if config.command is None and config.isolated:
+            return Isolated(self._sdk, config.limits, scratch)
         if config.command is None:
             return Pool(self._sdk, config.processes)
         assert config.journals is not None
         if left := send_left_behind(config.journals, telemetry, _LEFT_BEHIND_S):
             logger.warning("%d attempts of a runner that was killed are ended", left)
-        return Commands(config.command, telemetry, config.journals)
+        return Commands(config.command, telemetry, config.journals, config.limits, scratch)
 
     def _may_start(self) -> bool:
         assert self._tasks is not None

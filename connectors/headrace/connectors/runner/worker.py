@@ -1,16 +1,21 @@
-"""A worker process: runs jobs in threads and says what came of them."""
+"""A worker process: runs jobs in threads, or one alone, and says what came of them."""
 
 import ctypes
 import os
 import signal
+import tempfile
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 
 from headrace.connectors.loopback import exempt
 from headrace.connectors.runner.agent import call_agent, import_from_here
 from headrace.connectors.runner.jobs import Done, Failure, Interrupt, Job
+from headrace.connectors.runner.limits import Limits
+from headrace.connectors.runner.scratch import scratch_environment
 from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
 from headrace.connectors.sdk.described import error_facts, type_name
 
@@ -51,6 +56,38 @@ def main(connection: Connection, config: SdkConfig) -> None:
         thread = threading.Thread(target=run, args=(told,), daemon=True)
         threads[told.key] = thread
         thread.start()
+
+
+def alone(
+    connection: Connection, config: SdkConfig, job: Job, limits: Limits, folder: Path
+) -> None:
+    """Run one job in this process, which is its own session and held to limits, and end."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    os.environ.update(scratch_environment(folder))
+    tempfile.tempdir = None  # asked again: the server may have asked before
+    exempt()
+    import_from_here()
+    limits.put_on_this()
+    telemetry = Telemetry(config, lazy=True)
+    try:
+        done = _run(job, telemetry)
+    except BaseException as error:  # whatever it is, the runner waits for an answer
+        done = Done(key=job.key, failure=Failure(name=type_name(error), message="", trace=""))
+    if (failure := done.failure) is not None:
+        limit = limits.broken_by(failure.name, failure.message)
+        done = replace(done, failure=replace(failure, limit=limit))
+    connection.send(done)
+    telemetry.close()
+    os._exit(0)  # threads of an agent that go on must not keep the process
+
+
+def _end_with(connection: Connection) -> None:
+    """End this process and what it started when the runner is gone."""
+    with suppress(EOFError, OSError):
+        connection.recv()
+    os.killpg(0, signal.SIGKILL)
 
 
 class Interrupted(BaseException):

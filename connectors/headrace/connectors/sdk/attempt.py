@@ -114,14 +114,20 @@ class Attempt:
         return await self._telemetry.aemit_durably(self._start_span(), within)
 
     def end(
-        self, result: Any = None, *, status: str = SpanStatus.OK, timeout: float = 30.0
+        self,
+        result: Any = None,
+        *,
+        status: str = SpanStatus.OK,
+        attributes: Mapping[str, Any] | None = None,
+        timeout: float = 30.0,
     ) -> Durability:
         """Emit `attempt.end` with the result as JSON and wait until it is durable.
 
         A status that is none of `ok`, `error` and `unset` counts as `error`. After NotDurable call
         it again with the same result: it is the same span.
         """
-        return self._telemetry.emit_durably(self._end_span(result, status), timeout)
+        span = self._end_span(result, status, attributes)
+        return self._telemetry.emit_durably(span, timeout)
 
     async def aend(
         self, result: Any = None, *, status: str = SpanStatus.OK, within: float = 30.0
@@ -241,14 +247,17 @@ class Attempt:
             start=replace(self._facts, expected=expected.text),
         )
 
-    def _end_span(self, result: Any, status: Any) -> Span:
+    def _end_span(
+        self, result: Any, status: Any, attributes: Mapping[str, Any] | None = None
+    ) -> Span:
         told = issubclass(type(status), str) and str.__str__(status) in STATUSES
+        given = "" if attributes is None else as_attributes(attributes)
         return self._span(
             SpanKind.END,
             self.agent or "attempt",
             span_id=self.end_id,
             output=result,
-            attributes="" if told else as_json({"status": as_name(status), REPLACED: 1}).text,
+            attributes=given if told else as_json({"status": as_name(status), REPLACED: 1}).text,
             # Not `unset`: that is what an attempt has that nobody ended.
             status=status if told else SpanStatus.ERROR,
             started_at=self._started_at,

@@ -43,17 +43,35 @@ def work(
         InputBy,
         typer.Option("--input", help="How the command is given the task (HEADRACE_TASK_INPUT)."),
     ] = "argument",
+    isolate: Annotated[
+        bool | None,
+        typer.Option(
+            "--isolate/--no-isolate",
+            help="Each attempt of a function in a process of its own ([runner] isolate).",
+            show_default=False,
+        ),
+    ] = None,
     memory_mb: Annotated[
-        int, typer.Option(min=0, help="Memory of each process of the command; 0: no limit.")
-    ] = 0,
-    cpu_s: Annotated[int, typer.Option(min=0, help="Processor time of each; 0: no limit.")] = 0,
+        int | None, typer.Option(min=0, help="Memory of each process of an attempt; 0: no limit.")
+    ] = None,
+    cpu_s: Annotated[
+        int | None, typer.Option(min=0, help="Processor time of each in seconds; 0: no limit.")
+    ] = None,
+    open_files: Annotated[
+        int | None, typer.Option(min=0, help="Files that each may hold open; 0: no limit.")
+    ] = None,
+    max_processes: Annotated[
+        int | None, typer.Option(min=0, help="Processes of an attempt at once; 0: no limit.")
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default: [runner] processes.")
     ] = None,
     concurrency: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Attempts at once in each process ([runner]), or commands at once (8)."
+            min=1,
+            help="Attempts at once in each process ([runner]), or at once where each is a process "
+            "(8).",
         ),
     ] = None,
     name: Annotated[str, typer.Option(help="Tells several runners of one host apart.")] = "0",
@@ -70,13 +88,18 @@ def work(
     loaded = load(settings)
     commanded = None
     if command is not None:
-        commanded = _commanded(command, input_by, memory_mb, cpu_s)
+        commanded = _commanded(command, input_by)
     config = runner_config(
         loaded,
         agent=agent,
         command=commanded,
         processes=processes,
         concurrency=concurrency,
+        isolate=isolate,
+        memory_mb=memory_mb,
+        cpu_s=cpu_s,
+        open_files=open_files,
+        max_processes=max_processes,
         name=name,
     )
     watched = Console(stderr=True)
@@ -110,10 +133,10 @@ def progress(runner: Runner, *, stopping: bool) -> str:
     return "; ".join(told)
 
 
-def _commanded(command: str, input_by: InputBy, memory_mb: int, cpu_s: int) -> CommandAgent:
+def _commanded(command: str, input_by: InputBy) -> CommandAgent:
     try:
         words = words_of(command)
-        agent = CommandAgent(words=words, input=input_by, memory_mb=memory_mb, cpu_s=cpu_s)
+        agent = CommandAgent(words=words, input=input_by)
         check_command(agent)
     except (CommandUnusable, AgentUnusable) as error:
         fail(str(error), WRONG_USE)

@@ -18,18 +18,20 @@ COMMANDS_AT_ONCE = 8
 def runner_config(
     settings: Settings,
     *,
-    processes: int | None = None,
-    concurrency: int | None = None,
     agent: str | None = None,
     command: CommandAgent | None = None,
     name: str = "0",
+    **asked: int | bool | None,
 ) -> RunnerConfig:
-    """The runner's configuration under these settings; `name` tells runners of one host apart."""
+    """The runner's configuration under these settings; `name` tells runners of one host apart.
+
+    `asked` are keys of `[runner]` that win over the settings; None: the setting's value.
+    """
     own = {one.name: getattr(settings.runner, one.name) for one in keys(RunnerSettings)}
-    asked = {"processes": processes, "concurrency": concurrency}
-    if command is not None and concurrency is None:
-        asked["concurrency"] = COMMANDS_AT_ONCE  # each is a process
     own |= {key: value for key, value in asked.items() if value is not None}
+    alone = command is not None or RunnerSettings(**own).isolated
+    if alone and asked.get("concurrency") is None:
+        own["concurrency"] = COMMANDS_AT_ONCE  # each is a process
     return RunnerConfig(
         **own,
         kafka=settings.kafka_access,
@@ -42,6 +44,7 @@ def runner_config(
         name=f"{socket.gethostname()}/{name}",
         spool_directory=settings.directory / "spool" / f"work-{name}",
         journals=settings.directory / "spool" / "attempts",
+        scratch=settings.directory / "spool" / "scratch",
     )
 
 
