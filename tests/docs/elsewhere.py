@@ -15,6 +15,12 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        pattern=r"headrace feedback (ROLLOUT/ATTEMPT|RESPONSE_ID) --name thumbs --value -1",
+        file="tests/integration/test_feedback_revises.py",
+        proof="def test_feedback_revises_reward_and_credit_though_the_workers_die",
+        why="run there, with the workers killed under it",
+    ),
+    Elsewhere(
         pattern=r"headrace credit explain ROLLOUT/ATTEMPT( --json)?",
         file="tests/integration/test_credit_explained.py",
         proof="def test_an_episode_s_return_is_told_down_to_its_tokens",

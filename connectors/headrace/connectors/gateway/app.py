@@ -13,6 +13,7 @@ from headrace.connectors.gateway.dialects.completions.dialect import Completions
 from headrace.connectors.gateway.dialects.counting import count_messages, count_responses
 from headrace.connectors.gateway.dialects.embeddings.serve import embeddings
 from headrace.connectors.gateway.dialects.errors import on_api_error, on_bug, on_http_error
+from headrace.connectors.gateway.dialects.feedback import feedback
 from headrace.connectors.gateway.dialects.messages.dialect import Messages
 from headrace.connectors.gateway.dialects.models import get_model, list_models
 from headrace.connectors.gateway.dialects.responses.dialect import Responses
@@ -43,6 +44,7 @@ def create_app(state: GatewayState) -> Starlette:
             Route(f"{prefix}/v1/responses/{{response_id}}", get_response, methods=["GET"]),
             Route(f"{prefix}/v1/responses/{{response_id}}", delete_response, methods=["DELETE"]),
             Route(f"{prefix}/v1/responses/{{response_id}}/input_items", list_input_items),
+            Route(f"{prefix}/v1/feedback", feedback, methods=["POST"]),
             Route(f"{prefix}/v1/embeddings", embeddings, methods=["POST"]),
             Route(f"{prefix}/v1/models", list_models),
             Route(f"{prefix}/v1/models/{{model:path}}", get_model),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from headrace.connectors.clickhouse import ClickHouseConfig
 from headrace.connectors.engines.arithmetic import Arithmetic, choose
 from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
 from headrace.connectors.gateway.placed_keys import split_key
@@ -173,6 +174,8 @@ class GatewayConfig(GatewaySettings):
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
     privacy: PrivacySettings = inner(default_factory=PrivacySettings)
     """What of calls is kept, and what of them a model sees."""
+    clickhouse: ClickHouseConfig = inner(default_factory=ClickHouseConfig)
+    """Where feedback finds what it is about."""
     spool_directory: Path = inner(Path(SPOOL))
     """Where calls wait while the broker is away."""
     checkpoint_directory: Path = inner(Path(CHECKPOINTS))
@@ -244,6 +247,7 @@ def config_from_environment(
         kafka=made["kafka"],
         registry=made["registry"],
         privacy=made["privacy"],
+        clickhouse=made["clickhouse"],
         model_directory=Path(model) if model else None,
         policies=dict(options.policy),
         serve_base=environment.get("HEADRACE_GATEWAY_SERVE_BASE", "").lower() == "true",
@@ -264,5 +268,6 @@ SECTIONS: Mapping[str, type] = {
     "kafka": KafkaAccess,
     "registry": RegistryAccess,
     "privacy": PrivacySettings,
+    "clickhouse": ClickHouseConfig,
 }
 """What of the settings the gateway reads."""

@@ -8,6 +8,7 @@ GatewayError
     NotFromHere          403            without keys: a web page's, or by a name of elsewhere
     WrongProject         403            the key is of another project
     ModelNotFound        404            no such model, policy or version
+    NothingOnRecord      404            feedback on what nobody knows
     RequestTimedOut      408            the client took too long to send its request
     BodyTooLarge         413
     NotJson              415            the body is not sent as JSON
@@ -95,6 +96,14 @@ class ModelNotFound(ApiError):
     status = 404
     type = "invalid_request_error"
     code = "model_not_found"
+
+
+class NothingOnRecord(ApiError):
+    """Feedback on an answer or an episode that nobody knows."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
 
 
 class RequestTimedOut(ApiError):

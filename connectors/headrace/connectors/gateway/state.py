@@ -8,6 +8,7 @@ from typing import Protocol
 
 from starlette.requests import Request
 
+from headrace.connectors.feedback import Answered, Place, Places
 from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend
 from headrace.connectors.gateway.backends.forwarded import Forwarded
 from headrace.connectors.gateway.config import GatewayConfig
@@ -71,6 +72,8 @@ class GatewayState:
         self._conversations = Conversations(
             idle_s=config.conversation_idle_s, max_bytes=config.conversations_memory_bytes
         )
+        self.answered = Answered()
+        self.places = Places(config.clickhouse)
         self.embeddings = embeddings or EmbeddingsBackend(local=None, upstream=None)
         self._telemetry = telemetry
         self._forwarded = forwarded
@@ -160,6 +163,16 @@ class GatewayState:
                 f"is held back: {error}"
             ) from error
         self.metrics.durable(where, len(spans))
+        for span in spans:
+            if span.call is not None:
+                self.answered.add(
+                    Place(
+                        project=span.project,
+                        rollout_id=span.rollout_id,
+                        attempt=span.attempt,
+                        span_id=span.span_id,
+                    )
+                )
 
 
 def state_of(request: Request) -> GatewayState:

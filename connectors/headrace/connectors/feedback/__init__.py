@@ -1,0 +1,17 @@
+"""Feedback: a reward that somebody gives an episode of long ago, found by what they have of it."""
+
+from headrace.connectors.feedback.errors import BadFeedback, FeedbackError, NobodyKnows
+from headrace.connectors.feedback.places import Answered, Place, Places, place_of_episode
+from headrace.connectors.feedback.span import SOURCE, Feedback
+
+__all__ = [
+    "SOURCE",
+    "Answered",
+    "BadFeedback",
+    "Feedback",
+    "FeedbackError",
+    "NobodyKnows",
+    "Place",
+    "Places",
+    "place_of_episode",
+]
