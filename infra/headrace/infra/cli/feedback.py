@@ -59,7 +59,7 @@ def feedback(
         )
     if call and not place.span_id:
         fail("--call wants the id of an answer: an episode has many calls", WRONG_USE)
-    telemetry = Telemetry(sdk_config(loaded.kafka_access, loaded.registry_access))
+    telemetry = Telemetry(sdk_config(loaded.kafka_access, loaded.registry_access, loaded.privacy))
     try:
         span = given.span(place, of_call=call)
         telemetry.emit_durably(span)
