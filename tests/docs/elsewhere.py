@@ -15,6 +15,12 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        pattern=r"headrace audit( --json)?",
+        file="tests/integration/test_audit.py",
+        proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",
+        why="run there, with rows taken away and doubled",
+    ),
+    Elsewhere(
         pattern=r"headrace feedback (ROLLOUT/ATTEMPT|RESPONSE_ID) --name thumbs --value -1",
         file="tests/integration/test_feedback_revises.py",
         proof="def test_feedback_revises_reward_and_credit_though_the_workers_die",

@@ -38,7 +38,7 @@ class BatchReader:
     ) -> None:
         self._codec = codec
         self._partitions = partitions
-        self._decoder = Decoder(self._decode, stage=stage, unknown_schema_s=unknown_schema_s)
+        self._decoder = Decoder(self.batch_of, stage=stage, unknown_schema_s=unknown_schema_s)
 
     async def read(self, records: Sequence[LogRecord], patience: Patience) -> TakenRecords:
         """Read a take's records. Waits for the registry, and for a schema it may learn of."""
@@ -48,7 +48,11 @@ class BatchReader:
             self._place(record, batch, intake)
         return intake
 
-    def _decode(self, record: LogRecord) -> LoggedBatch:
+    def batch_of(self, record: LogRecord) -> LoggedBatch:
+        """What a record holds, its own partition's episodes marked.
+
+        Raises MalformedRecord, or what the codec raises.
+        """
         columns = read_span_batch(self._codec.decode(record.topic, record.value))
         names = {(e["project"], e["rollout_id"], e["attempt"]) for e in columns.episodes}
         if len(names) < len(columns.episodes):

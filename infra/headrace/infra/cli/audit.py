@@ -1,0 +1,72 @@
+"""`headrace audit`: whether anything was lost or doubled."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from headrace.connectors.clickhouse import ClickHouseUnavailable
+from headrace.infra.audit import Audit
+from headrace.infra.audit import audit as run_audit
+from headrace.infra.audit.run import ASSEMBLE, CREDIT
+from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app, fail
+from headrace.infra.settings import load
+from headrace.infra.terminal.live import LiveLine
+
+SHOWN = 10
+
+
+@app.command()
+def audit(
+    project: Annotated[
+        str | None, typer.Option(help="Compare this project alone, instead of all.")
+    ] = None,
+    assemble_group: Annotated[
+        str, typer.Option(help="Consumer group of the assemble stage.")
+    ] = ASSEMBLE,
+    credit_group: Annotated[str, typer.Option(help="Consumer group of the credit stage.")] = CREDIT,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    settings: Annotated[Path | None, SETTINGS] = None,
+) -> None:
+    """Compare the log with ClickHouse, span by span, and the counts of every stage.
+
+    Reads what the assemble stage has acknowledged of `headrace.spans`, while everything goes on.
+    Exit code 1 if anything was lost, doubled or miscounted; the first differences are shown.
+    """
+    loaded = load(settings)
+    try:
+        with LiveLine(Console(stderr=True)) as line:
+            found = run_audit(
+                loaded,
+                project=project,
+                groups=(assemble_group, credit_group),
+                progress=lambda done, total: line.update(f"{done:,} of {total:,} records read"),
+            )
+    except ClickHouseUnavailable as error:
+        url = loaded.clickhouse_config.url
+        fail(f"{url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING)
+    if as_json:
+        report = dataclasses.asdict(found) | {"clean": found.clean}
+        report["differences"] = report["differences"][:SHOWN]
+        typer.echo(json.dumps(report, indent=1))
+    else:
+        _tell(found)
+    if not found.clean:
+        raise typer.Exit(NO)
+
+
+def _tell(found: Audit) -> None:
+    for of, numbers in found.counts.items():
+        told = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items())
+        typer.echo(f"{of:<10} {told}")
+    for note in found.notes:
+        typer.echo(note)
+    for one in found.differences[:SHOWN]:
+        typer.echo(f"{one.kind}: {one.where}: {one.detail}")
+    if (more := sum(found.found.values()) - SHOWN) > 0:
+        typer.echo(f"… and {more:,} more")
+    kinds = ", ".join(f"{number:,} {kind}" for kind, number in found.found.items())
+    typer.echo(f"differences: {kinds}" if kinds else "clean: nothing lost, nothing doubled")
