@@ -106,7 +106,7 @@ def test_packs_that_cannot_hold_what_the_engine_samples_are_refused() -> None:
     [
         ({"device": "gpu"}, "give auto, cpu, cuda or cuda:N"),
         ({"device": "cpu", "attention": "flex"}, "a CPU has no backward pass"),
-        ({"stale": "keep"}, "give withhold or drop"),
+        ({"stale": "keep"}, "give wait or withhold or drop"),
         ({"aggregation": "mean"}, "give horizon or episode_mean or token_mean"),
     ],
 )

@@ -10,7 +10,7 @@ dropped outcome with a reason.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from headrace.schemas import Credits, Outcome, Sample
+from headrace.schemas import Credits, Outcome, Sample, Task
 from headrace.schemas.vocabulary import (
     DropReason,
     GroupOutcome,
@@ -25,6 +25,7 @@ from headrace.trainer.fitness import Fitness
 from headrace.trainer.held import MEMORY, Held, LeftOut, oldest_version
 from headrace.trainer.pinned import Pinned, Position
 from headrace.trainer.ready import Ready, rollouts_of
+from headrace.trainer.running import Running
 from headrace.trainer.settings import Stale
 
 _STALE = LeftOut(DropReason.STALE)
@@ -43,7 +44,8 @@ class IntakeConfig:
     max_staleness: int = 1
     """η: trainer version minus the oldest version among a sample's tokens, at most."""
     stale: Stale = "withhold"
-    """What becomes of a staler sample: `drop` drops its group, else it is left out alone."""
+    """What becomes of a staler sample: `drop` drops its group, else it is left out alone; `wait`
+    takes no step that would make running rollouts stale (`add_task`)."""
     max_held_bytes: int = 1 << 30
     """Samples in memory; beyond it the oldest are let go, and their groups dropped (`memory`)."""
 
@@ -125,6 +127,9 @@ class Intake:
         self._doomed: dict[GroupKey, LeftOut] = {}
         """Groups that are to be dropped, and why."""
         self._ready = Ready()
+        self._running = Running(config.policy)
+        self.waited_for = 0
+        """Running rollouts that the step which is due waits for."""
 
     def needs(self, record: Sample | Credits, position: Position) -> Span | None:
         """The span of past outcomes to `restore` before the record is added; None: nothing."""
@@ -199,6 +204,15 @@ class Intake:
         self.decided[key] = Decision(credits.version, decision.trained, log_time)
         return outcomes
 
+    def published(self, version: int, log_time: int) -> None:
+        """A version stands in the log at a log time (milliseconds)."""
+        self._running.published(version, log_time)
+
+    def add_task(self, task: Task, log_time: int, now_ms: int) -> None:
+        """Take note of a rollout that was asked for, or taken back."""
+        if (task.project, task.group_id) not in self.decided:
+            self._running.add(task, log_time, now_ms)
+
     def unbounded(self) -> list[tuple[GroupKey, int]]:
         """(group, partition) of groups that lack samples and have no bound for them yet."""
         return [
@@ -239,8 +253,9 @@ class Intake:
             for outcome in self.drop(key, why.reason, now_ms, detail=why.detail)
         ]
 
-    def next_batch(self) -> list[TrainableGroup]:
-        """Groups of the next step; empty while too few are there.
+    def next_batch(self, now_ms: int = 0) -> list[TrainableGroup]:
+        """Groups of the next step; empty while too few are there, or while it would make running
+        rollouts stale that are waited for, until their deadlines at `now_ms`.
 
         Oldest tokens first, for these would be stale first; then oldest in the log. All are of
         one rule and one credit version: others' advantages do not compare.
@@ -250,13 +265,24 @@ class Intake:
             for keys in self._ready.enough(self.config.rollouts_per_step)
             if (batch := self._oldest(keys))
         ]
+        waits = bool(due) and self.config.stale == "wait"
+        self.waited_for = self._running.admitted_before(self._kept, now_ms) if waits else 0
+        if self.waited_for:
+            return []
         return min(due, key=lambda batch: self._age(batch[0]), default=[])
+
+    @property
+    def _kept(self) -> int:
+        """The oldest version that is not stale after the next step."""
+        return self.version + 1 - self.config.max_staleness
 
     def _oldest(self, keys: Iterable[GroupKey]) -> list[TrainableGroup]:
         batch: list[TrainableGroup] = []
         rollouts = 0
         for group in sorted(map(self._trainable, keys), key=self._age):
-            if rollouts >= self.config.rollouts_per_step:
+            enough = rollouts >= self.config.rollouts_per_step
+            # What was waited for is not left behind by the step that waited.
+            if enough and (self.config.stale != "wait" or group.oldest_version >= self._kept):
                 break
             batch.append(group)
             rollouts += group.rollouts
@@ -332,6 +358,7 @@ class Intake:
         if whole is None:
             self._doomed.pop(key, None)
             self._ready.add(key, group.credits, group.position)
+            self._running.ended(key)
         else:
             self._doomed[key] = whole
 
@@ -369,6 +396,7 @@ class Intake:
         self._lacking.pop(key, None)
         self._doomed.pop(key, None)
         self._ready.remove(key)
+        self._running.ended(key)
         self.decided[key] = Decision(group.credits.version, trained)
         self._held.forget(key)
 

@@ -77,11 +77,11 @@ class Loop:
         if self._has_finished():
             self._account(self._intake.drop_all("max_versions", now_ms()))
         self._account(self._intake.settle(self._sample_positions(), now_ms()))
-        if batch := self._intake.next_batch():
+        if batch := self._intake.next_batch(now_ms()):
             self._train(batch)
         if self._session.ledger.is_due(time.monotonic()):
             self._session.flush()
-        self._beat("finished" if self._has_finished() else "waiting for credits")
+        self._beat("finished" if self._has_finished() else self._waiting_for())
 
     def _read(self) -> None:
         """Take in what the log holds next; raises Halted where too much of it cannot be read."""
@@ -95,6 +95,9 @@ class Loop:
             session.patience.until_done(lambda: session.guard.refused(refused))
         if session.guard.halted:
             raise Halted
+        if session.config.intake.stale == "wait":
+            for task, log_time in session.tasks.read(now_ms()):
+                self._intake.add_task(task, log_time, now_ms())
 
     def _take(self, record: LogRecord, decoded: dict[str, Any]) -> None:
         position = position_of(record)
@@ -124,6 +127,11 @@ class Loop:
             return
         for key, partition in lacking:
             self._intake.bound(key, ends[SAMPLES, partition])
+
+    def _waiting_for(self) -> str:
+        if self._intake.waited_for:
+            return "waiting for rollouts that the next step would make stale"
+        return "waiting for credits"
 
     def _sample_positions(self) -> dict[int, int]:
         positions = self._session.log.positions
@@ -184,6 +192,7 @@ class Loop:
             doing,
             version=self._intake.version,
             waiting_groups=self._intake.waiting_groups,
+            waited_for=self._intake.waited_for,
             held_samples=self._intake.held_samples,
             held_bytes=self._intake.held_bytes,
             pending_outcomes=len(self._session.ledger.pending),

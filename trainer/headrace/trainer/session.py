@@ -34,6 +34,7 @@ from headrace.trainer.policy import Policy
 from headrace.trainer.publish import Publisher
 from headrace.trainer.reading import READ, STAGE, Reading, readable
 from headrace.trainer.recover import History, Whose
+from headrace.trainer.task_log import TaskLog
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Session:
     log: Tailer
     intake: Intake
     history: History
+    tasks: TaskLog
     policy: Policy
     optimizer: MasterOptimizer
     reference: Policy | None = None
@@ -92,6 +94,7 @@ class Session:
             group=self.log.group_metadata(),
         )
         self._committed(with_version=True)
+        self.intake.published(version, self.publisher.log_time)
         checkpoint.prune(config.checkpoints)
         return record
 
@@ -158,6 +161,8 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         policy, optimizer = _weights(config, past.last)
         log_ = patience.until_done(lambda: Tailer(config.kafka, READ, name=group, starts=starts))
         stack.callback(log_.close)
+        tasks = TaskLog(config.kafka, codec, patience, name=f"{group}.tasks")
+        stack.callback(tasks.close)
         session = Session(
             config=config,
             patience=patience,
@@ -172,11 +177,14 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
                 Fitness(vocabulary=policy.head.shape[0], token_budget=config.packing.token_budget),
             ),
             history=history,
+            tasks=tasks,
             policy=policy,
             optimizer=optimizer,
             reference=_reference(config),
         )
-        if past.last is None:
+        if past.last is not None:
+            session.intake.published(past.last.version, past.last_at)
+        else:
             session.commit_version([], {})
             logger.info("published version 0 of %s, the base weights", config.publishes)
         yield session

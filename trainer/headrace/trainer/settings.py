@@ -29,9 +29,11 @@ class TrainerSettings:
     """Groups of an optimiser step."""
     max_staleness: int = key(1, least=0)
     """η: versions a sample may lag behind, at most."""
-    stale: Stale = key("withhold", choices=("withhold", "drop"))
-    """What becomes of a sample that lags further behind: `withhold` leaves it out and trains its
-    group without it, its reward still in the baseline; `drop` drops the group."""
+    stale: Stale = key("wait", choices=("wait", "withhold", "drop"))
+    """So that slow agents are trained too, `wait` takes no step that would make a running rollout
+    lag further behind, until its deadline. A sample that does is left out alone, and its group is
+    trained without it, its reward still in the baseline: so `withhold` too, which never waits.
+    `drop` drops the group."""
     learning_rate: float = key(1e-5, least=1e-12, most=1.0)
     """Learning rate of AdamW on the fp32 master weights."""
     weight_decay: float = key(0.0, least=0.0, most=1.0)
