@@ -1,6 +1,7 @@
 """`headrace tasks cancel` and `status` on the real parts: what they find, do and say."""
 
 import json
+import time
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -9,9 +10,12 @@ from typer.testing import CliRunner, Result
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.connectors.clickhouse.tables import schema_of
+from headrace.connectors.tasks import TasksSettings
 from headrace.infra.cli.app import NO, app
+from headrace.infra.cli.status import untrained
 from headrace.infra.cli.tasks import tasks
 from headrace.infra.embedded import Stack
+from headrace.infra.settings import ClickHouseSettings, Settings
 from headrace.schemas import Task, new_ulid
 from headrace.streams.sink.tables import Row
 from tests.support.watching import Watch
@@ -36,7 +40,7 @@ def watch(stack: Stack) -> Iterator[Watch]:
     made.close()
 
 
-def typed(stack: Stack, *arguments: str) -> Result:
+def typed(stack: Stack, *arguments: str, **environment: str) -> Result:
     where = {
         "HEADRACE_KAFKA_BOOTSTRAP": stack.bootstrap,
         "HEADRACE_REGISTRY_URL": stack.registry_url,
@@ -44,7 +48,7 @@ def typed(stack: Stack, *arguments: str) -> Result:
         "HEADRACE_CLICKHOUSE_DATABASE": DATABASE,
     }
     assert tasks is not None, "the verb is registered where it is defined"
-    return CliRunner().invoke(app, list(arguments), env=where)
+    return CliRunner().invoke(app, list(arguments), env=where | environment)
 
 
 def store(client: ClickHouse, table: str, rows: list[Row]) -> None:
@@ -173,7 +177,7 @@ def test_each_rollout_is_one_thing_by_what_became_of_its_attempts(
     )
     done = typed(stack, "tasks", "status", "--json")
     assert done.exit_code == 0, done.output
-    mine, other = json.loads(done.output)
+    mine, other = json.loads(done.output)["tasks"]
     running, error = mine.pop("now_running"), mine.pop("last_error")
     assert mine == {
         "policy": "p",
@@ -198,6 +202,46 @@ def test_each_rollout_is_one_thing_by_what_became_of_its_attempts(
         "at": 35,
     }
     assert (other["policy"], other["project"], other["queued"]) == ("q", "other", 1)
+
+
+def test_a_policy_whose_last_groups_all_ended_untrained_is_told_with_what_to_do(
+    stack: Stack, client: ClickHouse
+) -> None:
+    now = int(time.time() * 1000)
+
+    def outcomes(policy: str, *reasons: str, at: int = now) -> list[Row]:
+        return [
+            {
+                "project": "default",
+                "rollout_id": f"{policy}-{number}-{side}",
+                "group_id": f"{policy}-{number}",
+                "policy": policy,
+                "trainer": "main",
+                "outcome": "dropped" if reason else "trained",
+                "reason": reason,
+                "log_time": at + number,
+            }
+            for number, reason in enumerate(reasons)
+            for side in range(2)
+        ]
+
+    yesterday = now - 25 * 3_600_000
+    store(client, "outcomes", outcomes("burns", "", "stale", "bad_row", "bad_row"))
+    store(client, "outcomes", outcomes("learns", "stale", "", "stale", "stale"))
+    store(client, "outcomes", outcomes("held-out", "stale", "stale", "eval", "eval"))
+    store(client, "outcomes", outcomes("long-ago", "stale", "stale", "stale", at=yesterday))
+    store(client, "tasks", [task_row("r", "g")])
+    told = typed(stack, "tasks", "status", "--json", HEADRACE_TASKS_PAUSE_AFTER="3")
+    (burns,) = json.loads(told.output)["untrained"]
+    assert (burns["policy"], burns["reasons"]) == ("burns", {"bad_row": 2, "stale": 1})
+    words = typed(stack, "tasks", "status", HEADRACE_TASKS_PAUSE_AFTER="3")
+    assert "burns: the last 3 groups all ended untrained (bad_row 2, stale 1): " in words.output
+    # `headrace status` asks the same.
+    where = ClickHouseSettings(url=stack.clickhouse_url, database=DATABASE)
+    settings = Settings(clickhouse=where, tasks=TasksSettings(pause_after=3))
+    ready = [{"name": "trainer", "state": "ready"}]
+    assert [one.policy for one in untrained(settings, ready)] == ["burns"]
+    assert untrained(settings, []) == []
 
 
 def test_without_tasks_it_says_how_to_ask_for_some(stack: Stack, client: ClickHouse) -> None:

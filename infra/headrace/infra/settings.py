@@ -38,6 +38,7 @@ from headrace.connectors.settings import (
     to_environment,
     variable,
 )
+from headrace.connectors.tasks import TasksSettings
 from headrace.infra.errors import SettingsError
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.credit.config import CreditSettings
@@ -128,6 +129,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
+    tasks: TasksSettings = field(default_factory=TasksSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)
     assemble: AssembleConfig = field(default_factory=AssembleConfig)
     credit: CreditSettings = field(default_factory=CreditSettings)

@@ -143,7 +143,7 @@ def test_an_agent_that_runs_is_ended_and_its_attempt_says_why(
     wait_until(lambda: _stays_gone(touched), "the end of the agent")
     assert runner.run(Task(rollout_id=rollout, input=f'"{touched}"')).how == How.CANCELLED
     assert not touched.exists(), "it was begun again"
-    assert not runner.failures.paused
+    assert not runner.failures.rest.paused
 
 
 def _stays_gone(touched: Path) -> bool:

@@ -36,6 +36,7 @@ def test_a_dropped_rollout_gives_its_slot_back_and_a_trained_one_waits_for_the_v
     core.admitted(f"r{i}" for i in range(12))
     for i in range(6):
         core.outcome(f"r{i}", trained=False)
+    core.settle()
     assert core.capacity() == 6
     core.admitted(f"s{i}" for i in range(6))
     for i in range(6):
@@ -54,6 +55,17 @@ def test_a_rollout_with_many_samples_counts_once_and_is_accepted_if_one_was_trai
     assert (core.running, core.accepted) == (0, 1)
     core.admitted(["r"])  # its task, read late
     assert core.running == 0
+
+
+def test_a_rollout_is_not_free_between_its_dropped_and_its_trained_sample() -> None:
+    core = admission()
+    core.published(0)
+    core.admitted(f"r{i}" for i in range(12))
+    core.outcome("r0", trained=False)
+    assert (core.running, core.capacity()) == (12, 0)
+    core.outcome("r0", trained=True)
+    core.settle()
+    assert (core.running, core.accepted, core.dropped, core.capacity()) == (11, 1, 0, 0)
 
 
 def test_short_steps_do_not_build_up_a_queue() -> None:
@@ -112,6 +124,7 @@ class Loop(RuleBasedStateMachine):
         self.queue = [each for each in self.queue if each != rollout]
         for _ in range(1 + again):
             self.core.outcome(rollout, trained=False)
+        self.core.settle()
 
     @precondition(lambda self: len(self.queue) >= STEP)
     @rule()
@@ -129,6 +142,7 @@ class Loop(RuleBasedStateMachine):
     def every_agent_of_every_group_crashes(self) -> None:
         for rollout in sorted(self.running):
             self.core.outcome(rollout, trained=False)
+        self.core.settle()
         self.running.clear()
         self.queue.clear()
         assert self.core.groups() >= STEP // GROUP  # the loop does not stall
@@ -159,6 +173,7 @@ TestLoop = Loop.TestCase
         ("group_size", 0),
         ("max_staleness", -1),
         ("rollouts_per_step", 3),
+        ("pause_after", 0),
     ],
 )
 def test_a_bad_setting_is_named(field: str, value: object) -> None:

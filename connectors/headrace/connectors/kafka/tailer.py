@@ -36,7 +36,7 @@ class Tailer(Reader):
             for topic in topics
             for partition in range(partitions_of(config, topic))
         ]
-        self._behind = set(self.partitions)
+        self._ends: dict[Partition, int] = {}
         self._offsets = Offsets(config)
         super().__init__(
             Consumer(
@@ -56,7 +56,14 @@ class Tailer(Reader):
     @property
     def caught_up(self) -> bool:
         """Whether the end of each partition has been seen once."""
-        return not self._behind
+        return len(self._ends) == len(self.partitions)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing has come of any partition since its end was seen last."""
+        return self.caught_up and all(
+            self.positions[where] == end for where, end in self._ends.items()
+        )
 
     def read(self, timeout: float = POLL_S, limit: int = MAX_RECORDS) -> list[LogRecord]:
         """The next records; empty when none came within `timeout` seconds.
@@ -90,5 +97,5 @@ class Tailer(Reader):
 
     def _failed(self, error: KafkaError, where: Partition, offset: int) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
-            self._behind.discard(where)
+            self._ends[where] = offset
         super()._failed(error, where, offset)

@@ -97,7 +97,7 @@ class Runner:
     @property
     def resting(self) -> bool:
         """Whether all attempts failed for so long that only single ones are tried."""
-        return self._tasks is not None and self._tasks.failures.paused
+        return self._tasks is not None and self._tasks.failures.rest.paused
 
     def run(self, stop: threading.Event, on_turn: Callable[[], None] = lambda: None) -> None:
         """Run tasks until `stop` is set; then wait for running attempts, `drain_s` at most.
@@ -167,7 +167,7 @@ class Runner:
 
     def _may_start(self) -> bool:
         assert self._tasks is not None
-        return self._tasks.failures.may_start(self._running)
+        return self._tasks.failures.rest.may_start(self._running)
 
     def _next(self, reader: GroupReader, slots: int) -> list[LogRecord]:
         """The next task's record, if there is room for one; keeps the membership alive."""
@@ -218,7 +218,7 @@ class Runner:
     def _submit(self, taken: Taken, executor: ThreadPoolExecutor) -> None:
         assert self._tasks is not None
         self._running += 1
-        self._tasks.failures.started()
+        self._tasks.failures.rest.started()
         future = executor.submit(self._tasks.run, taken.task, taken.number)
         future.add_done_callback(partial(self._ended, taken))
 

@@ -12,7 +12,9 @@ class Admission:
     from its admission to its first terminal outcome; it is accepted once a sample of it was
     trained. Before version 0 nothing is admitted.
 
-    Events may come in any order and more than once.
+    Events may come in any order and more than once. The outcomes of a rollout's samples come by
+    several partitions, one dropped before one trained: so a rollout whose samples were dropped
+    holds its place until `settle`.
     """
 
     def __init__(self, *, rollouts_per_step: int, max_staleness: int, group_size: int) -> None:
@@ -23,6 +25,7 @@ class Admission:
         self._running: set[str] = set()
         self._over: dict[str, bool] = {}
         self._accepted = 0
+        self._dropped: set[str] = set()
 
     @property
     def version(self) -> int:
@@ -42,7 +45,7 @@ class Admission:
     @property
     def dropped(self) -> int:
         """Rollouts that are over and were not trained."""
-        return len(self._over) - self._accepted
+        return len(self._over) + len(self._dropped) - self._accepted
 
     def published(self, version: int) -> None:
         """A policy version was published."""
@@ -54,6 +57,18 @@ class Admission:
 
     def outcome(self, rollout_id: str, *, trained: bool) -> None:
         """A sample of a rollout, or a rollout that made none, was trained or dropped."""
+        if trained:
+            self._end(rollout_id, trained=True)
+        elif rollout_id not in self._over:
+            self._dropped.add(rollout_id)
+
+    def settle(self) -> None:
+        """All outcomes that there are now have been told: what was dropped was not trained."""
+        for rollout_id in list(self._dropped):
+            self._end(rollout_id, trained=False)
+
+    def _end(self, rollout_id: str, *, trained: bool) -> None:
+        self._dropped.discard(rollout_id)
         self._running.discard(rollout_id)
         before = self._over.get(rollout_id, False)
         self._over[rollout_id] = before or trained

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.settings import check, key
 from headrace.connectors.tasks.errors import TasksMisconfigured
 from headrace.schemas.vocabulary import Split
 
@@ -14,6 +15,17 @@ class TaskItem:
 
     input: Any
     expected: Any = None
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class TasksSettings:
+    """`headrace tasks`: when asking for more teaches nothing."""
+
+    pause_after: int = key(64, least=1)
+    """Groups in a row that all ended untrained after which only single ones are asked for."""
+
+    def __post_init__(self) -> None:
+        check(self, "tasks")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -42,13 +54,15 @@ class TaskSourceConfig:
     """Split of the admitted tasks."""
     deadline_s: float = 600.0
     """Seconds that an attempt may take from the moment its task is written; 0: no deadline."""
+    pause_after: int = TasksSettings().pause_after
+    """Groups in a row that all ended untrained after which only single ones are asked for."""
 
     def __post_init__(self) -> None:
         if not self.policy:
             raise TasksMisconfigured("TaskSourceConfig.policy is empty: name it")
         if self.agent and ":" not in self.agent:
             raise TasksMisconfigured(f"the agent is {self.agent!r}: name it as module:function")
-        for name in ("group_size", "rollouts_per_step"):
+        for name in ("group_size", "rollouts_per_step", "pause_after"):
             if getattr(self, name) < 1:
                 raise TasksMisconfigured(
                     f"TaskSourceConfig.{name} is {getattr(self, name)}: use 1 or more"

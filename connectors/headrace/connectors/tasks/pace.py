@@ -19,6 +19,10 @@ class Pace:
     """Rollouts of the policy that were trained."""
     dropped: int = 0
     """… and that were not."""
+    paused: str = ""
+    """Why only single groups are asked for, and what to do; empty: it is not so."""
+    next_try_s: float = 0.0
+    """Seconds until a group is tried in a pause."""
 
 
 def progress_text(pace: Pace, total: int | None) -> str:
@@ -37,6 +41,8 @@ def waited_for(pace: Pace, policy: str, quiet_s: float) -> str:
             f"waiting for version 0 of {policy}: not published yet; `headrace status` shows "
             "what the trainer does"
         )
+    if pace.paused:
+        return f"paused: {pace.paused}; one is tried in {pace.next_try_s:.0f} s"
     if pace.running and quiet_s >= QUIET_S:
         return f"no outcome for {quiet_s:.0f} s: is `headrace work` running?"
     return "waiting for a free slot: the trainer has enough for now"

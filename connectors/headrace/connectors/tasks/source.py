@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headrace.connectors.kafka import (
@@ -17,12 +17,12 @@ from headrace.connectors.kafka import (
     Writer,
     partitions_of,
 )
-from headrace.connectors.tasks.admission import Admission
 from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig
+from headrace.connectors.tasks.following import Following
 from headrace.connectors.tasks.pace import Pace
 from headrace.schemas import Codec, Task, new_ulid, partition_of, to_avro
 from headrace.schemas.topics import Topic
-from headrace.schemas.vocabulary import SampleOutcome, Split
+from headrace.schemas.vocabulary import Split
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,8 @@ class TaskSource:
     """
 
     def __init__(self, config: TaskSourceConfig) -> None:
-        self.admission = Admission(
-            rollouts_per_step=config.rollouts_per_step,
-            max_staleness=config.max_staleness,
-            group_size=config.group_size,
-        )
+        self._following = Following(config)
+        self.admission = self._following.admission
         self._config = config
         self._kafka = config.kafka.client("headrace-tasks")
         self._registry = Registry(config.registry)
@@ -65,6 +62,8 @@ class TaskSource:
             running=self.admission.running,
             trained=self.admission.accepted,
             dropped=self.admission.dropped,
+            paused=self._following.paused,
+            next_try_s=self._following.next_try_s,
         )
 
     def run(
@@ -88,17 +87,17 @@ class TaskSource:
                 records = [one for one in tailer.read(_POLL_S) if one.value is not None]
                 # What is refused, its own stage puts on the dead-letter topic.
                 for record, data in self._decoder.decode(records, patience).taken:
-                    self._follow(record.topic, data)
-                # Before the ends were seen, rollouts that are over still look free or running.
-                if not tailer.caught_up:
-                    continue
-                for _ in range(self.admission.groups()):
+                    self._following.take(record.topic, data)
+                if tailer.at_end:
+                    self._following.settle()
+                for _ in range(self._following.groups()):
                     item = next(draw, None)
                     if item is None:
                         logger.info("no more tasks to draw")
                         return
                     self._send_group(item, patience)
-                on_turn(self.pace)
+                if tailer.caught_up:
+                    on_turn(self.pace)
         except Stopped:
             logger.info("stopped while waiting")
         finally:
@@ -134,9 +133,9 @@ class TaskSource:
             self._task(item, rollout, group, rollouts, split=self._config.split)
             for rollout in rollouts
         ]
+        self._following.asked(group, rollouts)  # before anybody can see them
         # The same ids again after a failure: whatever arrived of them is the same rollouts.
         patience.until_done(lambda: self._writer.send([self._record(task) for task in tasks]))
-        self.admission.admitted(rollouts)
         self._groups += 1
 
     def _task(
@@ -175,24 +174,3 @@ class TaskSource:
             partition=partition_of(task.rollout_id, self._partitions),
             value=self._codec.encode(TASKS, to_avro(task)),
         )
-
-    def _follow(self, topic: str, record: Mapping[str, Any]) -> None:
-        if topic == POLICIES:
-            version = record["version"]
-            if version is not None and version["policy"] == self._config.policy:
-                self.admission.published(version["version"])
-        elif not self._ours(record):
-            return
-        elif topic == OUTCOMES:
-            if record["trainer"] != self._config.trainer:
-                return
-            self.admission.outcome(
-                record["rollout_id"], trained=record["outcome"] == SampleOutcome.TRAINED
-            )
-        elif record["cancelled"]:
-            return  # its outcome frees its place
-        elif record["split"] == self._config.split and record["version"] < 0:
-            self.admission.admitted([record["rollout_id"]])
-
-    def _ours(self, record: Mapping[str, Any]) -> bool:
-        return (record["policy"], record["project"]) == (self._config.policy, self._config.project)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app
 from headrace.infra.errors import LogUnavailable
 from headrace.infra.launch.halted import halted_partitions
 from headrace.infra.launch.parts import arithmetic, heartbeat_file
+from headrace.infra.launch.untrained import UntrainedPolicy, untrained_policies
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import State, read_status
 from headrace.infra.terminal.report import STYLES
@@ -27,7 +30,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Show every part: state, endpoint, restarts, what the workers have done, what is halted.
+    """Show every part: state, endpoint, restarts, what the workers have done, what is halted, and
+    which policy its last groups taught nothing.
 
     Exit code 0 if every part is ready, 3 otherwise; 1 if all are ready and a partition is halted.
     """
@@ -35,14 +39,22 @@ def status(
     parts = describe(loaded)
     halted = halts(loaded, parts)
     chosen = arithmetic(loaded)
+    teaching_nothing = untrained(loaded, parts)
     if as_json:
-        report = {"parts": parts, "halted": halted, "arithmetic": dataclasses.asdict(chosen)}
+        report = {
+            "parts": parts,
+            "halted": halted,
+            "arithmetic": dataclasses.asdict(chosen),
+            "untrained": [dataclasses.asdict(one) for one in teaching_nothing],
+        }
         typer.echo(json.dumps(report, indent=1))
     else:
         _print(parts, loaded.directory)
         if any(part["name"] == "gateway" for part in parts):
             typer.echo(f"\nengine and trainer calculate in {chosen.dtype}: {chosen.reason}")
         _print_halted(halted)
+        for one in teaching_nothing:
+            typer.echo(f"\n{one.policy}: {one.message}")
     if not parts or any(part["state"] != _READY for part in parts):
         raise typer.Exit(NOT_RUNNING)
     if halted:
@@ -80,6 +92,21 @@ def halts(settings: Settings, parts: list[dict[str, Any]]) -> list[dict[str, Any
         return [dataclasses.asdict(halt) for halt in halted_partitions(settings)]
     except LogUnavailable:
         return _last_said(parts)
+
+
+def untrained(settings: Settings, parts: list[dict[str, Any]]) -> list[UntrainedPolicy]:
+    """The policies whose last groups taught nothing; none if ClickHouse cannot be asked."""
+    states = {part["name"]: part["state"] for part in parts}
+    if not parts or states.get("clickhouse", _READY) != _READY:
+        return []
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    client = ClickHouse(settings.clickhouse_config)
+    try:
+        return untrained_policies(client, settings)
+    except (ClickHouseUnavailable, ClickHouseRejected):
+        return []
+    finally:
+        client.close()
 
 
 def _last_said(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:

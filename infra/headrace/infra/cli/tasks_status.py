@@ -34,12 +34,14 @@ def status(
     """
     from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
     from headrace.infra.launch.tasks_status import tasks_status
+    from headrace.infra.launch.untrained import untrained_policies
 
     loaded = load(settings)
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     client = ClickHouse(loaded.clickhouse_config)
     try:
         found = tasks_status(client)
+        teaching_nothing = untrained_policies(client, loaded)
     except ClickHouseUnavailable as error:
         fail(
             f"{loaded.clickhouse_url}: {error.said}. Is headrace up? Check with `headrace status`",
@@ -48,9 +50,15 @@ def status(
     finally:
         client.close()
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
-    else:
-        show(found, time.time())
+        report = {
+            "tasks": [asdict(one) for one in found],
+            "untrained": [asdict(one) for one in teaching_nothing],
+        }
+        typer.echo(json.dumps(report, indent=1))
+        return
+    show(found, time.time())
+    for one in teaching_nothing:
+        typer.echo(f"\n{one.policy}: {one.message}")
 
 
 def show(found: "list[TaskCounts]", now_s: float) -> None:

@@ -61,6 +61,7 @@ def source_config(settings: Settings, *, agent: str = "", deadline_s: float) -> 
         rollouts_per_step=trainer.rollouts_per_step,
         max_staleness=trainer.max_staleness,
         deadline_s=deadline_s,
+        pause_after=settings.tasks.pause_after,
     )
 
 

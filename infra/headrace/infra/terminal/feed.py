@@ -1,11 +1,12 @@
 """What `headrace tasks` does between its options and its last line."""
 
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.connectors.kafka import KafkaClientError
 from headrace.connectors.tasks import (
@@ -19,6 +20,8 @@ from headrace.connectors.tasks import (
 from headrace.infra.errors import LogUnavailable
 from headrace.infra.terminal.live import LiveLine
 from headrace.schemas import RegistryUnavailable
+
+logger = logging.getLogger(__name__)
 
 AT_A_TIME = 100
 FOLLOW = -1  # the version of a task that pins none
@@ -116,7 +119,13 @@ class Training:
 
     def follow(self, pace: Pace) -> None:
         """Take in how far the source is."""
-        if pace != self._last:
+        if pace.paused and (self._last is None or not self._last.paused):
+            logger.warning(
+                "%s. Pausing: one group at a time is asked for, ever less often, and all go on "
+                "when one is trained. Mend it and start this again, or wait",
+                pace.paused,
+            )
+        if self._last is None or replace(pace, next_try_s=0) != replace(self._last, next_try_s=0):
             if pace.version >= 0 and (self._last is None or pace.version > self._last.version):
                 self._on_version(pace)
             self._last, self._changed_at = pace, self._clock()
