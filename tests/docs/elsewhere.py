@@ -15,6 +15,12 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        pattern=r"headrace dlq (list|(show|replay) \S+/3/1204|replay --all --topic \S+)",
+        file="tests/integration/test_dead_letters_replayed.py",
+        proof="def test_what_was_set_aside_is_listed_shown_and_sent_again",
+        why="run there, on letters of records that never were",
+    ),
+    Elsewhere(
         pattern=r"headrace audit( --json)?",
         file="tests/integration/test_audit.py",
         proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",

@@ -2,7 +2,9 @@
 
 import math
 import sys
+from collections import UserDict
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,3 +147,67 @@ def test_a_long_message_of_a_rule_is_cut() -> None:
     result = evaluate(Rule(name="r", version="1", function=broken), Episode())
     assert len(result.detail) <= 201
     assert "\n" not in result.detail
+
+
+def dimensions(
+    given: Any, weights: dict[str, float] | None = None, function: Any = None
+) -> RewardResult:
+    rule = Rule(
+        name="r", version="1", function=function or (lambda _: given), weights=weights or {}
+    )
+    return evaluate(rule, Episode())
+
+
+def test_dimensions_are_weighed_and_kept_apart() -> None:
+    result = dimensions({"right": 1, "calm": 0.5}, {"right": 1.0, "calm": -2.0})
+    assert result.value == 0.0
+    assert result.dimensions == (("right", 1.0), ("calm", 0.5))
+    assert dimensions({"right": 1, "calm": 0.5}).value == 1.5, "without weights each counts once"
+
+
+@pytest.mark.parametrize("given", [{"right": 1}, {"right": 1, "calm": None}, {}])
+def test_a_dimension_that_has_not_come_is_awaited(given: dict[str, Any]) -> None:
+    result = dimensions(given, {"right": 1.0, "calm": 1.0})
+    assert result.pending
+    assert result.dimensions == tuple((name, 1.0) for name in given if name == "right")
+
+
+@pytest.mark.parametrize(
+    ("given", "detail"),
+    [
+        ({"right": math.nan, "calm": 1}, "right: nan"),
+        ({"right": "1", "calm": 1}, "right: a str is no number"),
+        ({"right": 9e29, "calm": 9e29}, "1.8e+30"),
+        ({"right": 1, "calm": 1, "fast": 1}, "fast: rule r@1 has no weight for it"),
+    ],
+)
+def test_one_bad_dimension_marks_the_episode(given: dict[str, Any], detail: str) -> None:
+    result = dimensions(given, {"right": 1.0, "calm": 1.0})
+    assert (result.value, result.reason, result.detail) == (None, "reward_invalid", detail)
+
+
+def test_a_mapping_that_raises_is_a_rule_that_raises() -> None:
+    class Broken(UserDict[str, float]):
+        def __getitem__(self, name: str) -> float:
+            raise RuntimeError("no")
+
+    assert dimensions(None, function=lambda _: Broken(a=1.0)).reason == "rule_error"
+
+
+def test_weights_are_finite() -> None:
+    with pytest.raises(RewardError, match="weight nan of 'a'"):
+        Rule(name="r", version="1", function=lambda _: 1.0, weights={"a": math.nan})
+
+
+def test_a_rule_s_decorator_takes_weights() -> None:
+    @reward(weights={"a": 2.0})
+    def two(episode: Episode) -> dict[str, float | None]:
+        return {"a": 3.0}
+
+    assert evaluate(two, Episode()).value == 6.0
+
+
+def test_an_evaluation_is_a_reward_of_its_name() -> None:
+    """`gen_ai.evaluation.result` becomes a reward span (tests/connectors/mapping)."""
+    result = evaluate(load_rule("reward-span:Relevance"), rewarded(("Relevance", 0.75, "")))
+    assert result.value == 0.75

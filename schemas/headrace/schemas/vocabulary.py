@@ -163,4 +163,5 @@ class LetterReason(StrEnum):
 
     MALFORMED = "malformed"
     UNKNOWN_SCHEMA = "unknown_schema"
+    REPLAYED = "replayed"
     UNEXPLAINED = "unexplained"

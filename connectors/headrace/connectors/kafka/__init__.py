@@ -34,6 +34,7 @@ from headrace.connectors.kafka.halts import (
     accepts,
     lost_range,
 )
+from headrace.connectors.kafka.letters import REPLAYABLE, Kept, kept_letters, send_again
 from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit, PoisonSettings
 from headrace.connectors.kafka.reader import FORWARDED_HEADER, TICK_HEADER, LogRecord, ends_of
@@ -49,6 +50,7 @@ __all__ = [
     "HALTS",
     "LOG_LOST",
     "POISON",
+    "REPLAYABLE",
     "RESUMED",
     "TICK_HEADER",
     "UNKNOWN_SCHEMA_S",
@@ -64,6 +66,7 @@ __all__ = [
     "KafkaClientError",
     "KafkaConfig",
     "KafkaUnavailable",
+    "Kept",
     "LogLost",
     "LogRecord",
     "Offsets",
@@ -85,11 +88,13 @@ __all__ = [
     "consumer_settings",
     "ends_of",
     "in_words",
+    "kept_letters",
     "letter_of",
     "lost_range",
     "make_guard",
     "partitions_of",
     "producer_settings",
     "security_settings",
+    "send_again",
     "subject_of",
 ]

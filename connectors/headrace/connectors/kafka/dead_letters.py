@@ -99,34 +99,36 @@ class DeadLetterLog:
         ends = self._offsets.ends(partitions)
         found = self._offsets.since(partitions, since)
         starts = {each: at if at >= 0 else ends[each] for each, at in found.items()}
-        records = self._read(topic, starts, ends) if starts != ends else []
+        records = read_letters(self._config, topic, starts, ends) if starts != ends else []
         asked = (where[0], str(where[1]), stage)
-        facts = [(_facts(record), record.log_time) for record in records]
+        facts = [(facts_of(record), record.log_time) for record in records]
         return {
             int(fact["offset"]): int(fact.get("log_time", "0")) or log_time
             for fact, log_time in facts
             if (fact.get("topic"), fact.get("partition"), fact.get("stage")) == asked
         }
 
-    def _read(
-        self, topic: str, starts: dict[Partition, int], ends: dict[Partition, int]
-    ) -> list[LogRecord]:
-        tailer = Tailer(self._config, [topic], name="headrace.dead-letters.reader", starts=starts)
-        records: list[LogRecord] = []
-        try:
-            give_up = time.monotonic() + _SILENCE_S
-            while not tailer.has_read(ends):
-                if read := tailer.read():
-                    give_up = time.monotonic() + _SILENCE_S
-                    records += read
-                elif time.monotonic() > give_up:
-                    raise KafkaUnavailable(f"{topic} could not be read to its end")
-        finally:
-            tailer.close()
-        return records
+
+def read_letters(
+    config: KafkaConfig, topic: str, starts: dict[Partition, int], ends: dict[Partition, int]
+) -> list[LogRecord]:
+    """The records of a dead-letter topic from some offsets to others. Raises KafkaUnavailable."""
+    tailer = Tailer(config, [topic], name="headrace.dead-letters.reader", starts=starts)
+    records: list[LogRecord] = []
+    try:
+        give_up = time.monotonic() + _SILENCE_S
+        while not tailer.has_read(ends):
+            if read := tailer.read():
+                give_up = time.monotonic() + _SILENCE_S
+                records += read
+            elif time.monotonic() > give_up:
+                raise KafkaUnavailable(f"{topic} could not be read to its end")
+    finally:
+        tailer.close()
+    return records
 
 
-def _facts(record: LogRecord) -> dict[str, str]:
+def facts_of(record: LogRecord) -> dict[str, str]:
     """What a dead letter says of its record; of one without our headers nothing."""
     prefix = "headrace.error."
     facts = {

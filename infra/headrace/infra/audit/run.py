@@ -6,7 +6,7 @@ for in the order in which they are written, and what seems to lack is asked for 
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from headrace.connectors.clickhouse import ClickHouse
@@ -75,6 +75,8 @@ class _Spans:
         self._sequences = Sequences()
         self._letters: dict[int, frozenset[int]] = {}
         self._held: dict[int, list[LoggedBatch]] = defaultdict(list)
+        self._set_aside: dict[int, list[LoggedBatch]] = defaultdict(list)
+        self._unreadable: Counter[int] = Counter()
         self._from: dict[int, int] = {}
 
     def run(self, part: Acknowledged, progress: Progress) -> None:
@@ -91,15 +93,29 @@ class _Spans:
         self._holes(part)
 
     def _holes(self, part: Acknowledged) -> None:
-        missing = 0
-        for producer, partition, (first, last) in self._sequences.holes(0 if part.whole else None):
-            missing += last + 1 - first
-            self._found.add(
-                Kind.MISSING_BATCH,
-                f"{Topic.SPANS}/{partition}",
-                f"producer {producer}: batches {first} to {last} are not in the log",
+        """Numbers that the log lacks; as many as records of the partition were unreadable may be
+        theirs, for nobody can read the number of one.
+        """
+        missing: Counter[int] = Counter()
+        found = list(self._sequences.holes(0 if part.whole else None))
+        for _, partition, (first, last) in found:
+            missing[partition] += last + 1 - first
+        explained = {p for p, number in missing.items() if number <= self._unreadable[p]}
+        for producer, partition, (first, last) in found:
+            if partition not in explained:
+                self._found.add(
+                    Kind.MISSING_BATCH,
+                    f"{Topic.SPANS}/{partition}",
+                    f"producer {producer}: batches {first} to {last} are not in the log",
+                )
+        for partition in sorted(explained):
+            self._found.notes.append(
+                f"{Topic.SPANS}/{partition}: {missing[partition]} numbers of batches are those of "
+                f"dead letters, of which there are {self._unreadable[partition]}"
             )
-        self._found.count("producers", incarnations=self._sequences.producers, missing=missing)
+        self._found.count(
+            "producers", incarnations=self._sequences.producers, missing=missing.total()
+        )
         if not part.whole:
             self._found.notes.append(
                 "the log has lost its beginning by retention: what was there is not compared"
@@ -108,42 +124,44 @@ class _Spans:
     def _take(self, record: LogRecord) -> None:
         if record.tick:
             return
+        letter = record.offset in self._letters_of(record.partition)
+        if letter:
+            self._found.count("records", dead_lettered=1)
         try:
             batch = self._reader.batch_of(record)
         except Unavailable:
             raise
         except SchemaError as error:
-            self._unread(record, error)
+            self._unreadable[record.partition] += 1
+            if not letter:
+                where = f"{record.topic}/{record.partition}/{record.offset}"
+                self._found.add(
+                    Kind.UNREAD, where, f"cannot be read and is no dead letter: {error}"
+                )
             return
-        names = {episode["project"] for episode in batch.columns.episodes}
+        columns = batch.columns
+        names = {episode["project"] for episode in columns.episodes}
         if self._project is not None and self._project not in names:
             return
         if not record.forwarded:
-            columns = batch.columns
             self._sequences.add(columns.producer, record.partition, columns.sequence)
+        (self._set_aside if letter else self._held)[record.partition].append(batch)
         held = self._held[record.partition]
-        held.append(batch)
         if sum(one.columns.n for one in held) >= SPANS_AT_ONCE:
             self._flush(record.partition, record.offset + 1)
 
-    def _unread(self, record: LogRecord, error: SchemaError) -> None:
-        partition = record.partition
+    def _letters_of(self, partition: int) -> frozenset[int]:
         if partition not in self._letters:
             self._letters[partition] = dead_letters(self._kafka, partition, "assemble")
-        self._found.count("records", dead_lettered=1)
-        if record.offset not in self._letters[partition]:
-            self._found.add(
-                Kind.UNREAD,
-                f"{record.topic}/{partition}/{record.offset}",
-                f"cannot be read and is no dead letter: {error}",
-            )
+        return self._letters[partition]
 
     def _flush(self, partition: int, end: int) -> None:
         """Compare what is held of a partition with the rows up to an offset."""
         start, self._from[partition] = self._from[partition], end
         batches = self._held.pop(partition, [])
         log = rows_of(spans_of(batches), self._project)
-        compared = compare(log, self._tables.at_offsets(partition, start, end))
+        set_aside = rows_of(spans_of(self._set_aside.pop(partition, [])), self._project)
+        compared = compare(log, self._tables.at_offsets(partition, start, end), set_aside=set_aside)
         for row in sorted(compared.only_table):
             self._found.add(Kind.EXTRA, _span(partition, row), "stands in `spans` alone")
         first = self._tables.first_offsets(compared.only_log) if compared.only_log else {}

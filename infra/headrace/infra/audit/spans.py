@@ -30,10 +30,18 @@ def rows_of(table: pa.Table | pa.RecordBatch, project: str | None) -> set[Row]:
     return {row for row in rows if project is None or row[0] == project}
 
 
-def compare(log: Collection[Row], table: Collection[Row]) -> Compared:
-    """The spans that the log has at some offsets, and the rows that the table has there."""
+def compare(
+    log: Collection[Row], table: Collection[Row], *, set_aside: Collection[Row] = ()
+) -> Compared:
+    """The spans that the log has at some offsets, and the rows that the table has there.
+
+    set_aside: spans of dead letters that can be read after all: the table may have them or not.
+    """
     ours, theirs = set(log), set(table)
-    return Compared(only_log=frozenset(ours - theirs), only_table=frozenset(theirs - ours))
+    return Compared(
+        only_log=frozenset(ours - theirs),
+        only_table=frozenset(theirs - ours - set(set_aside)),
+    )
 
 
 def verdict(row: Row, first: Mapping[Key, int]) -> str:

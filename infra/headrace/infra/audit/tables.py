@@ -5,6 +5,7 @@ from typing import Any
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.audit.spans import COLUMNS, KEY, Key, Row, rows_of
+from headrace.schemas.topics import Topic
 from headrace.streams.ports import by_query
 
 _OF_PROJECT = "({project:String} = '' OR project = {project:String})"
@@ -140,7 +141,8 @@ class Tables:
         """Records that the log lost and somebody accepted."""
         return self._count(
             "SELECT sum(last_offset + 1 - first_offset) AS n FROM drops FINAL"
-            " WHERE topic = 'headrace.spans'"
+            " WHERE topic = {topic:String}",
+            topic=Topic.SPANS,
         )
 
     def _rows(self, sql: str, **parameters: object) -> list[dict[str, Any]]:

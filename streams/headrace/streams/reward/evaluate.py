@@ -49,6 +49,8 @@ def evaluate(rule: Rule, episode: Episode) -> RewardResult:
     """
     try:
         given = rule(episode)
+        if isinstance(given, Mapping):
+            given = dict(given)  # a mapping of the user's own may raise as well
     # A rule is a user's code: not even its sys.exit() may stop the worker.
     except (Exception, SystemExit) as error:
         logger.warning(
@@ -60,7 +62,7 @@ def evaluate(rule: Rule, episode: Episode) -> RewardResult:
         )
     if given is None:
         return RewardResult()
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         return _weighed(rule, given)
     number, wrong = _number(given)
     return RewardResult(value=number) if not wrong else _invalid(wrong)

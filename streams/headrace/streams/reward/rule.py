@@ -1,6 +1,7 @@
 """Rules: pure, synchronous functions of an Episode, versioned by name@version."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ _VERSION = re.compile(r"[A-Za-z0-9._-]{1,40}")
 class Rule:
     """A reward rule. Calling it runs the function; None means: not known yet.
 
-    Raises RewardError for a name or version that is no identifier, or an async function.
+    Raises RewardError for a name or version that is no identifier, a weight that is not finite, or
+    an async function.
     """
 
     name: str
@@ -37,6 +39,11 @@ class Rule:
             raise RewardError(
                 f"version {self.version!r} of rule {self.name} must match {_VERSION.pattern}"
             )
+        for name, weight in self.weights.items():
+            if not math.isfinite(weight):
+                raise RewardError(
+                    f"weight {weight!r} of {name!r} in rule {self.name} is not finite"
+                )
         if inspect.iscoroutinefunction(self.function):
             raise RewardError(
                 f"rule {self.name} is async: a rule is a plain function; let a slow scorer read "
