@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Glm4MoeConfig, Glm4MoeForCausalLM
 
 from headrace.trainer import checkpoint
 from headrace.trainer.algorithms import GrpoConfig
@@ -177,3 +177,28 @@ def test_state_of_another_model_is_refused(
     saved = checkpoint.save(tmp_path, 0, policy, MasterOptimizer(*parts(tiny_model)[:1], CONFIG))
     with pytest.raises(CheckpointCorrupt, match="not of this model"):
         checkpoint.load(saved.path, saved.content_hash, config=CONFIG)
+
+
+def test_what_a_model_keeps_beside_its_parameters_is_in_a_checkpoint(tmp_path: Path) -> None:
+    """The bias of a router decides which experts answer; no gradient moves it."""
+    config = Glm4MoeConfig(
+        vocab_size=48,
+        hidden_size=32,
+        intermediate_size=32,
+        moe_intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        first_k_dense_replace=1,
+    )
+    torch.manual_seed(0)
+    policy = Policy(Glm4MoeForCausalLM(config))  # type: ignore[no-untyped-call]  # transformers' own
+    (name,) = policy.buffers()
+    policy.buffers()[name].copy_(torch.tensor([0.5, -1.0, 2.0, 0.0]))
+    optimizer = MasterOptimizer(policy, OptimizerConfig())
+    saved = checkpoint.save(tmp_path, 0, policy, optimizer)
+    loaded = checkpoint.load(saved.path, saved.content_hash, config=OptimizerConfig())
+    assert torch.equal(loaded.policy.buffers()[name], policy.buffers()[name])
+    assert loaded.policy.buffers()[name].dtype == policy.buffers()[name].dtype

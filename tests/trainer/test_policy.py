@@ -5,11 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    MistralForCausalLM,
+    PretrainedConfig,
+    Qwen2Config,
+)
 
 from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.errors import PolicyLoadError
-from headrace.trainer.policy import Policy
+from headrace.trainer.policy import Policy, refuse_window, window_of
 
 MakeRow = Callable[..., TrainingRow]
 
@@ -60,7 +69,7 @@ def test_a_model_that_ignores_the_mask_is_refused(
     monkeypatch.setattr(
         "transformers.models.llama.modeling_llama.create_causal_mask", lambda **_: None
     )
-    with pytest.raises(PolicyLoadError, match="ignores the attention mask"):
+    with pytest.raises(PolicyLoadError, match="does not attend by the mask"):
         Policy.load(tiny_model)
 
 
@@ -78,6 +87,45 @@ def test_a_model_that_caps_its_logits_is_refused() -> None:
     model = Gemma2ForCausalLM(config)  # type: ignore[no-untyped-call]  # transformers' own
     with pytest.raises(PolicyLoadError, match="capped"):
         Policy(model)
+
+
+@pytest.mark.parametrize(
+    ("config", "window"),
+    [
+        (MistralConfig(sliding_window=8), 8),
+        (MistralConfig(sliding_window=None), None),
+        (Qwen2Config(sliding_window=8, use_sliding_window=False), None),
+        (Qwen2Config(sliding_window=8, use_sliding_window=True, max_window_layers=1), 8),
+        (LlamaConfig(), None),
+    ],
+    ids=["mistral", "mistral-whole", "qwen2-whole", "qwen2-sliding", "llama"],
+)
+def test_the_shortest_window_is_found(config: PretrainedConfig, window: int | None) -> None:
+    assert window_of(config) == window
+
+
+def mistral(sliding_window: int) -> MistralForCausalLM:
+    config = MistralConfig(
+        vocab_size=48,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        initializer_range=0.3,
+        sliding_window=sliding_window,
+    )
+    torch.manual_seed(0)
+    return MistralForCausalLM(config)  # type: ignore[no-untyped-call]  # transformers' own
+
+
+def test_a_window_that_rows_reach_beyond_is_refused_and_a_longer_one_is_not() -> None:
+    with pytest.raises(PolicyLoadError, match="not those of each path alone"):
+        Policy(mistral(16))
+    policy = Policy(mistral(512))
+    refuse_window(policy, 512)
+    with pytest.raises(PolicyLoadError, match="look back 512 tokens, and rows may have 513"):
+        refuse_window(policy, 513)
 
 
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:

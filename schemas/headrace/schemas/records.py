@@ -310,6 +310,7 @@ class PolicyVersion:
     weights_hash: str = ""
     config_hash: str = ""
     base_model: str = ""
+    base_hash: str = ""
     offsets: list[Offset] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     samples: int = 0

@@ -209,6 +209,7 @@ def _write_files(draft: Path, policy: Policy, optimizer: MasterOptimizer) -> Non
         name: parameter.detach().to(PUBLISHED_DTYPE).contiguous()
         for name, parameter in policy.parameters().items()
     }
+    weights |= {name: value.detach().contiguous() for name, value in policy.buffers().items()}
     config = copy.deepcopy(policy.model.config)
     config.dtype = PUBLISHED_DTYPE
     config.save_pretrained(draft)

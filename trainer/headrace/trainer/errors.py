@@ -3,6 +3,7 @@
 TrainerError
 ├── RowError             a row that cannot be trained: drop it with a reason
 ├── PolicyLoadError      a model that cannot be trained here
+├── BaseChanged          a policy's base is another than that of its versions
 ├── TrainerFenced        another trainer of this policy and name has taken over
 ├── CommitRefused        the broker refuses our transactions, and will go on doing so
 ├── NonFiniteStep        loss or gradient is not finite; the weights are untouched
@@ -22,6 +23,10 @@ class RowError(TrainerError, ValueError):
 
 class PolicyLoadError(TrainerError):
     """The model directory is missing, or its architecture is not one we can train."""
+
+
+class BaseChanged(TrainerError):
+    """The policy was begun from another base model; going on would mix the two."""
 
 
 class TrainerFenced(TrainerError):

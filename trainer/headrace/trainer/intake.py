@@ -210,7 +210,8 @@ class Intake:
 
     def add_task(self, task: Task, log_time: int, now_ms: int) -> None:
         """Take note of a rollout that was asked for, or taken back."""
-        if (task.project, task.group_id) not in self.decided:
+        key = (task.project, task.group_id)
+        if key not in self.decided and key not in self._ready:
             self._running.add(task, log_time, now_ms)
 
     def unbounded(self) -> list[tuple[GroupKey, int]]:

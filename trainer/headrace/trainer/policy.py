@@ -5,6 +5,7 @@ fp32 masters are the optimiser's. `compute_dtype` says in which type the arithme
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from headrace.trainer.errors import PolicyLoadError
 from headrace.trainer.settings import Attention
 
 PUBLISHED_DTYPE = torch.bfloat16
+_CHECKED = 64
+"""Tokens of a part of the check's paths: together more than a block of FlexAttention."""
 _IMPLEMENTATION: dict[Attention, str] = {"dense": "sdpa", "flex": "flex_attention"}
 
 
@@ -78,6 +81,11 @@ class Policy:
         """Trained parameters by name, tied ones once."""
         return dict(self.model.named_parameters())
 
+    def buffers(self) -> dict[str, Tensor]:
+        """What the model keeps beside its parameters, by name (a router's bias, say)."""
+        kept = self.model.state_dict().keys()
+        return {name: value for name, value in self.model.named_buffers() if name in kept}
+
     def hidden_states(self, pack: Pack) -> Tensor:
         """Last hidden state of every token of a pack, [L, H] in the compute dtype."""
         out = self._decoder(
@@ -102,28 +110,63 @@ def _head(model: PreTrainedModel) -> Tensor:
     return last.weight
 
 
-def _refuse_unfit(policy: Policy) -> None:
-    name = type(policy.model).__name__
+def window_of(config: Any) -> int | None:
+    """Tokens that a layer with the shortest attention looks back; None: every layer sees all."""
+    config = config.get_text_config()
+    windows = []
+    sliding = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if sliding and getattr(config, "use_sliding_window", True):
+        windows += [sliding] if kinds is None or "sliding_attention" in kinds else []
+    if chunk := getattr(config, "attention_chunk_size", None):
+        windows += [chunk] if kinds is None or "chunked_attention" in kinds else []
+    return min(windows, default=None)
 
-    def pack(tokens: list[int]) -> Pack:
-        # Unrelated tokens, each a tree of its own.
-        size = len(tokens)
-        return Pack(
-            token_ids=np.array(tokens),
-            positions=np.zeros(size, np.int64),
-            subtree_end=np.arange(1, size + 1),
-            rows=(),
-            sources=np.empty(0, np.int64),
-        )
 
-    beside, alone = policy.hidden_states(pack([1, 2])), policy.hidden_states(pack([2]))
-    if not _same(beside[1], alone[0]):
-        raise PolicyLoadError(f"{name} ignores the attention mask of a pack: use another model")
-    logits = policy.model(input_ids=torch.tensor([[2]], device=policy.device)).logits[0, 0]
-    if not _same(logits, alone[0] @ policy.head.t()):
+def refuse_window(policy: Policy, tokens: int) -> None:
+    """Raises PolicyLoadError where rows of so many tokens reach beyond a layer's window.
+
+    A pack's mask is the same for every layer: tokens beyond a window would be attended.
+    """
+    window = window_of(policy.model.config)
+    if window is not None and window < tokens:
         raise PolicyLoadError(
-            f"the logits of {name} are not hidden · headᵀ (capped or scaled): use another model"
+            f"{type(policy.model).__name__} has layers that look back {window} tokens, and rows "
+            f"may have {tokens}: they would be trained as full attention. Set [trainer] "
+            f"token_budget and [policy] max_sequence to {window} or less, or use another model"
         )
+
+
+def _refuse_unfit(policy: Policy) -> None:
+    """A packed pass must give the model's own logits: two paths that share half of their tokens."""
+    name = type(policy.model).__name__
+    vocabulary = policy.head.shape[0]
+    tokens = np.arange(3 * _CHECKED) * 7_919 % max(1, vocabulary - 1)
+    shared, first, second = np.split(tokens, 3)
+    ends = np.full(3 * _CHECKED, 3 * _CHECKED)
+    ends[_CHECKED : 2 * _CHECKED] = 2 * _CHECKED  # the first branch ends where the second begins
+    depths = np.arange(_CHECKED)
+    pack = Pack(
+        token_ids=tokens,
+        positions=np.concatenate([depths, depths + _CHECKED, depths + _CHECKED]),
+        subtree_end=ends,
+        rows=(),
+        sources=np.empty(0, np.int64),
+    )
+    packed = policy.hidden_states(pack) @ policy.head.t()
+    for branch, start in ((first, _CHECKED), (second, 2 * _CHECKED)):
+        path = torch.from_numpy(np.concatenate([shared, branch])).to(policy.device)
+        logits = policy.model(input_ids=path[None]).logits[0]
+        own = policy._decoder(input_ids=path[None], use_cache=False).last_hidden_state[0]
+        if not _same(own @ policy.head.t(), logits):
+            raise PolicyLoadError(
+                f"the logits of {name} are not hidden · headᵀ (capped or scaled): use another model"
+            )
+        if not _same(packed[start : start + _CHECKED], logits[_CHECKED:]):
+            raise PolicyLoadError(
+                f"{name} does not attend by the mask of a pack: its logits are not those of each "
+                "path alone. Use another model"
+            )
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

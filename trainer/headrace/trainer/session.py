@@ -22,6 +22,7 @@ from headrace.connectors.kafka import (
 from headrace.schemas import Codec, Offset, PolicyVersion
 from headrace.schemas.topics import Topic
 from headrace.trainer import checkpoint
+from headrace.trainer.base import base_hash, refuse_another
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decided import Decided
 from headrace.trainer.device import device_of
@@ -30,7 +31,7 @@ from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake, TrainableGroup
 from headrace.trainer.ledger import PendingOutcomes
 from headrace.trainer.optimizer import MasterOptimizer
-from headrace.trainer.policy import Policy
+from headrace.trainer.policy import Policy, refuse_window
 from headrace.trainer.publish import Publisher
 from headrace.trainer.reading import READ, STAGE, Reading, readable
 from headrace.trainer.recover import History, Whose
@@ -56,6 +57,8 @@ class Session:
     tasks: TaskLog
     policy: Policy
     optimizer: MasterOptimizer
+    base: str
+    """Hash of the base model."""
     reference: Policy | None = None
     """The base model, where the loss has a KL to it."""
     ledger: PendingOutcomes = field(default_factory=PendingOutcomes)
@@ -79,6 +82,7 @@ class Session:
             weights_hash=_weights_hash(saved.path),
             config_hash=config.hash(),
             base_model=config.base_name,
+            base_hash=self.base,
             offsets=[
                 Offset(topic=topic, partition=partition, offset=offset)
                 for (topic, partition), offset in sorted(offsets.items())
@@ -158,7 +162,10 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             limit=config.poison,
         )
         starts = readable(config.kafka, guard, patience, heartbeat, past.offsets)
+        base = base_hash(config.base_model)
+        refuse_another(past.last, base, config.base_name)
         policy, optimizer = _weights(config, past.last)
+        refuse_window(policy, config.packing.token_budget)
         log_ = patience.until_done(lambda: Tailer(config.kafka, READ, name=group, starts=starts))
         stack.callback(log_.close)
         tasks = TaskLog(config.kafka, codec, patience, name=f"{group}.tasks")
@@ -180,6 +187,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             tasks=tasks,
             policy=policy,
             optimizer=optimizer,
+            base=base,
             reference=_reference(config),
         )
         if past.last is not None:
