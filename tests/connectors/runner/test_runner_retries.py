@@ -161,6 +161,27 @@ def test_the_start_of_an_attempt_says_who_makes_it_and_which_try_it_is(
     ]
 
 
+def test_what_became_of_an_attempt_says_whose_it_was_and_why_it_failed(
+    listening: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap="b"),
+        registry=RegistryAccess(url="http://r"),
+        gateway_url="http://g",
+        agent="m:f",
+        retry="failures",
+    )
+    runner = TaskRunner(config, listening, Scripted("failed"), threading.Event())
+    runner.cancellations.known.set()
+    task = Task(rollout_id=new_ulid())
+    ended = runner.run(task)
+    assert (ended.how, ended.rollout_id, ended.agent) == (How.FAILED, task.rollout_id, "m:f")
+    assert (ended.why, ended.attempt) == ("E: no", listening.spans[0].attempt)
+    assert ended.again_s is not None
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert line.startswith(f"agent m:f, rollout {task.rollout_id}: failed: E: no; tried again in")
+
+
 def test_nothing_is_tried_again_that_could_not_begin_before_its_deadline(
     listening: Listening,
 ) -> None:

@@ -1,6 +1,6 @@
 """Running agents: takes tasks from Kafka, runs each in a worker process, reports its episode."""
 
-from headrace.connectors.runner.attempts import NUMBER, RUNNER, RunnerStats
+from headrace.connectors.runner.attempts import NUMBER, RUNNER, Ended, RunnerStats
 from headrace.connectors.runner.check import check_agent
 from headrace.connectors.runner.commands import check_command
 from headrace.connectors.runner.config import CommandAgent, InputBy, RunnerConfig, RunnerSettings
@@ -16,6 +16,7 @@ __all__ = [
     "RUNNER",
     "AgentUnusable",
     "CommandAgent",
+    "Ended",
     "InputBy",
     "ReadingFailed",
     "Runner",

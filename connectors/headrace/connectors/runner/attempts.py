@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from headrace.connectors.runner.cancellations import Cancellations
@@ -72,6 +72,16 @@ class Ended:
     """What became of an attempt."""
 
     how: How
+    rollout_id: str = ""
+    attempt: str = ""
+    """Empty where it did not begin."""
+    agent: str = ""
+    why: str = ""
+    """Why it is not ok, for a person."""
+    limit: str = ""
+    """The limit that it met."""
+    seconds: float = 0.0
+    """How long it took."""
     again_s: float | None = None
     """Seconds until another attempt at its task begins; None: none does."""
 
@@ -119,22 +129,27 @@ class TaskRunner:
         its rollout. An attempt whose worker process died is ended with the event `worker_died`,
         whether it is followed or not.
         """
+        began = time.monotonic()
+        ended = Ended(
+            how=How.STOPPED, rollout_id=task.rollout_id, agent=self._config.agent_of(task)
+        )
         while not self.cancellations.known.wait(_LOOK_S):
             if self._stop.is_set():
-                return self._counted(Ended(how=How.STOPPED))
+                return self._counted(ended)
         attempt = self._begin(task, number)
+        ended = replace(ended, attempt=attempt.attempt)
         if not self._durably(attempt.start):  # (rule: durable before the answer)
-            return self._counted(Ended(how=How.STOPPED))
+            return self._counted(ended)
         run = self._run_agent(task, attempt)
-        how = run.how
-        again_s = self._again_s(task, how, number)
+        again_s = self._again_s(task, run.how, number)
         if again_s is not None:
             attempt.event(
-                InfrastructureEnd.RETRIED, {"number": number, "how": how, "again_s": again_s}
+                InfrastructureEnd.RETRIED, {"number": number, "how": run.how, "again_s": again_s}
             )
         if not self._durably(partial(_end, attempt, run)):
-            return self._counted(Ended(how=How.STOPPED))
-        return self._counted(Ended(how=how, again_s=again_s))
+            return self._counted(ended)
+        ended = replace(ended, how=run.how, why=run.why, limit=run.limit, again_s=again_s)
+        return self._counted(replace(ended, seconds=time.monotonic() - began))
 
     def _begin(self, task: Task, number: int) -> Attempt:
         return self._telemetry.attempt(
@@ -194,18 +209,16 @@ class TaskRunner:
                 self.failures.failed(f"its worker process ended ({error})")
             return _Run(how=how, why=str(error))
         if done.failure is not None:
-            return self._failed(task, attempt, done.failure)
+            return self._failed(attempt, done.failure)
         self.failures.ok()
         return _Run(how=How.OK, output=Described(text=done.output, replaced=done.replaced))
 
-    def _failed(self, task: Task, attempt: Attempt, failure: Failure) -> _Run:
-        agent = self._config.agent_of(task)
+    def _failed(self, attempt: Attempt, failure: Failure) -> _Run:
         why = f"{failure.name}: {failure.message}" if failure.message else failure.name
         if failure.limit:
             allowed = getattr(self._config, failure.limit)
             why = f"it met [runner] {failure.limit} = {allowed} ({why})"
             attempt.event(LIMIT, {"limit": failure.limit, "allowed": allowed, "message": why})
-        logger.warning("agent %s failed: %s", agent, why)
         attempt.failure(failure.name, failure.message, failure.trace)
         self.failures.failed(why[:_SHOWN])
         return _Run(how=How.FAILED, why=why[:_SHOWN], limit=failure.limit)
@@ -249,4 +262,10 @@ class TaskRunner:
         with self._lock:
             setattr(self.stats, ended.how, getattr(self.stats, ended.how) + 1)
             self.stats.retried += ended.again_s is not None
+        if ended.how not in (How.OK, How.STOPPED):
+            then = "" if ended.again_s is None else f"; tried again in {ended.again_s:.1f} s"
+            logger.warning(
+                "agent %s, rollout %s: %s: %s%s",
+                *(ended.agent, ended.rollout_id, ended.how, ended.why, then),
+            )
         return ended

@@ -71,6 +71,7 @@ class Runner:
         self._waiting = Waiting()
         self._running = 0
         self._paused: set[Partition] = set()
+        self._on_end: Callable[[Ended], None] = lambda _: None
         self._tasks: TaskRunner | None = None
         self._patience = Patience("the runner")
 
@@ -99,17 +100,33 @@ class Runner:
         """Whether all attempts failed for so long that only single ones are tried."""
         return self._tasks is not None and self._tasks.failures.rest.paused
 
-    def run(self, stop: threading.Event, on_turn: Callable[[], None] = lambda: None) -> None:
+    @property
+    def last_failure(self) -> str:
+        """Why the newest attempt that failed did; empty: none has."""
+        return self._tasks.failures.last if self._tasks is not None else ""
+
+    @property
+    def next_try_s(self) -> float:
+        """Seconds until a resting runner tries one."""
+        return self._tasks.failures.rest.next_try_s if self._tasks is not None else 0.0
+
+    def run(
+        self,
+        stop: threading.Event,
+        on_turn: Callable[[], None] = lambda: None,
+        on_end: Callable[[Ended], None] = lambda _: None,
+    ) -> None:
         """Run tasks until `stop` is set; then wait for running attempts, `drain_s` at most.
 
         Attempts that do not end in that time are ended with status error and the event
         `runner_stopped`; their tasks are run again by whoever reads them next. `on_turn` is called
-        several times a second, in this thread.
+        several times a second and `on_end` with each attempt that has ended, in this thread.
 
         Raises ReadingFailed if the Kafka client fails for good.
         """
         config = self._config
         slots = config.slots
+        self._on_end = on_end
         # Attempts that wait for durability see this one: only after draining are they given up.
         give_up = threading.Event()
         registry = Registry(config.registry)
@@ -232,6 +249,8 @@ class Runner:
         while not self._finished.empty():
             taken, ended = self._finished.get()
             self._running -= 1
+            if ended is not None:
+                self._on_end(ended)
             if ended is None or ended.how is How.STOPPED:
                 continue  # whoever reads it next runs it
             if ended.again_s is None:

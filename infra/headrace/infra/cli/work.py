@@ -25,6 +25,7 @@ from headrace.infra.launch.runners import runner_config
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
 from headrace.infra.terminal.log_lines import show_logs
+from headrace.infra.terminal.working import Events, progress
 
 
 @app.command()
@@ -74,6 +75,10 @@ def work(
             "(8).",
         ),
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="A JSON line for each attempt that ends, each pause, the end."),
+    ] = False,
     name: Annotated[str, typer.Option(help="Tells several runners of one host apart.")] = "0",
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
@@ -112,25 +117,24 @@ def work(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     runner = Runner(config)
-    console = Console(highlight=False)
-    console.print(f"working for {config.gateway_url}; Ctrl-C stops")
     with LiveLine(watched) as line:
+        if as_json:
+            _tell_events(runner, stop)
+            return
+        console = Console(highlight=False)
+        console.print(f"working for {config.gateway_url}; Ctrl-C stops")
         runner.run(stop, on_turn=lambda: line.update(progress(runner, stopping=stop.is_set())))
     console.print(f"attempts: {runner.stats}")
 
 
-def progress(runner: Runner, *, stopping: bool) -> str:
-    """What a runner does, in a line."""
-    told = [f"attempts: {runner.stats}", f"{runner.running} running"]
-    if stopping:
-        told.append("stopping")
-    elif runner.away:
-        told.append("waiting for Kafka")
-    elif runner.resting:
-        told.append("paused: every attempt fails")
-    elif not runner.running:
-        told.append("waiting for tasks")
-    return "; ".join(told)
+def _tell_events(runner: Runner, stop: threading.Event) -> None:
+    events = Events(typer.echo)
+    runner.run(
+        stop,
+        on_turn=lambda: events.turn(runner, stopping=stop.is_set()),
+        on_end=events.ended,
+    )
+    events.over(runner)
 
 
 def _commanded(command: str, input_by: InputBy) -> CommandAgent:

@@ -88,21 +88,22 @@ def evaluate(
 
 
 class Training:
-    """Asks for groups of rollouts; tells how far it is, and `on_version` of each new version."""
+    """Asks for groups of rollouts; tells how far it is: in a line, and to `tell` at each new
+    version and where a pause begins or ends."""
 
     def __init__(
         self,
         config: TaskSourceConfig,
         total: int | None,
         line: LiveLine,
-        on_version: Callable[[Pace], None],
+        tell: Callable[[Pace], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._total = total
         self._line = line
-        self._on_version = on_version
+        self._tell = tell
         self._clock = clock
         self._last: Pace | None = None
         self._changed_at = clock()
@@ -126,8 +127,9 @@ class Training:
                 pace.paused,
             )
         if self._last is None or replace(pace, next_try_s=0) != replace(self._last, next_try_s=0):
-            if pace.version >= 0 and (self._last is None or pace.version > self._last.version):
-                self._on_version(pace)
+            before = self._last or Pace()
+            if pace.version > before.version or bool(pace.paused) != bool(before.paused):
+                self._tell(pace)
             self._last, self._changed_at = pace, self._clock()
         waits = waited_for(pace, self._config.policy, self._clock() - self._changed_at)
         self._line.update(f"{progress_text(pace, self._total)}; {waits}")
