@@ -69,9 +69,10 @@ def test_each_end_and_each_change_of_a_pause_is_one_json_object() -> None:
         events.turn(worker, stopping=False)
     worker.resting = False
     events.turn(worker, stopping=False)
-    worker.stats.failed = 1
+    worker.stats.failed, worker.running = 1, 2
+    events.turn(worker, stopping=True)
     events.over(worker)
-    ended, paused, resumed, stopped = map(json.loads, lines)
+    ended, paused, resumed, stopping, stopped = map(json.loads, lines)
     assert ended == {
         "event": "ended",
         "how": "failed",
@@ -90,6 +91,7 @@ def test_each_end_and_each_change_of_a_pause_is_one_json_object() -> None:
         "next_try_s": 5.0,
     }
     assert resumed == {"event": "resumed"}
+    assert stopping == {"event": "stopping", "running": 2}
     assert (stopped["event"], stopped["failed"]) == ("stopped", 1)
 
 
@@ -115,5 +117,6 @@ def test_without_kafka_it_says_that_it_waits_and_ends_when_told(tmp_path: Path) 
     finally:
         process.kill()
         process.communicate()
-    assert [one["event"] for one in rest] == ["stopped"]
-    assert rest[0]["ok"] == 0
+    # It tells that it is stopping if anything is left to wait for.
+    assert [one["event"] for one in rest if one["event"] != "stopping"] == ["stopped"]
+    assert rest[-1]["ok"] == 0

@@ -82,7 +82,9 @@ class Events:
         if why == self._why:
             return
         self._why = why
-        if why:
+        if stopping:
+            self._write("stopping", running=runner.running)
+        elif why:
             self._write(
                 "paused", why=why, last_failure=runner.last_failure, next_try_s=runner.next_try_s
             )
