@@ -382,6 +382,33 @@ def test_attempts_at_one_rollout_never_share_an_episode(
     assert watch.statuses(again.rollout_id) == ["infrastructure", "used"]
 
 
+def test_a_task_that_waits_for_another_attempt_outlives_its_runner(
+    stack: Stack, watch: Watch, agents: str, tmp_path: Path
+) -> None:
+    group = group_at_the_end(stack)
+    marker = tmp_path / "failed"
+    task = Task(rollout_id=new_ulid(), agent=f"{agents}:fail_once", input=json.dumps(str(marker)))
+    send(watch, [task])
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        gateway_url="http://gateway:1",
+        group=group,
+        processes=1,
+        retry="failures",
+        retry_first_s=3_000.0,
+        retry_longest_s=3_000.0,
+        spool_directory=tmp_path / "spool",
+    )
+    with running(config) as runner:
+        watch.until(lambda: runner.waiting == 1 and not runner.running)
+    assert lag(stack, group) == 1
+    with running(config):
+        watch.until(lambda: watch.ended(task.rollout_id) == 2)
+    assert lag(stack, group) == 0
+    assert watch.statuses(task.rollout_id) == ["infrastructure", "used"]
+
+
 KILLED = """
 import sys, threading
 from pathlib import Path

@@ -27,6 +27,8 @@ class Scratch:
     def __init__(self, directory: Path) -> None:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if directory.stat().st_uid != os.getuid():
+                raise OSError("it is another user's")
             _remove_abandoned(directory)
             hidden = Path(tempfile.mkdtemp(prefix=".", dir=directory))
             self._lock = locked(hidden / _LOCK)

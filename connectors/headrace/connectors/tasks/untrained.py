@@ -26,6 +26,9 @@ _ADVICE: Mapping[str, str] = {
     DropReason.STALE: (
         "rollouts are too old when they are trained: raise [trainer] max_staleness, or shorten them"
     ),
+    DropReason.TOO_LONG: (
+        "their calls are longer than a pack of the trainer: raise [trainer] token_budget"
+    ),
     DropReason.NON_FINITE: "the weights are broken: serve an older version and train on from it",
     LAST_VERSION: "the trainer has made its last version: raise [trainer] max_versions",
     Untrainable.NOT_SELECTED: "no agent of theirs is trained: see [credit] train_agents",
