@@ -229,6 +229,17 @@ def test_doctor_and_status_say_in_what_is_calculated_and_why(
     assert "[policy] dtype" in finding["found"]
 
 
+def test_doctor_and_status_say_what_is_kept(headrace: Headrace, tmp_path: Path) -> None:
+    a_headrace(tmp_path / ".headrace", PartState(name="gateway", state=State.READY), PARTS[-1])
+    asked = {"HEADRACE_PRIVACY_CAPTURE": "metadata", "HEADRACE_PRIVACY_REDACT": "email"}
+    for verb in ("doctor", "status"):
+        told = " ".join(headrace(verb, **asked).stdout.split())
+        assert "capture metadata: facts are kept, neither texts nor tokens" in told
+        assert "email replaced by a mark" in told
+    report = json.loads(headrace("status", "--json").stdout)
+    assert report["privacy"]["capture"] == "full"
+
+
 def test_doctor_says_what_vllm_lacks(headrace: Headrace) -> None:
     result = headrace(
         "doctor",

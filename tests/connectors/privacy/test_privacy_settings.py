@@ -1,10 +1,13 @@
 """`[privacy]`, and the switches of other conventions."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from headrace.connectors.privacy import Hidden, Privacy, PrivacySettings
+from headrace.connectors.privacy.logs import RedactingFilter
+from headrace.connectors.privacy.summary import summary
 from headrace.connectors.privacy.switches import from_header, hidden_by, to_header
 from headrace.connectors.settings import BadSettings, from_environment, to_environment
 
@@ -82,3 +85,39 @@ def test_otels_switch_makes_the_mode_metadata_and_never_more() -> None:
     hidden = frozenset({Hidden.CONTENT})
     assert Privacy(PrivacySettings(), hidden).capture("p") == "metadata"
     assert Privacy(PrivacySettings(capture="none"), hidden).capture("p") == "none"
+
+
+def test_the_settings_in_a_sentence() -> None:
+    assert summary(PrivacySettings(), {}) == (
+        "capture full: texts and tokens are kept; nothing is redacted"
+    )
+    told = summary(
+        PrivacySettings(
+            capture="metadata",
+            projects=("open=full",),
+            redact=("email",),
+            patterns=(r"staff=EMP-\d+",),
+            replace_by="pseudonym",
+            pseudonym_key="k" * 16,
+        ),
+        {OTEL: "false"},
+    )
+    assert told == (
+        "capture metadata: facts are kept, neither texts nor tokens: nothing can be trained; "
+        "but open=full; email, staff replaced by a pseudonym; models see the redacted request; "
+        "this environment's switches hide content"
+    )
+
+
+def test_logs_are_redacted_with_their_tracebacks(caplog: pytest.LogCaptureFixture) -> None:
+    redacting = RedactingFilter(Privacy(PrivacySettings(redact=("email",))))
+    logger = logging.getLogger("headrace.test")
+    with caplog.filtering(redacting):
+        logger.warning("agent %s said %s", "mail", "a@b.org")
+        try:
+            raise ValueError("no such user: a@b.org")
+        except ValueError:
+            logger.exception("it failed")
+    assert "agent mail said [email]" in caplog.text
+    assert "ValueError: no such user: [email]" in caplog.text
+    assert "a@b.org" not in caplog.text

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner import RunnerConfig
 from headrace.connectors.runner.attempts import TaskRunner
 from headrace.connectors.runner.jobs import AgentStuck, Done, Failure, Job, WorkerDied
@@ -83,6 +84,9 @@ class Scripted:
                 return Done(key=job.key, output="1")
             case "failed":
                 return Done(key=job.key, failure=Failure(name="E", message="no", trace=""))
+            case "failed: a@b.org":
+                failure = Failure(name="E", message="no a@b.org", trace="")
+                return Done(key=job.key, failure=failure)
             case "deadline":
                 raise AgentStuck("not done")
             case _:
@@ -123,6 +127,28 @@ def attempts(listening: Listening, task: Task, *ends: str, **settings: object) -
         if span.kind in ("event", "attempt.end"):
             told[span.attempt].append(span.name if span.kind == "event" else str(span.status))
     return list(told.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (PrivacySettings(redact=("email",)), "rollout r1: failed: E: no [email]"),
+        (PrivacySettings(capture="metadata"), "rollout r1: failed: E\n"),
+    ],
+)
+def test_what_an_agent_raised_is_logged_as_far_as_it_may_be_kept(
+    settings: PrivacySettings, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = SdkConfig(
+        bootstrap="memory", registry_url="memory", close_timeout_s=0.05, privacy=settings
+    )
+    telemetry = Listening(config, Broker())
+    try:
+        attempts(telemetry, Task(rollout_id="r1"), "failed: a@b.org")
+    finally:
+        telemetry.close()
+    assert told in caplog.text
+    assert "a@b.org" not in caplog.text
 
 
 def test_a_worker_that_died_is_tried_again_and_only_the_last_attempt_stands(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.connectors.tasks import BadDataset, TaskItem, read_items
+from headrace.connectors.privacy import Privacy, PrivacySettings
+from headrace.connectors.tasks import BadDataset, TaskItem, read_items, redacted_items
 from headrace.connectors.tasks.dataset import FIELD_BYTES
 
 JSON = st.recursive(
@@ -57,3 +58,18 @@ def test_many_faults_are_counted() -> None:
 def test_a_file_without_a_task_is_told() -> None:
     with pytest.raises(BadDataset, match="holds no task"):
         read_items(["", " "], "f")
+
+
+def test_tasks_are_redacted_before_they_are_asked_for() -> None:
+    items = [
+        TaskItem(input={"to": "a@b.org", "n": [1, "x"]}, expected="a@b.org"),
+        TaskItem(input=1),
+    ]
+    redacting = Privacy(PrivacySettings(redact=("email",)))
+    assert redacted_items(items, redacting) == [
+        TaskItem(input={"to": "[email]", "n": [1, "x"]}, expected="[email]"),
+        TaskItem(input=1),
+    ]
+    original = PrivacySettings(redact=("email",), model_sees="original")
+    assert redacted_items(items, Privacy(original)) == items
+    assert redacted_items(items, Privacy(PrivacySettings())) == items

@@ -7,12 +7,11 @@ from typing import Any
 from starlette.requests import Request
 
 from headrace.connectors.gateway.conversation import Choice
+from headrace.connectors.instrument.names import HIDE_HEADER
 from headrace.connectors.privacy import Hidden, Privacy
 from headrace.connectors.privacy.switches import from_header
 from headrace.schemas.vocabulary import Untrainable
 
-HIDE_HEADER = "x-headrace-hide"
-"""What a client hides of its calls: some of `content`, `inputs`, `outputs`, `tools`."""
 _STRUCTURE = frozenset({"model", "role", "type"})
 """Fields whose texts say what a request is; in the span they are redacted all the same."""
 _LARGE = 20_000  # bytes from which on a body is redacted in a thread

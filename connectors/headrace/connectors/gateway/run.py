@@ -25,6 +25,7 @@ from headrace.connectors.gateway.state import GatewayState
 from headrace.connectors.http_server import listening
 from headrace.connectors.http_server.listening import Server
 from headrace.connectors.privacy import Privacy
+from headrace.connectors.privacy.logs import redact_logs
 from headrace.connectors.sdk import Telemetry, sdk_config
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
         )
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         privacy = Privacy(config.privacy, telemetry.config.hidden)
+        redact_logs(privacy)
         forwarded, upstream = None, None
         policies = Policies(
             [

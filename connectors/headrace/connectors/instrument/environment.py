@@ -7,7 +7,9 @@ from pathlib import Path
 from headrace.connectors.instrument import names
 from headrace.connectors.instrument.folder import AttemptFolder
 from headrace.connectors.instrument.frameworks import SWITCHES
+from headrace.connectors.instrument.private import hiding, settings_for_agents
 from headrace.connectors.loopback import with_exemption
+from headrace.connectors.privacy import PrivacySettings
 
 SITE = Path(__file__).parent / "site"
 PLACEHOLDER = "headrace"
@@ -16,7 +18,11 @@ _OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
 def agent_environment(
-    own: Mapping[str, str], folder: AttemptFolder, gateway: str | None, key: str = ""
+    own: Mapping[str, str],
+    folder: AttemptFolder,
+    gateway: str | None,
+    key: str = "",
+    privacy: PrivacySettings | None = None,
 ) -> dict[str, str]:
     """What the agent's command is given.
 
@@ -25,7 +31,9 @@ def agent_environment(
         folder: of the attempt.
         gateway: `http://host:port`; None: model calls go where they would go.
         key: the gateway's API key; empty: it asks for none.
+        privacy: what its processes may write to their journals; None: all.
     """
+    privacy = privacy or PrivacySettings()
     made = with_exemption(own, *([gateway] if gateway else []))
     for name, value in SWITCHES.items():
         made[name] = (
@@ -39,16 +47,20 @@ def agent_environment(
         names.PROJECT: identity.project,
         names.TRACEPARENT: _traceparent(own.get(names.TRACEPARENT, ""), identity.root),
         "PYTHONPATH": _joined_path(own.get("PYTHONPATH", "")),
+        **settings_for_agents(privacy),
     }
     if gateway is not None:
-        made |= redirection(own, folder, gateway, key)
+        made |= redirection(own, folder, gateway, key, hiding(privacy, own, identity.project))
     return made
 
 
 def redirection(
-    own: Mapping[str, str], folder: AttemptFolder, gateway: str, key: str
+    own: Mapping[str, str], folder: AttemptFolder, gateway: str, key: str, hidden: str = ""
 ) -> dict[str, str]:
-    """What sends the model calls of every client to the gateway, as calls of this attempt."""
+    """What sends the model calls of every client to the gateway, as calls of this attempt.
+
+    hidden: what the gateway is to leave out of them.
+    """
     identity = folder.identity
     base = gateway.rstrip("/") + names.attempt_path(
         identity.project, identity.rollout_id, identity.attempt
@@ -56,6 +68,7 @@ def redirection(
     headers = {
         "x-headrace-rollout": identity.rollout_id,
         "x-headrace-attempt": identity.attempt,
+        **({names.HIDE_HEADER: hidden} if hidden else {}),
     }
     made = {
         names.REDIRECTED: base,

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from headrace.connectors.instrument import names
+from headrace.connectors.instrument.keeping import keeper
 
 _LONGEST = 8_000_000  # bytes of a line; a batch could not hold more
 
@@ -24,6 +25,7 @@ class Journal:
         self.folder = folder
         self.parent = _parent_of(os.environ.get(names.TRACEPARENT, ""))
         """Id of the span that this process was started in."""
+        self._keep = keeper(_described)
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._lost = 0
@@ -33,7 +35,10 @@ class Journal:
     def write(self, record: dict[str, Any]) -> None:
         """Append a record; one that cannot be written is counted and told at the end."""
         try:
-            line = _line(record)
+            kept = record if self._keep is None else self._keep(record)
+            if kept is None:
+                return
+            line = _line(kept)
             with self._lock:
                 if self._is_closed:
                     return

@@ -18,6 +18,8 @@ TRACEPARENT = "TRACEPARENT"
 
 PARENT_HEADER = "x-headrace-parent"
 """Header of a model call: the span that it was made in."""
+HIDE_HEADER = "x-headrace-hide"
+"""What a client hides of its calls: some of `content`, `inputs`, `outputs`, `tools`."""
 
 NO_HEADRACE = "no-headrace"
 """Marker in the journal: a Python of the agent's has no headrace to import."""

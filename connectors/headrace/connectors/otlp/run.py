@@ -14,6 +14,8 @@ from headrace.connectors.otlp.config import OtlpConfig
 from headrace.connectors.otlp.errors import ConfigurationError
 from headrace.connectors.otlp.grpc_server import serving
 from headrace.connectors.otlp.intake import Intake
+from headrace.connectors.privacy import Privacy
+from headrace.connectors.privacy.logs import redact_logs
 from headrace.connectors.sdk import Telemetry, sdk_config
 from headrace.connectors.worker.heartbeat import write_heartbeat
 
@@ -36,6 +38,7 @@ async def serve(config: OtlpConfig) -> None:
                 memory_bytes=config.memory_bytes,
             )
         )
+        redact_logs(Privacy(config.privacy))
         intake = Intake(config, telemetry)
         try:
             async with AsyncExitStack() as stack:

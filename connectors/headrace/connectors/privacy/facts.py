@@ -3,6 +3,36 @@
 import json
 from typing import Any
 
+INPUT_SIDES = (
+    "gen_ai.input.",
+    "gen_ai.prompt",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.user.",
+    "input.",
+    "llm.input_messages.",
+    "llm.prompts",
+    "tool_arguments",
+    "traceloop.entity.input",
+    "pydantic_ai.all_messages",
+    "all_messages_events",
+    "agentlightning.operation.input",
+)
+OUTPUT_SIDES = (
+    "gen_ai.output.",
+    "gen_ai.completion",
+    "gen_ai.tool.call.result",
+    "output.",
+    "llm.output_messages.",
+    "tool_response",
+    "traceloop.entity.output",
+    "final_result",
+    "agentlightning.operation.output",
+    "agentlightning.message.body",
+    "agentlightning.object.",
+    "exception.",
+)
+"""Beginnings of the names of attributes that tell what went in and what came out."""
 _NUMBERS = (
     "gen_ai.usage.",
     "gen_ai.request.",
@@ -10,6 +40,8 @@ _NUMBERS = (
     "http.response.status_code",
     "headrace.",
     "llm.token_count.",
+    "gen_ai.evaluation.score.value",
+    "agentlightning.reward.",
     "server.port",
 )
 """Beginnings of names whose numbers and truths stay."""
@@ -26,6 +58,16 @@ _WORDS = frozenset(
         "gen_ai.tool.type",
         "gen_ai.agent.name",
         "gen_ai.output.type",
+        "gen_ai.evaluation.name",
+        "gen_ai.agent.id",
+        "gen_ai.conversation.id",
+        "agent.name",
+        "graph.node.id",
+        "tool.name",
+        "session.id",
+        "traceloop.span.kind",
+        "traceloop.entity.name",
+        "llm.request.type",
         "openinference.span.kind",
         "llm.provider",
         "llm.system",
@@ -33,13 +75,19 @@ _WORDS = frozenset(
         "error.type",
         "exception.type",
         "how",
+        "headrace.project",
+        "headrace.rollout_id",
+        "headrace.attempt",
+        "headrace.runner",
+        "headrace.ended_by",
+        "limit",
         "headrace.prompt",
         "headrace.prompt_extends",
         "headrace.choice_of",
     }
 )
 """Names whose words stay, up to `_LONGEST` characters."""
-_PLAIN_NUMBERS = frozenset({"number", "again_s"})
+_PLAIN_NUMBERS = frozenset({"number", "again_s", "allowed"})
 _LONGEST = 128
 
 

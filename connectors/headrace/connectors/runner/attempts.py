@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from headrace.connectors.privacy import Privacy
 from headrace.connectors.runner.cancellations import Cancellations
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.failures import Failures
@@ -118,6 +119,7 @@ class TaskRunner:
         self.cancellations = Cancellations()
         self._config = config
         self._telemetry = telemetry
+        self._privacy = Privacy(telemetry.config.privacy, telemetry.config.hidden)
         self._pool = pool
         self._stop = stop
         self._lock = threading.Lock()
@@ -214,7 +216,10 @@ class TaskRunner:
         return _Run(how=How.OK, output=Described(text=done.output, replaced=done.replaced))
 
     def _failed(self, attempt: Attempt, failure: Failure) -> _Run:
-        why = f"{failure.name}: {failure.message}" if failure.message else failure.name
+        # What stands in a log and in `headrace work`'s lines, where no producer redacts it; and
+        # redacted before it is cut, for half of a value would not be known as one.
+        message = self._privacy.text(failure.message) if self._may_tell(attempt.project) else ""
+        why = f"{failure.name}: {message}" if message else failure.name
         if failure.limit:
             allowed = getattr(self._config, failure.limit)
             why = f"it met [runner] {failure.limit} = {allowed} ({why})"
@@ -245,6 +250,10 @@ class TaskRunner:
             end_id=attempt.end_id,
             subject=task.subject,
         )
+
+    def _may_tell(self, project: str) -> bool:
+        """Whether what an agent's error says may be told."""
+        return self._privacy.capture(project) == "full"
 
     def _durably(self, emit: Callable[[], object]) -> bool:
         """Emit until it is durable; False: the runner was stopped first."""

@@ -15,8 +15,10 @@ from pathlib import Path
 from headrace.connectors.instrument.collector import Collector
 from headrace.connectors.instrument.command_line import agent_name
 from headrace.connectors.instrument.folder import AttemptFolder, Identity, make_folder
+from headrace.connectors.instrument.private import private_identity
 from headrace.connectors.instrument.records import Note
 from headrace.connectors.instrument.results import how_ended, result_of
+from headrace.connectors.privacy import Privacy
 from headrace.connectors.runner.config import CommandAgent
 from headrace.connectors.runner.errors import AgentUnusable
 from headrace.connectors.runner.jobs import AgentStuck, Done, Failure, Job, JobCancelled, WorkerDied
@@ -47,6 +49,7 @@ class Commands:
         self._limits = limits
         self._scratch = Scratch(scratch or journals.with_name("scratch"))
         self._telemetry = telemetry
+        self._privacy = Privacy(telemetry.config.privacy, telemetry.config.hidden)
         self._journals = journals
         self._keys = itertools.count()
         self._closing = threading.Event()
@@ -83,7 +86,9 @@ class Commands:
             raise WorkerDied("the runner is stopping")
         if job.key in self._cancelled:
             raise JobCancelled
-        folder = make_folder(self._journals, _identity(job, self._agent))
+        folder = make_folder(
+            self._journals, private_identity(_identity(job, self._agent), self._privacy)
+        )
         attempt = Attempt(
             self._telemetry,
             job.rollout_id,
@@ -96,7 +101,9 @@ class Commands:
         collector = Collector(folder.path, attempt, redirected=True)
         try:
             with self._scratch.folder(job.attempt) as scratch:
-                process = start_agent(self._agent, job, folder, self._limits, scratch)
+                process = start_agent(
+                    self._agent, job, folder, self._limits, scratch, self._telemetry.config.privacy
+                )
                 done = self._watched(process, collector, job, timeout)
         except OSError as error:
             done = Done(key=job.key, failure=_cannot_start(self._agent, error))

@@ -15,6 +15,7 @@ from headrace.connectors.instrument.command_line import filled
 from headrace.connectors.instrument.environment import agent_environment
 from headrace.connectors.instrument.folder import AttemptFolder
 from headrace.connectors.instrument.results import MOST, how_ended
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner.config import CommandAgent
 from headrace.connectors.runner.jobs import Failure, Job
 from headrace.connectors.runner.limits import Limits
@@ -25,21 +26,27 @@ _TRACE = 20_000  # characters of stderr that a failure keeps
 
 
 def start_agent(
-    agent: CommandAgent, job: Job, folder: AttemptFolder, limits: Limits, scratch: Path
+    agent: CommandAgent,
+    job: Job,
+    folder: AttemptFolder,
+    limits: Limits,
+    scratch: Path,
+    privacy: PrivacySettings,
 ) -> "AgentProcess":
     """Start a job's process, in a session of its own. Raises OSError."""
     task = _plain(job.task_input)
-    environment = agent_environment(os.environ, folder, job.gateway_url, job.api_key)
+    environment = agent_environment(os.environ, folder, job.gateway_url, job.api_key, privacy)
     environment[names.RESULT_FILE] = str(folder.path / "result")
     environment[names.MODEL] = job.model
     environment |= scratch_environment(scratch)
     if agent.input == "environment":
         environment[names.TASK_INPUT] = task
     words = filled(agent.words, {"input": task, "model": job.model, "rollout": job.rollout_id})
-    given = folder.path / "input"
-    given.write_text(task if agent.input == "stdin" else "", encoding="utf-8")
     try:
-        with given.open("rb") as stdin:
+        # In memory: a task may hold what is not to lie on a disk.
+        with open(os.memfd_create("headrace-task"), "w+b") as stdin:  # noqa: PTH123 - it has no path
+            stdin.write(task.encode() if agent.input == "stdin" else b"")
+            stdin.seek(0)
             process = subprocess.Popen(
                 words,
                 env=environment,

@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 
+from headrace.connectors.instrument.names import HIDE_HEADER
+from headrace.connectors.instrument.private import hiding
 from headrace.connectors.loopback import exempt
 from headrace.connectors.runner.agent import call_agent, import_from_here
 from headrace.connectors.runner.jobs import Done, Failure, Interrupt, Job
@@ -20,6 +22,7 @@ from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
 from headrace.connectors.sdk.described import error_facts, type_name
 
 _FLUSH_S = 10.0
+_HEADERS = "OPENAI_CUSTOM_HEADERS"
 
 
 def main(connection: Connection, config: SdkConfig) -> None:
@@ -27,6 +30,7 @@ def main(connection: Connection, config: SdkConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group
     exempt()  # the agents' own clients reach the gateway without a proxy
     import_from_here()
+    _hide(config)
     # Started by the first span that a tool records itself: most agents record none.
     telemetry = Telemetry(config, lazy=True)
     results: SimpleQueue[Done] = SimpleQueue()
@@ -105,6 +109,14 @@ def _answer(connection: Connection, results: "SimpleQueue[Done]") -> None:
     with suppress(OSError):  # the runner is gone
         while True:
             connection.send(results.get())
+
+
+def _hide(config: SdkConfig) -> None:
+    """Tell the gateway what the switches hide: agents' clients send what the variable holds."""
+    hidden = hiding(config.privacy, os.environ, "")
+    lines = [line for line in os.environ.get(_HEADERS, "").splitlines() if line.strip()]
+    if hidden:
+        os.environ[_HEADERS] = "\n".join([*lines, f"{HIDE_HEADER}: {hidden}"])
 
 
 def _run(job: Job, telemetry: Telemetry) -> Done:

@@ -3,7 +3,7 @@
 from headrace.connectors.tasks.admission import Admission
 from headrace.connectors.tasks.cancel import cancel_tasks
 from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig, TasksSettings
-from headrace.connectors.tasks.dataset import read_items
+from headrace.connectors.tasks.dataset import read_items, redacted_items
 from headrace.connectors.tasks.errors import BadDataset, TasksError, TasksMisconfigured
 from headrace.connectors.tasks.pace import Pace, progress_text, waited_for
 from headrace.connectors.tasks.source import TaskSource
@@ -24,5 +24,6 @@ __all__ = [
     "pause_text",
     "progress_text",
     "read_items",
+    "redacted_items",
     "waited_for",
 ]

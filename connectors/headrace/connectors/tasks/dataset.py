@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+from headrace.connectors.privacy import Privacy
 from headrace.connectors.tasks.config import TaskItem
 from headrace.connectors.tasks.errors import BadDataset
 
@@ -38,6 +39,17 @@ def read_items(lines: Iterable[str], name: str) -> list[TaskItem]:
     if not items:
         raise BadDataset(f'{name} holds no task: write one a line, as {{"input": "What is 2+3?"}}')
     return items
+
+
+def redacted_items(items: Iterable[TaskItem], privacy: Privacy) -> list[TaskItem]:
+    """Tasks as they may stand in the log, and as an agent that sees what is kept is given them."""
+    if privacy.redactor is None or privacy.settings.model_sees == "original":
+        return list(items)
+
+    def redacted(value: Any) -> Any:
+        return json.loads(privacy.text(json.dumps(value, ensure_ascii=False)))
+
+    return [TaskItem(input=redacted(i.input), expected=redacted(i.expected)) for i in items]
 
 
 def _item(line: str) -> TaskItem:

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from headrace.connectors.privacy.summary import summary
 from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.embedded import jvm
 from headrace.infra.embedded.artifacts import DOWNLOAD_MEGABYTES, cache_dir, missing
@@ -179,6 +180,10 @@ def _engine(settings: Settings) -> Finding:
     )
 
 
+def _privacy(settings: Settings) -> Finding:
+    return Finding(check="privacy", ok=True, found=summary(settings.privacy, os.environ))
+
+
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     _system,
     _python,
@@ -189,4 +194,5 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     _downloads,
     _arithmetic,
     _engine,
+    _privacy,
 )

@@ -15,7 +15,10 @@ from headrace.connectors.instrument.command_line import agent_name
 from headrace.connectors.instrument.environment import agent_environment
 from headrace.connectors.instrument.errors import CommandUnusable, InstrumentError
 from headrace.connectors.instrument.folder import AttemptFolder, Ended, Identity, make_folder
+from headrace.connectors.instrument.private import private_end, private_identity
 from headrace.connectors.instrument.results import how_ended, last_line, result_of
+from headrace.connectors.privacy import Privacy
+from headrace.connectors.privacy.switches import hidden_by
 from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.watching import Told, Watcher, gateway_answers
 from headrace.infra.settings import Settings, load
@@ -66,12 +69,15 @@ def run(
     identity = replace(
         _identity(project, rollout, named, split, loaded), redirected=url is not None
     )
+    privacy = Privacy(loaded.privacy, hidden_by(os.environ))
     try:
-        folder = make_folder(loaded.directory / "spool" / "attempts", identity)
+        folder = make_folder(
+            loaded.directory / "spool" / "attempts", private_identity(identity, privacy)
+        )
     except InstrumentError as error:
         fail(str(error), NOT_RUNNING)
     key = loaded.gateway.key_for(identity.project)
-    environment = agent_environment(os.environ, folder, url, key)
+    environment = agent_environment(os.environ, folder, url, key, loaded.privacy)
     if result_file is not None:
         result_file.unlink(missing_ok=True)
         environment[names.RESULT_FILE] = str(result_file.absolute())
@@ -99,6 +105,8 @@ def _run(
     ended = Ended(
         status=SpanStatus.ERROR if code else SpanStatus.OK, result=result, at=time.time_ns()
     )
+    privacy = Privacy(settings.privacy, hidden_by(os.environ))
+    ended = private_end(ended, folder.identity.project, privacy)
     told = watcher.finish(ended, {running.pid: how_ended(code)})
     _tell(folder, told, code, quiet=quiet)
     return code

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
+from headrace.connectors.privacy.summary import summary
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app
 from headrace.infra.errors import LogUnavailable
@@ -40,18 +42,21 @@ def status(
     halted = halts(loaded, parts)
     chosen = arithmetic(loaded)
     teaching_nothing = untrained(loaded, parts)
+    said = summary(loaded.privacy, os.environ)
     if as_json:
         report = {
             "parts": parts,
             "halted": halted,
             "arithmetic": dataclasses.asdict(chosen),
             "untrained": [dataclasses.asdict(one) for one in teaching_nothing],
+            "privacy": {"capture": loaded.privacy.capture, "said": said},
         }
         typer.echo(json.dumps(report, indent=1))
     else:
         _print(parts, loaded.directory)
         if any(part["name"] == "gateway" for part in parts):
             typer.echo(f"\nengine and trainer calculate in {chosen.dtype}: {chosen.reason}")
+            typer.echo(f"privacy: {said}")
         _print_halted(halted)
         for one in teaching_nothing:
             typer.echo(f"\n{one.policy}: {one.message}")

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from headrace.connectors.tasks import Pace, TaskItem, progress_text, read_items
+from headrace.connectors.privacy import Privacy
+from headrace.connectors.tasks import Pace, TaskItem, progress_text, read_items, redacted_items
 from headrace.infra.cli.app import INTERRUPTED, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.tasks_cancel import cancel
 from headrace.infra.cli.tasks_status import status
@@ -89,7 +90,7 @@ def tasks(
     """
     loaded = load(settings)
     _check_options(split, epochs, groups, policy_version)
-    items = _read(file)
+    items = redacted_items(_read(file), Privacy(loaded.privacy))
     if deadline is None:
         deadline = TRAIN_DEADLINE_S if split is Split.TRAIN else 0.0
     config = source_config(loaded, agent=agent, deadline_s=deadline)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.connectors.privacy import Privacy
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, fail
 from headrace.infra.settings import load
 
@@ -36,7 +37,7 @@ def cancel(
     loaded = load(settings)
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
-        done = take_back(loaded, ids, why)
+        done = take_back(loaded, ids, Privacy(loaded.privacy).text(why))
     except ClickHouseUnavailable as error:
         fail(
             f"{loaded.clickhouse_url}: {error.said}. Is headrace up? Check with `headrace status`",

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from headrace.connectors.instrument.command_line import words_of
 from headrace.connectors.instrument.errors import CommandUnusable
+from headrace.connectors.privacy import Privacy
+from headrace.connectors.privacy.logs import redact_logs
 from headrace.connectors.runner import (
     AgentUnusable,
     CommandAgent,
@@ -113,6 +115,7 @@ def work(
     os.umask(OTHERS)
     keep_private(loaded.directory)
     show_logs(watched)
+    redact_logs(Privacy(loaded.privacy))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
