@@ -180,7 +180,7 @@ def test_it_decides_which_calls_are_trained() -> None:
     spans = [call(2), call(3), context(11, of=2, agent="solver"), context(12, of=3, agent="judge")]
     _, episode = one_episode(start(), *spans, end())
     reward = RewardResult(value=1.0)
-    member = member_of(episode, reward, 1, ("solver",), [None, None], ["", ""])
+    member = member_of(episode, reward, 1, ("solver",), ["", ""])
     assert [c.reason for c in member.calls] == ["", "not_selected"]
 
 

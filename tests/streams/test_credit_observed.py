@@ -6,9 +6,9 @@ from typing import Any
 
 from headrace.schemas import Episode, EpisodeCall, EpisodeReward, EpisodeTool
 from headrace.streams.credit.call.anchors import states_of
-from headrace.streams.credit.call.tools import tools_of_calls
 from headrace.streams.credit.registry import CALL_METHODS
 from headrace.streams.reward import rewards_of_calls
+from headrace.streams.reward.tools import tools_of_calls
 
 
 def episode(*calls: EpisodeCall, **facts: Any) -> Episode:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.schemas import Episode, EpisodeReward
+from headrace.schemas import Episode, EpisodeCall, EpisodeReward, EpisodeTool
 from headrace.streams.reward import (
     RewardError,
     RewardResult,
@@ -19,6 +19,7 @@ from headrace.streams.reward import (
     load_rule,
     reward,
     span_rule,
+    tool_success,
 )
 
 
@@ -211,3 +212,36 @@ def test_an_evaluation_is_a_reward_of_its_name() -> None:
     """`gen_ai.evaluation.result` becomes a reward span (tests/connectors/mapping)."""
     result = evaluate(load_rule("reward-span:Relevance"), rewarded(("Relevance", 0.75, "")))
     assert result.value == 0.75
+
+
+CALLS = [EpisodeCall(span_id=f"c{k}", started_at=k) for k in range(3)]
+TOOLS = [
+    EpisodeTool(parent_id="c0", status="ok"),
+    EpisodeTool(parent_id="c0", status="error"),
+    EpisodeTool(parent_id="c2", status="ok"),
+]
+
+
+def of_calls(calls: Any) -> RewardResult:
+    rule = Rule(name="r", version="1", function=lambda _: 1.0, calls=calls)
+    return evaluate(rule, Episode(calls=CALLS, tools=TOOLS))
+
+
+def test_a_rule_may_give_calls_rewards_of_their_own() -> None:
+    assert of_calls(lambda episode: [1, None, 0.5]).calls == (1.0, None, 0.5)
+    assert of_calls(tool_success).calls == (0.5, None, 1.0)
+    assert of_calls(None).calls == (None, None, None), "no span aims at one"
+
+
+@pytest.mark.parametrize(
+    ("calls", "reason"),
+    [
+        (lambda _: [1.0], "reward_invalid"),
+        (lambda _: [1.0, math.nan, None], "reward_invalid"),
+        (lambda _: 1 / 0, "rule_error"),
+        (lambda _: None, "rule_error"),
+    ],
+)
+def test_bad_rewards_of_calls_mark_the_episode(calls: Any, reason: str) -> None:
+    result = of_calls(calls)
+    assert (result.value, result.reason, result.calls) == (None, reason, ())

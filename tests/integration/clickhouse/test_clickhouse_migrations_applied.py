@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, MigrationError, migrate
+from headrace.streams.credit.running import Running
+from headrace.streams.credit.store import GroupStore
 from tests.integration.clickhouse.server_process import Server
 from tests.support.waiting import wait_until
 
@@ -125,3 +127,25 @@ def test_reasons_that_held_a_detail_are_taken_apart(empty: ClickHouse, tmp_path:
     assert empty.query("SELECT rollout_id, detail FROM credits ORDER BY rollout_id LIMIT 1") == [
         {"rollout_id": "r0", "detail": 'KeyError: "x"'}
     ]
+
+
+def test_groups_of_an_earlier_release_are_taken_on(empty: ClickHouse, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    for path in sorted(migrate.MIGRATIONS.glob("000[1-9]_*.sql")):
+        (old / path.name).write_bytes(path.read_bytes())
+    migrate.apply(empty, old)
+    empty.command(
+        "INSERT INTO groups (project, group_id, rule, credit, row_version, state, partition, "
+        "members, samples) VALUES ('p', 'g', 'r@1', 'c@1', 7, 'final', 3, "
+        "[('r0', 'a', 3, 'used', 0.5, '', '', 0.25, 1, 9, true, 'ok', 0, 2)], "
+        "[('r0/a/s/0', 'r0', 'a', 'solver', 0.25, true, '', '', 0, 2, 7, 'noted')])"
+    )
+    assert "0010_add_credit_facts" in migrate.apply(empty)
+    (held,) = GroupStore(empty, rule="r@1", credit="c@1").look_up([("p", "g")])
+    (member,) = held.state.members.values()
+    assert (member.reward.value, member.reward.dimensions) == (0.5, ())
+    (call,) = member.calls
+    assert (call.tokens, call.observed, call.reward) == (7, "noted", None)
+    assert held.state.running == Running()
+    assert empty.query("SELECT reward FROM samples") == [{"reward": None}]

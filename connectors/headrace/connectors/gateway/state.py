@@ -149,6 +149,7 @@ class GatewayState:
         Raises:
             CallNotDurable: neither Kafka nor the spool has all of them.
         """
+        calls = [span for span in spans if span.call is not None]
         try:
             if len(spans) == 1:
                 where = await self._telemetry.aemit_durably(spans[0])
@@ -156,23 +157,22 @@ class GatewayState:
                 where = await self._telemetry.aemit_all_durably(spans)
         except Exception as error:  # whatever went wrong, the calls are not on record
             first = spans[0]
-            self.metrics.undurable(len(spans))
+            self.metrics.undurable(len(calls))
             logger.exception("call %s of %s is not durable", first.span_id, first.rollout_id)
             raise CallNotDurable(
                 "the call could not be recorded by Kafka nor by the gateway's spool, so its answer "
                 f"is held back: {error}"
             ) from error
-        self.metrics.durable(where, len(spans))
-        for span in spans:
-            if span.call is not None:
-                self.answered.add(
-                    Place(
-                        project=span.project,
-                        rollout_id=span.rollout_id,
-                        attempt=span.attempt,
-                        span_id=span.span_id,
-                    )
+        self.metrics.durable(where, len(calls))
+        for span in calls:
+            self.answered.add(
+                Place(
+                    project=span.project,
+                    rollout_id=span.rollout_id,
+                    attempt=span.attempt,
+                    span_id=span.span_id,
                 )
+            )
 
 
 def state_of(request: Request) -> GatewayState:

@@ -16,7 +16,7 @@ from headrace.streams.credit.running import Running, RunningMeans
 from headrace.streams.credit.settle import credits_of
 from headrace.streams.credit.state import GroupKey, GroupPatience, GroupState
 from headrace.streams.deadlines import Deadlines
-from headrace.streams.reward import Rule, rewards_of_calls
+from headrace.streams.reward import Rule
 
 NOTHING_STORED = -1
 
@@ -126,7 +126,6 @@ class Groups:
                 result,
                 arrival.log_time,
                 self.method.train_agents,
-                rewards_of_calls(episode, self.rule.weights),
                 self.method.call.observe(episode),
             )
             held.state.add(episode, member)

@@ -84,11 +84,10 @@ def member_of(
     reward: RewardResult,
     log_time: int,
     train_agents: tuple[str, ...],
-    rewards: Sequence[float | None],
     observed: Sequence[str],
 ) -> MemberFacts:
-    """The facts of an Episode whose reward has been asked for; `rewards` and `observed`: of each of
-    its calls."""
+    """The facts of an Episode whose reward has been asked for; `observed`: of each of its calls."""
+    rewards = reward.calls or (None,) * len(episode.calls)
     return MemberFacts(
         rollout_id=episode.rollout_id,
         attempt=episode.attempt,

@@ -6,6 +6,7 @@ from headrace.streams.reward.load import load_rule
 from headrace.streams.reward.rule import Rule, RuleFunction, reward
 from headrace.streams.reward.span_rule import span_rule
 from headrace.streams.reward.targets import rewards_of_calls
+from headrace.streams.reward.tools import tool_success
 
 __all__ = [
     "RewardError",
@@ -18,4 +19,5 @@ __all__ = [
     "reward",
     "rewards_of_calls",
     "span_rule",
+    "tool_success",
 ]

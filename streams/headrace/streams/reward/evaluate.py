@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -27,12 +27,14 @@ class RewardResult:
 
     An empty reason with no value means: not known yet. `detail` is for a person. `dimensions` are
     the named values of which the reward was weighed, by name; none where the rule gave one number.
+    `calls`: the rewards of the calls, in their order; none where the rule failed.
     """
 
     value: float | None = None
     reason: str = ""
     detail: str = ""
     dimensions: tuple[tuple[str, float], ...] = ()
+    calls: tuple[float | None, ...] = ()
 
     @property
     def pending(self) -> bool:
@@ -44,13 +46,14 @@ def evaluate(rule: Rule, episode: Episode) -> RewardResult:
     """Ask the rule; never raises.
 
     Reasons: `rule_error` where it raised, `reward_invalid` where it gave what is no finite number
-    below 1e30, or a dimension without a weight. Neither is ever a reward of 0. Where a dimension is
-    None or has not come, the reward is not known yet.
+    below 1e30 (of the episode or of a call), or a dimension without a weight. Neither is ever a
+    reward of 0. Where a dimension is None or has not come, the reward is not known yet.
     """
     try:
         given = rule(episode)
         if isinstance(given, Mapping):
             given = dict(given)  # a mapping of the user's own may raise as well
+        of_calls = list(rule.of_calls(episode))
     # A rule is a user's code: not even its sys.exit() may stop the worker.
     except (Exception, SystemExit) as error:
         logger.warning(
@@ -60,12 +63,31 @@ def evaluate(rule: Rule, episode: Episode) -> RewardResult:
         return RewardResult(
             reason=MemberStatus.RULE_ERROR, detail=_short(f"{type(error).__name__}: {error}")
         )
+    calls, wrong = _rewards_of_calls(of_calls, len(episode.calls))
+    if wrong:
+        return _invalid(wrong)
     if given is None:
-        return RewardResult()
+        return RewardResult(calls=calls)
     if isinstance(given, dict):
-        return _weighed(rule, given)
+        return replace(_weighed(rule, given), calls=calls)
     number, wrong = _number(given)
-    return RewardResult(value=number) if not wrong else _invalid(wrong)
+    return RewardResult(value=number, calls=calls) if not wrong else _invalid(wrong)
+
+
+def _rewards_of_calls(given: list[Any], count: int) -> tuple[tuple[float | None, ...], str]:
+    """The rewards of an episode's calls, and what is wrong with them, or ''."""
+    if len(given) != count:
+        return (), f"{len(given)} rewards for {count} calls"
+    found: list[float | None] = []
+    for number, value in enumerate(given, start=1):
+        if value is None:
+            found.append(None)
+            continue
+        reward, wrong = _number(value)
+        if wrong:
+            return (), f"call {number}: {wrong}"
+        found.append(reward)
+    return tuple(found), ""
 
 
 def _weighed(rule: Rule, given: Mapping[Any, Any]) -> RewardResult:

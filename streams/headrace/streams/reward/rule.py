@@ -3,16 +3,20 @@
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
 from headrace.schemas import Episode
 from headrace.streams.reward.errors import RewardError
+from headrace.streams.reward.targets import rewards_of_calls
 
 Given = float | Mapping[str, float | None] | None
 RuleFunction = Callable[[Episode], Given]
 """An Episode to its reward, or to the dimensions of it by name; None: not known yet."""
+
+CallsFunction = Callable[[Episode], Sequence[float | None]]
+"""An Episode to the rewards of its calls, in their order; None for a call without one."""
 
 _NAME = re.compile(r"[A-Za-z0-9._:,=+-]{1,200}")
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -31,6 +35,9 @@ class Rule:
     function: RuleFunction
     weights: Mapping[str, float] = field(default_factory=dict)
     """Of the dimensions it gives, and of the rewards that spans aim at calls; empty: 1 each."""
+
+    calls: CallsFunction | None = None
+    """Gives calls rewards of their own; None: what spans aimed at them, by `weights`."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -55,6 +62,12 @@ class Rule:
         """`name@version`, which is kept beside every result."""
         return f"{self.name}@{self.version}"
 
+    def of_calls(self, episode: Episode) -> Sequence[float | None]:
+        """The rewards of an Episode's calls, in their order."""
+        if self.calls is not None:
+            return self.calls(episode)
+        return rewards_of_calls(episode, self.weights)
+
     def __call__(self, episode: Episode) -> Given:
         return self.function(episode)
 
@@ -69,6 +82,7 @@ def reward(
     name: str | None = None,
     version: str | int = "1",
     weights: Mapping[str, float] | None = None,
+    calls: CallsFunction | None = None,
 ) -> Callable[[RuleFunction], Rule]: ...
 
 
@@ -79,10 +93,12 @@ def reward(
     name: str | None = None,
     version: str | int = "1",
     weights: Mapping[str, float] | None = None,
+    calls: CallsFunction | None = None,
 ) -> Rule | Callable[[RuleFunction], Rule]:
     """Make a function of an Episode a reward rule; change `version` whenever its result changes.
 
-    A rule of several dimensions returns them by name, and `weights` says what each counts.
+    A rule of several dimensions returns them by name, and `weights` says what each counts. `calls`
+    gives the calls of an Episode rewards of their own (`tool_success` is one).
 
     Example:
         @reward(version=2)
@@ -96,6 +112,7 @@ def reward(
             version=str(version),
             function=plain,
             weights=weights or {},
+            calls=calls,
         )
 
     return rule_of if function is None else rule_of(function)

@@ -7,8 +7,8 @@ import numpy as np
 from headrace.schemas import Episode
 from headrace.schemas.vocabulary import SpanStatus
 from headrace.streams.credit.call.contract import Array, CallMethod, CreditedEpisode
-from headrace.streams.credit.call.tools import tools_of_calls
 from headrace.streams.credit.methods import within, written
+from headrace.streams.reward.tools import tools_of_calls
 
 
 def spread_by(name: str, weights: Callable[[CreditedEpisode], Array]) -> CallMethod:

@@ -1,6 +1,7 @@
-"""Which call of an episode brought about which tool execution. Pure."""
+"""Which call of an episode brought about which tool execution, and how these fared. Pure."""
 
 from headrace.schemas import Episode, EpisodeCall, EpisodeTool
+from headrace.schemas.vocabulary import SpanStatus
 
 
 def tools_of_calls(episode: Episode) -> list[list[EpisodeTool]]:
@@ -18,6 +19,17 @@ def tools_of_calls(episode: Episode) -> list[list[EpisodeTool]]:
         if place >= 0:
             of_calls[place].append(tool)
     return of_calls
+
+
+def tool_success(episode: Episode) -> list[float | None]:
+    """For each call which share of its tools ended without an error; None for one without tools.
+
+    As `@reward(calls=tool_success)` it gives each call what its tools earned.
+    """
+    return [
+        sum(tool.status != SpanStatus.ERROR for tool in tools) / len(tools) if tools else None
+        for tools in tools_of_calls(episode)
+    ]
 
 
 def _last_before(calls: list[EpisodeCall], tool: EpisodeTool) -> int:
