@@ -80,7 +80,7 @@ def test_an_episode_s_return_is_told_down_to_its_tokens(
     shown = explained("r0/a")
     assert shown.exit_code == 0
     assert [line.strip() for line in shown.output.splitlines()] == [
-        "episode r0/a: rule span:right=1.0,style=0.5@1, credit to_go(1)/dr_grpo/discounted(0.5)@1",
+        f"episode r0/a: rule span:right=1.0,style=0.5@1, credit {method.id}",
         "return 1.5 of right 1, style 1",
         "group g: train, 2 of 2 rollouts, baseline dr_grpo (mean 1, deviation 0.707107)",
         "advantage +0.5, used",
