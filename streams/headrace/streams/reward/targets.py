@@ -21,7 +21,7 @@ def aimed_at_calls(episode: Episode) -> list[dict[str, float]]:
     A call is named by its span, by its response, or by its call id.
     """
     of_calls: list[dict[str, float]] = [{} for _ in episode.calls]
-    if not episode.rewards:
+    if not any(reward.target for reward in episode.rewards):
         return of_calls
     named: dict[str, dict[str, float]] = {}
     for call, given in zip(episode.calls, of_calls, strict=True):
@@ -38,6 +38,9 @@ def rewards_of_calls(episode: Episode, weights: Mapping[str, float]) -> list[flo
 
     Without weights every name counts once, `potential` and `value` apart.
     """
+
+    if not any(reward.target for reward in episode.rewards):
+        return [None] * len(episode.calls)
 
     def weight(name: str) -> float | None:
         return weights.get(name) if weights else None if name in (POTENTIAL, VALUE) else 1.0
