@@ -76,9 +76,9 @@ def settings_of(directory: Path) -> Settings:
             "policy": {"name": POLICY, "model": str(tiny_llama(directory / "model"))},
             "credit": {
                 "rule": "loop_rewards:variety",
-                "train_agents": "writer",
                 "grace_ms": 3_000,
             },
+            "agents": {"writer": POLICY, "*": "untrained"},
             "trainer": {
                 "group_size": GROUP,
                 "groups_per_step": GROUPS_PER_STEP,

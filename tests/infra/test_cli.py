@@ -277,6 +277,7 @@ def test_an_agent_that_is_not_there_is_told_before_any_work(headrace: Headrace) 
         (None, (), "cannot be read: No such file"),
         ('{"input": 1}', ("--agent", "run"), "name it as module:function"),
         ('{"input": 1}', ("--policy-version", "3"), "--policy-version is for --split eval"),
+        ('{"input": 1}', ("--policy", "other"), "no such policy, there are assistant"),
         ('{"input": 1}', ("--split", "eval", "--groups", "3"), "--groups is for --split train"),
         ('{"input": 1}', ("--split", "eval", "--epochs", "0"), "--epochs 0 is for --split train"),
     ],
@@ -289,6 +290,17 @@ def test_tasks_that_cannot_be_put_are_told_before_anything_is_asked_for(
     result = headrace("tasks", "tasks.jsonl", *options)
     assert result.returncode == WRONG_USE
     assert trouble in result.stderr
+
+
+def test_tasks_of_a_policy_that_nobody_trains_would_wait_for_ever(
+    headrace: Headrace, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks.jsonl").write_text('{"input": 1}')
+    roles = {"HEADRACE_POLICIES": '{"writer": "smollm2"}', "HEADRACE_AGENTS": '{"*": "frozen"}'}
+    result = headrace("tasks", "tasks.jsonl", **roles)
+    assert result.returncode == WRONG_USE
+    assert "nobody trains assistant ([agents])" in result.stderr
+    assert "--policy writer" in result.stderr
 
 
 def test_tasks_cannot_be_taken_back_without_a_reason_or_a_server(headrace: Headrace) -> None:

@@ -118,6 +118,16 @@ def test_every_policy_has_a_trainer_of_its_own_and_the_gateway_has_them_all(
     ]
 
 
+def test_a_policy_that_no_agent_trains_has_no_trainer(tmp_path: Path) -> None:
+    told = {
+        "HEADRACE_POLICIES": json.dumps({"judge": str(tmp_path / "model")}),
+        "HEADRACE_AGENTS": json.dumps({"checker": "frozen(judge)"}),
+    }
+    parts = {part.name: part for part in build_parts(settings_in(tmp_path, **told))}
+    assert [name for name in parts if name.startswith("trainer")] == ["trainer"]
+    assert json.loads(parts["gateway"].env["HEADRACE_AGENTS"]) == {"checker": "frozen(judge)"}
+
+
 def test_a_further_policy_without_a_model_is_named(tmp_path: Path) -> None:
     further = json.dumps({"writer": str(tmp_path / "nowhere")})
     settings = settings_in(tmp_path, HEADRACE_POLICIES=further)

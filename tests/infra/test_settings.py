@@ -122,6 +122,10 @@ def test_a_section_of_names_is_of_the_file_and_of_a_variable_with_json(tmp_path:
         ("[policies]\n\"a@1\" = 'smollm2'\n", r"\[policies\] a@1 \(.*headrace.toml\) is 'a@1'"),
         ("[policies]\nwriter = ''\n", r"\[policies\] writer \(.*\) is empty"),
         ("[policies]\nwriter = 3\n", r"\[policies\] writer \(.*\) is 3: give text"),
+        (
+            "[agents]\nwriter = 'nobody'\n",
+            r"\[agents\] writer .*is .nobody..*one of assistant",
+        ),
         ("[policies]\nassistant = 'smollm2'\n", r"\[policies\] assistant .*default policy's name"),
     ],
 )

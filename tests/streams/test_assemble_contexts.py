@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.connectors.engines.roles import AgentsSettings, roles_of
 from headrace.schemas import Call, Span, response_id
 from headrace.streams.assemble import contexts
 from headrace.streams.credit.members import member_of
@@ -180,7 +181,8 @@ def test_it_decides_which_calls_are_trained() -> None:
     spans = [call(2), call(3), context(11, of=2, agent="solver"), context(12, of=3, agent="judge")]
     _, episode = one_episode(start(), *spans, end())
     reward = RewardResult(value=1.0)
-    member = member_of(episode, reward, 1, ("solver",), ["", ""])
+    roles, _ = roles_of(("p",), AgentsSettings(entries={"solver": "p", "*": "untrained"}))
+    member = member_of(episode, reward, 1, roles, ["", ""])
     assert [c.reason for c in member.calls] == ["", "not_selected"]
 
 

@@ -18,11 +18,10 @@ def test_each_stage_of_credit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HEADRACE_CREDIT_RULE", "span:a=1")
     monkeypatch.setenv("HEADRACE_CREDIT_BASELINE", "rloo")
     monkeypatch.setenv("HEADRACE_CREDIT_CALL", "discounted(0.9)")
-    monkeypatch.setenv("HEADRACE_CREDIT_TRAIN_AGENTS", "writer, solver")
     monkeypatch.setenv("HEADRACE_CREDIT_GRACE_MS", "5")
     config = from_environment(CreditSettings, "credit", os.environ)
     assert config.rule == "span:a=1"
-    assert config.method.id == "discounted(0.9)/rloo/uniform[solver,writer]@2"
+    assert config.method.id == "discounted(0.9)/rloo/uniform@2"
     assert config.patience.grace_ms == 5
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from headrace.connectors.engines.roles import AgentsSettings, roles_of
 from headrace.streams.credit.baseline import grpo
 from headrace.streams.credit.call import Array, CreditedEpisode, CreditedGroup
 from headrace.streams.credit.call.rewards import at_last, evenly, returns_to_go, weighted
@@ -179,6 +180,7 @@ def test_a_credit_method_is_refused_at_start_up_and_named_by_its_stages() -> Non
     with pytest.raises(UnknownMethod):
         CreditMethod(token_name="gae")
     assert CreditMethod().id == "uniform/grpo/uniform@2"
-    assert CreditMethod(call_name="discounted(0.90)", train_agents=("b", "a")).id == (
-        "discounted(0.9)/grpo/uniform[a,b]@2"
+    roles, _ = roles_of(("p",), AgentsSettings(entries={"b": "p", "a": "frozen"}))
+    assert CreditMethod(call_name="discounted(0.90)", roles=roles).id == (
+        "discounted(0.9)/grpo/uniform[a=frozen(p),b=p]@2"
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from headrace.connectors.engines.roles import AgentsSettings, roles_of
 from headrace.schemas import Credits, Episode, EpisodeCall
 from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
 from headrace.streams.reward import Rule
@@ -345,10 +346,11 @@ def test_calls_that_may_not_be_trained_are_listed_with_their_reason() -> None:
         call("s3", agent="critic"),
         call("s4", trainable=False),
     ]
-    method = CreditMethod(call_name="discounted(0.5)", train_agents=("solver",))
+    roles, _ = roles_of(("p",), AgentsSettings(entries={"solver": "p", "*": "untrained"}))
+    method = CreditMethod(call_name="discounted(0.5)", roles=roles)
     results = dict(zip(ROLLOUTS, ["1", "0", "0", "0"], strict=True))
     credits = final(groups_of(method), *[episode(r, x, calls=calls) for r, x in results.items()])
-    reasons = ["", "off_support", "not_selected", "not_selected", "untrainable"]
+    reasons = ["", "off_support", "other_policy", "not_selected", "untrainable"]
     assert [s.reason for s in credits.samples] == reasons * 4
     assert [s.trainable for s in credits.samples] == [not reason for reason in reasons] * 4
     # Its turn in the episode decides a call's weight, whoever else called.

@@ -33,6 +33,13 @@ RENAMED: Mapping[tuple[str, str], tuple[str, str]] = {
     ("assemble", "take_ms"): ("streams", "take_ms"),
 }
 """(section, key) of old -> of now: an old key is refused with the new one's name."""
+REPLACED: Mapping[tuple[str, str], str] = {
+    ("credit", "train_agents"): (
+        'is now the section [agents]: NAME = "POLICY" for an agent that is trained, '
+        '"*" = "untrained" (or "frozen") for the others'
+    ),
+}
+"""Old keys that are no single key now, with what to do."""
 
 
 @dataclasses.dataclass(kw_only=True, slots=True, frozen=True)
@@ -174,7 +181,7 @@ def read(
     faults: list[Fault] = []
     given: dict[str, Any] = {}
     for name, value in values.items():
-        if (section, name) in RENAMED:
+        if (section, name) in RENAMED or (section, name) in REPLACED:
             faults.append(_renamed(section, name, source(name)))
             continue
         if name not in known:
@@ -288,12 +295,14 @@ def _missing(wanted: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 def renamed(environment: Mapping[str, str]) -> Iterator[Fault]:
     """Variables that are set and have another name now."""
-    for section, old in RENAMED:
+    for section, old in (*RENAMED, *REPLACED):
         if (name := variable(section, old)) in environment:
             yield _renamed(section, old, name)
 
 
 def _renamed(section: str, old: str, source: str) -> Fault:
+    if told := REPLACED.get((section, old)):
+        return Fault(section, old, told, source)
     to, new = RENAMED[section, old]
     return Fault(section, old, f"is now [{to}] {new} ({variable(to, new)}): set that one", source)
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from headrace.connectors.clickhouse.config import ClickHouseConfig, bad_database, bad_url
 from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
+from headrace.connectors.engines.roles import AgentsSettings, Roles, roles_of
 from headrace.connectors.gateway.config import GatewaySettings
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.otlp import OtlpSettings
@@ -125,6 +126,7 @@ class Settings:
     clickhouse: ClickHouseSettings = field(default_factory=ClickHouseSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     policies: PoliciesSettings = field(default_factory=PoliciesSettings)
+    agents: AgentsSettings = field(default_factory=AgentsSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
@@ -145,6 +147,11 @@ class Settings:
     def models(self) -> Mapping[str, str]:
         """The models of all policies, by name; the default policy's first."""
         return {self.policy.name: self.policy.model, **self.policies.entries}
+
+    @property
+    def roles(self) -> Roles:
+        """Which policy answers an agent, and which are trained."""
+        return roles_of(tuple(self.models), self.agents)[0]
 
     @property
     def bootstrap(self) -> str:
@@ -318,6 +325,7 @@ def _conflicts(settings: Settings) -> Iterator[Fault]:
     if settings.policy.name in settings.policies.entries:
         text = "is the default policy's name ([policy] name): give the further policy another"
         yield Fault("policies", settings.policy.name, text)
+    yield from roles_of(tuple(settings.models), settings.agents)[1]
     if settings.kafka.security_protocol != "PLAINTEXT" and not settings.registry.url:
         text = "is empty, and the embedded registry cannot enter a secured broker: name yours"
         yield Fault("registry", "url", text)

@@ -114,6 +114,7 @@ class Untrainable(StrEnum):
     MISSING_BASE = "missing_base"
     NOT_TRAINABLE = "not_trainable"
     NOT_SELECTED = "not_selected"
+    OTHER_POLICY = "other_policy"
     UNEXPLAINED = "untrainable"
 
 

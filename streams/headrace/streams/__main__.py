@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from headrace.connectors.settings import BadSettings, Fault, from_environment
 
@@ -42,13 +43,15 @@ def _assemble() -> None:
 
 
 def _credit() -> None:
+    from headrace.connectors.engines.roles import roles_from_environment
     from headrace.streams.credit.config import CreditSettings
     from headrace.streams.credit.stage import NAME, make_stage
     from headrace.streams.host.config import host_config_from_environment
     from headrace.streams.host.faust import run_stage
     from headrace.streams.reward import RewardError
 
-    config = from_environment(CreditSettings, NAME, os.environ)
+    settings = from_environment(CreditSettings, NAME, os.environ)
+    config = replace(settings, roles=roles_from_environment(os.environ))
     host = host_config_from_environment(NAME)
     try:
         stage = make_stage(config, host)

@@ -194,8 +194,11 @@ class Harness:
     def __init__(
         self, config: GatewayConfig, forwarded: Forwarded | None = None, chat_template: str = ""
     ) -> None:
-        self.engines = {name: FakeEngine() for name in config.models}
-        self.engine = self.engines[config.policy.name]
+        roles = config.roles
+        policies = {name: (name, False) for name in roles.followed}
+        policies |= {f"{name}@0": (name, True) for name in roles.frozen}
+        self.engines = {name: FakeEngine() for name in policies or config.models}
+        self.engine = next(iter(self.engines.values()), FakeEngine())
         self.engine.chat_template = chat_template
         self.telemetry = FakeTelemetry()
         self._loop = asyncio.new_event_loop()
@@ -203,16 +206,18 @@ class Harness:
         self._thread.start()
         self.servings = {
             name: PolicyServing(
-                name,
-                engine,
+                policy,
+                self.engines[name],
                 source="the log",
                 serve_base=config.serve_base,
                 retry_s=config.retry_s,
+                is_frozen=is_frozen,
             )
-            for name, engine in self.engines.items()
+            for name, (policy, is_frozen) in policies.items()
         }
-        self.serving = self.servings[config.policy.name]
-        self.policies = Policies([_served(one, config) for one in self.servings.values()])
+        self.serving = next(iter(self.servings.values()))
+        served = [_served(one, config) for one in self.servings.values()]
+        self.policies = Policies(served, roles)
         self.state = GatewayState(
             config,
             self.telemetry,

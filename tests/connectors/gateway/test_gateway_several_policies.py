@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from headrace.connectors.engines.roles import AgentsSettings
 from headrace.connectors.gateway import GatewayConfig
 from headrace.connectors.gateway.config import config_from_environment
 from headrace.connectors.settings import BadSettings
 from headrace.schemas import PolicyRecord, PolicyVersion, Traffic
 
 if TYPE_CHECKING:
+    import httpx2
+
     from tests.connectors.gateway.conftest import Harness
 
 Gateways = Callable[..., "Harness"]
@@ -110,6 +113,76 @@ def test_tokens_are_counted_for_the_policy_that_is_named(make_gateway: Gateways)
         body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "abc"}]}
         counted = gateway.post("/v1/messages/count_tokens", json=body)
         assert counted.json() == {"input_tokens": 3}
+
+
+def with_roles(make_gateway: Gateways, **agents: str) -> "Harness":
+    given = AgentsSettings(entries={name.replace("others", "*"): to for name, to in agents.items()})
+    gateway = make_gateway(policies=WRITER, agents=given)
+    records = [published("calc", n) for n in (0, 1)] + [published("writer", n) for n in (0, 4)]
+    gateway.call(gateway.policies.start, records)
+    gateway.wait_until(
+        lambda: all(one.versions[-1:] == (one.served,) for one in gateway.policies),
+        "a version of each",
+    )
+    return gateway
+
+
+def ask(gateway: "Harness", agent: str, model: str) -> "httpx2.Response":
+    named = {"model": model, "messages": [{"role": "user", "content": "1+2"}]}
+    return gateway.post(json=named, headers={"x-headrace-agent": agent})
+
+
+def test_an_agent_with_a_role_is_answered_by_its_policy_whatever_it_asks_for(
+    make_gateway: Gateways,
+) -> None:
+    gateway = with_roles(make_gateway, author="writer", checker="frozen")
+    for agent, model, print_ in (
+        ("author", "calc", "writer@4"),
+        ("author", "gpt-5", "writer@4"),
+        ("author", "writer@0", "writer@0"),
+        ("checker", "calc", "calc@0"),
+        ("checker", "writer", "calc@0"),
+        ("planner", "calc", "calc@1"),
+        ("planner", "writer", "writer@4"),
+        ("planner", "gpt-5", "calc@1"),
+        ("", "calc", "calc@1"),
+    ):
+        answer = ask(gateway, agent, model)
+        assert (agent, model, answer.json()["system_fingerprint"]) == (agent, model, print_)
+
+
+def test_calls_of_a_frozen_agent_stay_in_the_episode_and_are_not_trained(
+    make_gateway: Gateways,
+) -> None:
+    gateway = with_roles(make_gateway, checker="frozen", guard="untrained")
+    for agent in ("checker", "guard", "solver"):
+        ask(gateway, agent, "calc")
+    told = [
+        (span.agent, span.call.untrainable_reason, len(span.call.sampled_ids) > 0)
+        for span in gateway.telemetry.spans
+        if span.call is not None
+    ]
+    assert told == [
+        ("checker", "not_selected", True),
+        ("guard", "not_selected", True),
+        ("solver", "", True),
+    ]
+
+
+def test_a_frozen_agent_is_not_moved_by_versions_or_traffic(make_gateway: Gateways) -> None:
+    gateway = with_roles(make_gateway, checker="frozen")
+    moved = [published("calc", 2), PolicyRecord(traffic=Traffic(policy="calc", version=1))]
+    gateway.call(gateway.policies.take, moved)
+    gateway.wait_until(lambda: gateway.servings["calc"].served == 1, "the traffic")
+    answer = ask(gateway, "checker", "calc")
+    assert answer.json()["system_fingerprint"] == "calc@0"
+
+
+def test_a_default_policy_that_nobody_follows_is_frozen_for_all(make_gateway: Gateways) -> None:
+    gateway = with_roles(make_gateway, author="writer", others="frozen")
+    for model in ("calc", "gpt-5"):
+        assert gateway.chat(model=model).json()["system_fingerprint"] == "calc@0"
+    assert gateway.chat(model="writer").json()["system_fingerprint"] == "writer@4"
 
 
 def test_one_vllm_server_is_not_named_for_several_policies() -> None:

@@ -114,8 +114,8 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             ),
             "samples": (
                 "Array(Tuple(sample_id String, rollout_id String, attempt String, agent String, "
-                "advantage Float64, trainable Bool, reason String, call_reason String, "
-                "version_min Int32, version_max Int32, tokens UInt32, "
+                "policy String, advantage Float64, trainable Bool, reason String, "
+                "call_reason String, version_min Int32, version_max Int32, tokens UInt32, "
                 "reward Nullable(Float64), observed String))"
             ),
             "missing_rollouts": "Array(String)",

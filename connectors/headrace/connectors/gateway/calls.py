@@ -28,6 +28,8 @@ class IncomingCall:
     """As the client named it."""
     version: int | None = None
     """The policy's version that answers; None: the one that its traffic says."""
+    selected: bool = True
+    """Whether its agent's calls are trained."""
     content: Any
     """What it says, for the span: messages or a prompt."""
     started_at: int

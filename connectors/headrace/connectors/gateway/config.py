@@ -9,11 +9,13 @@ from typing import Literal
 from headrace.connectors.clickhouse import ClickHouseConfig
 from headrace.connectors.engines.arithmetic import Arithmetic, choose
 from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
+from headrace.connectors.engines.roles import AgentsSettings, Roles, roles_of
 from headrace.connectors.gateway.placed_keys import split_key
 from headrace.connectors.http_server import bad_host, bad_keys
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.settings import (
+    BadSettings,
     check,
     inner,
     key,
@@ -170,6 +172,8 @@ class GatewayConfig(GatewaySettings):
     """Its model, tokenizer and chat template; None serves the upstream alone."""
     policies: Mapping[str, Path] = inner(default_factory=dict)
     """Model directories of the further policies, by name."""
+    agents: AgentsSettings = inner(default_factory=AgentsSettings)
+    """Which policy answers which agent."""
     kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap=KAFKA))
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
     privacy: PrivacySettings = inner(default_factory=PrivacySettings)
@@ -191,6 +195,11 @@ class GatewayConfig(GatewaySettings):
         return {self.policy.name: self.model_directory, **self.policies}
 
     @property
+    def roles(self) -> Roles:
+        """Which policy answers an agent."""
+        return roles_of(tuple(self.models), self.agents)[0] if self.models else Roles()
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """In what the engine calculates, and why.
 
@@ -203,11 +212,14 @@ class GatewayConfig(GatewaySettings):
         if self.model_directory is None and not self.upstream_url:
             nothing = "is empty and there is no --model-directory: the gateway has nothing to serve"
         several = ""
-        if self.engine == "vllm" and self.engine_url and len(self.models) > 1:
+        engines = len(self.roles.followed) + len(self.roles.frozen)
+        if self.engine == "vllm" and self.engine_url and engines > 1:
             several = (
-                f"names one server, and there are {len(self.models)} policies: leave it empty, so "
-                "that the gateway starts a server for each by engine_command"
+                f"names one server, and {engines} are wanted ([policies], [agents]): leave it "
+                "empty, so that the gateway starts each by engine_command"
             )
+        if self.models and (faults := roles_of(tuple(self.models), self.agents)[1]):
+            raise BadSettings(faults)
         self.check(("upstream_url", nothing), ("engine_url", several))
 
 
@@ -250,6 +262,7 @@ def config_from_environment(
         clickhouse=made["clickhouse"],
         model_directory=Path(model) if model else None,
         policies=dict(options.policy),
+        agents=made["agents"],
         serve_base=environment.get("HEADRACE_GATEWAY_SERVE_BASE", "").lower() == "true",
         spool_directory=Path(environment.get("HEADRACE_SPOOL_DIRECTORY") or SPOOL),
         checkpoint_directory=Path(environment.get("HEADRACE_CHECKPOINT_DIRECTORY") or CHECKPOINTS),
@@ -265,6 +278,7 @@ def _named_directory(text: str) -> tuple[str, Path]:
 SECTIONS: Mapping[str, type] = {
     "gateway": GatewaySettings,
     "policy": PolicySettings,
+    "agents": AgentsSettings,
     "kafka": KafkaAccess,
     "registry": RegistryAccess,
     "privacy": PrivacySettings,

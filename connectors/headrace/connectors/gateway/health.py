@@ -12,14 +12,14 @@ async def healthz(request: Request) -> Response:
     state = state_of(request)
     if not state.policies:
         return JSONResponse({"status": "ok"})
-    default = state.policies.default.serving
+    default = next(iter(state.policies))
     is_ready = all(one.is_ready for one in state.policies)
     answer = {
         "status": "ok" if is_ready else "waiting",
         "waiting_for": "; ".join(filter(None, (one.waiting_for for one in state.policies))),
         "policy": default.policy,
         "version": default.served,
-        "policies": {one.policy: {"version": one.served} for one in state.policies},
+        "policies": {one.name: {"version": one.served} for one in state.policies},
     }
     return JSONResponse(answer, status_code=200 if is_ready else 503)
 

@@ -161,7 +161,7 @@ class ServingCollector(Collector):
         self._policies = policies
 
     def collect(self) -> Iterator[Metric]:
-        stats = {one.policy: one.engine.stats() for one in self._policies}
+        stats = {one.name: one.engine.stats() for one in self._policies}
         for name, text in _ENGINE_GAUGES.items():
             values = {policy: getattr(each, name) for policy, each in stats.items()}
             yield _gauge(f"headrace_engine_{name}", text, values)
@@ -171,12 +171,12 @@ class ServingCollector(Collector):
         yield _counter(
             "headrace_gateway_policy_load_failures",
             "Weights that could not be loaded.",
-            {one.policy: one.load_failures for one in self._policies},
+            {one.name: one.load_failures for one in self._policies},
         )
         yield _gauge(
             "headrace_policy_version",
             "Version that is served; -1: none.",
-            {one.policy: -1 if one.served is None else one.served for one in self._policies},
+            {one.name: -1 if one.served is None else one.served for one in self._policies},
         )
 
 

@@ -6,7 +6,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 
 import uvicorn
 
@@ -69,12 +68,14 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
         stack.push_async_callback(asyncio.to_thread, telemetry.close)
         privacy = Privacy(config.privacy, telemetry.config.hidden)
         redact_logs(privacy)
-        forwarded, upstream = None, None
+        forwarded, upstream, roles = None, None, config.roles
         policies = Policies(
             [
-                await stack.enter_async_context(_served(config, name, model, privacy))
-                for name, model in config.models.items()
-            ]
+                await stack.enter_async_context(_served(config, name, privacy, is_frozen=is_frozen))
+                for is_frozen, names in ((False, roles.followed), (True, roles.frozen))
+                for name in names
+            ],
+            roles,
         )
         if policies:
             await stack.enter_async_context(_following(config, policies))
@@ -120,18 +121,21 @@ def listen(config: GatewayConfig) -> socket.socket:
 
 @asynccontextmanager
 async def _served(
-    config: GatewayConfig, policy: str, model: Path, privacy: Privacy
+    config: GatewayConfig, policy: str, privacy: Privacy, *, is_frozen: bool
 ) -> AsyncIterator[Served]:
+    model, is_trained = config.models[policy], policy in config.roles.trained
     async with open_engine(config, model, _end) as engine:
         serving = PolicyServing(
             policy,
             engine,
             source=f"{TOPIC} on {config.kafka.bootstrap}",
-            serve_base=config.serve_base,
+            # Nobody publishes versions of a policy that nobody trains.
+            serve_base=config.serve_base or not is_trained,
             retry_s=config.retry_s,
+            is_frozen=is_frozen,
         )
         share = config.prompts_memory_bytes // len(config.models)
-        logger.info("%s has an engine of its own, on %s", policy, model)
+        logger.info("%s has an engine of its own, on %s", serving.name, model)
         sampled = Sampled(serving, prompts_memory_bytes=share, privacy=privacy)
         yield Served(serving=serving, sampler=sampled)
 

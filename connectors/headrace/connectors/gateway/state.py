@@ -80,21 +80,21 @@ class GatewayState:
         if policies:
             self.metrics.watch(ServingCollector(policies))
 
-    def route(self, model: str) -> Route | None:
-        """The policy that answers for a model; None: the upstream does.
+    def route(self, model: str, agent: str) -> Route | None:
+        """The policy that answers an agent that asks for a model; None: the upstream does.
 
         Raises:
             ModelNotFound: nobody does.
         """
-        if (named := self.policies.named(model)) is not None:
-            return named
+        if (route := self.policies.route(model, agent)) is not None:
+            return route
         if self._forwarded is not None:
             return None
         # Agents are written with a vendor's model: here it is a name of the default policy.
-        names = [serving.policy for serving in self.policies]
+        names = list(dict.fromkeys(serving.policy for serving in self.policies))
         is_pin = any(model.startswith(f"{name}@") for name in names)
         if names and self.config.other_models == "policy" and not is_pin:
-            return Route(served=self.policies.default, version=None)
+            return self.policies.others(model)
         raise ModelNotFound(
             f"the model {model!r} does not exist: this gateway serves "
             f"{' and '.join(names) or 'none'}",

@@ -20,6 +20,7 @@ def untrainable_reason(
     logprobs: Sequence[float],
     versions: Sequence[int],
     policy: str,
+    selected: bool = True,
 ) -> str:
     """Why a completion of our engine is not trainable; empty if it is.
 
@@ -30,6 +31,7 @@ def untrainable_reason(
         logprobs: of each token, under the distribution it was drawn from.
         versions: the policy version that drew each token.
         policy: whose versions these are; empty if the weights belong to no version.
+        selected: whether its agent's calls are trained.
     """
     if not policy or any(version < 0 for version in versions):
         return Untrainable.NO_POLICY
@@ -42,4 +44,4 @@ def untrainable_reason(
         return Untrainable.GREEDY
     if is_constrained or not sampling.is_plain:
         return Untrainable.OFF_SUPPORT
-    return ""
+    return "" if selected else Untrainable.NOT_SELECTED

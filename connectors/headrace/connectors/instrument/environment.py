@@ -23,6 +23,8 @@ def agent_environment(
     gateway: str | None,
     key: str = "",
     privacy: PrivacySettings | None = None,
+    *,
+    names_agents: bool = False,
 ) -> dict[str, str]:
     """What the agent's command is given.
 
@@ -32,6 +34,7 @@ def agent_environment(
         gateway: `http://host:port`; None: model calls go where they would go.
         key: the gateway's API key; empty: it asks for none.
         privacy: what its processes may write to their journals; None: all.
+        names_agents: whether model calls name the agent that makes them.
     """
     privacy = privacy or PrivacySettings()
     made = with_exemption(own, *([gateway] if gateway else []))
@@ -49,6 +52,8 @@ def agent_environment(
         "PYTHONPATH": _joined_path(own.get("PYTHONPATH", "")),
         **settings_for_agents(privacy),
     }
+    if names_agents:
+        made[names.NAMES_AGENTS] = "1"
     if gateway is not None:
         made |= redirection(own, folder, gateway, key, hiding(privacy, own, identity.project))
     return made

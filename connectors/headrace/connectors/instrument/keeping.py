@@ -33,5 +33,7 @@ def keeper(describe: Callable[[Any], Any]) -> Keep | None:
         return RecordPrivacy(privacy, os.environ.get(names.PROJECT, "default"), describe).kept
     except Exception as error:  # the agent never fails because of telemetry
         # What cannot be read may ask for less than is known here: so nothing is written.
-        sys.stderr.write(f"headrace: no spans are written, [privacy] cannot be kept: {error!r}\n")
+        sys.stderr.write(
+            f"headrace: no spans are written, [privacy]: these settings cannot be kept: {error!r}\n"
+        )
         return lambda _record: None

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import StatusCode
 
 from headrace.connectors.instrument.journal import Journal
+from headrace.connectors.instrument.open_spans import closed, opened
 
 _STATUS = {StatusCode.UNSET: "unset", StatusCode.OK: "ok", StatusCode.ERROR: "error"}
 
@@ -30,12 +31,14 @@ class JournalProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if span.context is not None and span.context.trace_flags.sampled:
             self._open[span.context.span_id] = sys.exception()
+            opened(span, span.context.span_id)
             self._journal.write({"k": "start", **_facts(span)})
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.context is None or not span.context.trace_flags.sampled:
             return
         span_id = span.context.span_id
+        closed(span_id)
         if span_id in self._inherited:
             self._inherited.discard(span_id)
             return

@@ -14,6 +14,7 @@ from opentelemetry import trace
 
 from headrace.connectors.instrument import names
 from headrace.connectors.instrument.child import journal_here
+from headrace.connectors.instrument.open_spans import agent_at
 
 
 def keep_traces_here(module: ModuleType, _provider: Any) -> None:
@@ -84,7 +85,8 @@ def name_agents(module: ModuleType, provider: Any) -> None:
 
 
 def name_parents(module: ModuleType, _provider: Any) -> None:
-    """The clients of `openai` and `anthropic` tell the gateway in which span a call was made.
+    """The clients of `openai` and `anthropic` tell the gateway in which span a call was made, and,
+    where somebody wants to know, by which agent.
 
     Every request of theirs is made by `BaseClient._build_request`: raw responses, streams and
     retries too, which instrumentations of their resources do not see.
@@ -102,6 +104,8 @@ def _naming(build: Callable[..., Any], gateway: str) -> Callable[..., Any]:
         parent = _span_here()
         if parent and str(request.url).startswith(gateway):
             request.headers.setdefault(names.PARENT_HEADER, parent)
+            if os.environ.get(names.NAMES_AGENTS) and (agent := agent_at(int(parent, 16))):
+                request.headers.setdefault(names.AGENT_HEADER, agent)
         return request
 
     return built

@@ -6,6 +6,15 @@ data, in the `.toml` files beside this.
 
 from headrace.connectors.mapping.place import Place, Refusal, named_in
 from headrace.connectors.mapping.source import SourceEvent, SourceSpan
-from headrace.connectors.mapping.spans import Mapped, map_span
+from headrace.connectors.mapping.spans import Mapped, agent_of, map_span
 
-__all__ = ["Mapped", "Place", "Refusal", "SourceEvent", "SourceSpan", "map_span", "named_in"]
+__all__ = [
+    "Mapped",
+    "Place",
+    "Refusal",
+    "SourceEvent",
+    "SourceSpan",
+    "agent_of",
+    "map_span",
+    "named_in",
+]

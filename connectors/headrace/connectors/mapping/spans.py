@@ -79,6 +79,12 @@ def map_span(
     return Mapped(spans=tuple(_Mapping(source, facts, place, span_id, calls_are_seen).spans()))
 
 
+def agent_of(source: SourceSpan) -> str:
+    """The agent that a span itself names; empty: it names none. Raises nothing."""
+    nowhere = Place(project="", rollout_id="", attempt="", root="")
+    return next(_Mapping(source, _facts(source), nowhere, source.span_id, False).spans()).agent
+
+
 def _facts(source: SourceSpan) -> Facts:
     try:
         return read_facts(source)

@@ -241,6 +241,7 @@ class TaskRunner:
             base_url=attempt.base_url(self._config.gateway_url),
             gateway_url=self._config.gateway_url,
             api_key=self._config.api_key,
+            names_agents=self._config.names_agents,
             model=f"{task.policy}@{task.version}" if pinned else task.policy,
             pinned=pinned,
             project=task.project,

@@ -97,6 +97,8 @@ class RunnerConfig(RunnerSettings):
     """Where agents find their model, "http://host:port"."""
     api_key: str = inner("headrace", repr=False)
     """The key that agents are given for it."""
+    names_agents: bool = inner(False)
+    """Whether model calls name the agent that makes them: `[agents]` has roles."""
     agent: str | None = inner(None)
     """`module:function` to run instead of what the tasks name."""
     command: CommandAgent | None = inner(None)

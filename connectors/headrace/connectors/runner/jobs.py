@@ -16,6 +16,8 @@ class Job:
     base_url: str
     gateway_url: str
     api_key: str
+    names_agents: bool = False
+    """Whether model calls name the agent that makes them."""
     model: str
     """Model to ask for; empty: the agent's own choice."""
     pinned: bool

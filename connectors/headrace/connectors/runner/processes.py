@@ -35,7 +35,14 @@ def start_agent(
 ) -> "AgentProcess":
     """Start a job's process, in a session of its own. Raises OSError."""
     task = _plain(job.task_input)
-    environment = agent_environment(os.environ, folder, job.gateway_url, job.api_key, privacy)
+    environment = agent_environment(
+        os.environ,
+        folder,
+        job.gateway_url,
+        job.api_key,
+        privacy,
+        names_agents=job.names_agents,
+    )
     environment[names.RESULT_FILE] = str(folder.path / "result")
     environment[names.MODEL] = job.model
     environment |= scratch_environment(scratch)

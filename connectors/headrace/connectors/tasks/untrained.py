@@ -31,7 +31,11 @@ _ADVICE: Mapping[str, str] = {
     ),
     DropReason.NON_FINITE: "the weights are broken: serve an older version and train on from it",
     LAST_VERSION: "the trainer has made its last version: raise [trainer] max_versions",
-    Untrainable.NOT_SELECTED: "no agent of theirs is trained: see [credit] train_agents",
+    Untrainable.NOT_SELECTED: "no agent of theirs is trained: see the section [agents]",
+    Untrainable.OTHER_POLICY: (
+        "the gateway was not told which agent called: let it send x-headrace-agent, or ask by the "
+        "name of its policy"
+    ),
     Untrainable.OFF_SUPPORT: "sample at a temperature above 0 without top-p, top-k or penalties",
 }
 _ELSE = "the view drop_ledger tells more (`headrace sql`)"

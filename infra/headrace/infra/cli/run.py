@@ -77,7 +77,10 @@ def run(
     except InstrumentError as error:
         fail(str(error), NOT_RUNNING)
     key = loaded.gateway.key_for(identity.project)
-    environment = agent_environment(os.environ, folder, url, key, loaded.privacy)
+    named_agents = bool(loaded.agents.entries)
+    environment = agent_environment(
+        os.environ, folder, url, key, loaded.privacy, names_agents=named_agents
+    )
     if result_file is not None:
         result_file.unlink(missing_ok=True)
         environment[names.RESULT_FILE] = str(result_file.absolute())

@@ -19,7 +19,7 @@ from headrace.infra.cli.app import INTERRUPTED, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.tasks_cancel import cancel
 from headrace.infra.cli.tasks_status import status
 from headrace.infra.launch.runners import source_config
-from headrace.infra.settings import load
+from headrace.infra.settings import Settings, load
 from headrace.infra.terminal.feed import FOLLOW, Requested, Training, evaluate, opened, planned
 from headrace.infra.terminal.live import LiveLine
 from headrace.infra.terminal.log_lines import show_logs
@@ -64,6 +64,9 @@ def tasks(
     groups: Annotated[
         int | None, typer.Option(min=1, help="Groups to ask for at most (train).")
     ] = None,
+    policy: Annotated[
+        str, typer.Option(help="Policy whose trainer sets the pace; empty: the default policy.")
+    ] = "",
     policy_version: Annotated[
         int | None,
         typer.Option(min=0, help="Version that is asked, instead of the newest (eval)."),
@@ -90,10 +93,11 @@ def tasks(
     """
     loaded = load(settings)
     _check_options(split, epochs, groups, policy_version)
+    _check_policy(loaded, policy, split)
     items = redacted_items(_read(file), Privacy(loaded.privacy))
     if deadline is None:
         deadline = TRAIN_DEADLINE_S if split is Split.TRAIN else 0.0
-    config = source_config(loaded, agent=agent, deadline_s=deadline)
+    config = source_config(loaded, agent=agent, policy=policy, deadline_s=deadline)
     watched = Console(stderr=True)
     show_logs(watched, logging.WARNING)
     stop = threading.Event()
@@ -140,6 +144,19 @@ def _check_options(
         fail("--groups is for --split train: each task is asked once in eval", WRONG_USE)
     if split is Split.EVAL and epochs == 0:
         fail("--epochs 0 is for --split train: nothing paces an evaluation", WRONG_USE)
+
+
+def _check_policy(settings: Settings, policy: str, split: Split) -> None:
+    """Tasks wait for their policy's trainer: one without a trainer would keep them for ever."""
+    name, trained = policy or settings.policy.name, settings.roles.trained
+    if name not in settings.models:
+        fail(f"--policy {name}: no such policy, there are {', '.join(settings.models)}", WRONG_USE)
+    if split is Split.TRAIN and name not in trained:
+        fail(
+            f"nobody trains {name} ([agents]), so its tasks would wait for ever: give --policy "
+            f"{' or '.join(trained) or 'one that is trained'}",
+            WRONG_USE,
+        )
 
 
 def _read(file: Path) -> list[TaskItem]:

@@ -128,7 +128,7 @@ def build_parts(
         stop_grace_s=40.0,  # it answers what is in flight first, 30 seconds at most
         log=logs / "gateway.log",
     )
-    trainers = [_trainer(settings, policy, environment, here) for policy in settings.models]
+    trainers = [_trainer(settings, policy, environment, here) for policy in settings.roles.trained]
     otlp = (_receiver(settings, environment, here),) if settings.otlp.enabled else ()
     return (*embedded, *stages, *(trainers if trainer else ()), gateway, *otlp)
 

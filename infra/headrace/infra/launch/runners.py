@@ -38,6 +38,7 @@ def runner_config(
         registry=settings.registry_access,
         privacy=settings.privacy,
         gateway_url=settings.gateway_url,
+        names_agents=bool(settings.agents.entries),
         api_key=settings.gateway.key_for("default") or "headrace",
         agent=agent,
         command=command,
@@ -48,13 +49,15 @@ def runner_config(
     )
 
 
-def source_config(settings: Settings, *, agent: str = "", deadline_s: float) -> TaskSourceConfig:
-    """The source that keeps pace with the trainer of these settings."""
+def source_config(
+    settings: Settings, *, agent: str = "", policy: str = "", deadline_s: float
+) -> TaskSourceConfig:
+    """The source that keeps pace with the trainer of a policy; empty: the default policy."""
     trainer = settings.trainer
     return TaskSourceConfig(
         kafka=settings.kafka_access,
         registry=settings.registry_access,
-        policy=settings.policy.name,
+        policy=policy or settings.policy.name,
         agent=agent,
         trainer=trainer.name,
         group_size=trainer.group_size,

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from headrace.connectors.settings import check, key
+from headrace.connectors.engines.roles import Roles
+from headrace.connectors.settings import check, inner, key
 from headrace.streams.credit.errors import UnknownMethod
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.state import GroupPatience
@@ -29,14 +30,14 @@ class CreditSettings:
     """Call to tokens: uniform, or discounted(GAMMA)."""
     running_mean: int = key(0, least=0)
     """Rewards over which the baseline of groups of one is a running mean; 0: they tell nothing."""
-    train_agents: tuple[str, ...] = ()
-    """Agents that are trained; empty: all."""
     grace_ms: int = key(30_000, least=0)
     """A group is decided this long after its last deadline, complete or not."""
     max_wait_ms: int = key(600_000, least=1)
     """A group without deadlines is decided this long after its first episode."""
     max_held: int = key(200_000, least=1)
     """Episodes and calls kept in memory; more are looked up again when they are touched."""
+    roles: Roles = inner(default_factory=Roles)
+    """Which agents are trained: `[agents]`."""
 
     def __post_init__(self) -> None:
         methods = [(name, self._bad_method(name)) for name in ("call", "baseline", "token")]
@@ -50,7 +51,7 @@ class CreditSettings:
             baseline_name=self.baseline,
             token_name=self.token,
             running_mean=self.running_mean,
-            train_agents=tuple(sorted(self.train_agents)),
+            roles=self.roles,
         )
 
     @property

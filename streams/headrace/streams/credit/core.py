@@ -125,7 +125,7 @@ class Groups:
                 episode,
                 result,
                 arrival.log_time,
-                self.method.train_agents,
+                self.method.roles,
                 self.method.call.observe(episode),
             )
             held.state.add(episode, member)

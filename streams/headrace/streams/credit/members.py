@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headrace.connectors.engines.roles import Roles
 from headrace.schemas import Episode, EpisodeCall, ids
 from headrace.schemas.vocabulary import InfrastructureEnd, MemberStatus, SpanStatus, Untrainable
 from headrace.streams.reward import RewardResult, Rule, evaluate
@@ -10,11 +11,16 @@ from headrace.streams.reward import RewardResult, Rule, evaluate
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class MemberCall:
-    """One call of a member. `reason` says why it may not be trained; empty: it may. `reward`: what
-    was aimed at it, None for nothing. `observed`: what the call method noted of it."""
+    """One call of a member.
+
+    `policy`: whose version answered it; empty: none's. `reason` says why it may not be trained;
+    empty: it may. `reward`: what was aimed at it, None for nothing. `observed`: what the call
+    method noted of it.
+    """
 
     sample_id: str
     agent: str
+    policy: str = ""
     reason: str
     version_min: int
     version_max: int
@@ -83,7 +89,7 @@ def member_of(
     episode: Episode,
     reward: RewardResult,
     log_time: int,
-    train_agents: tuple[str, ...],
+    roles: Roles,
     observed: Sequence[str],
 ) -> MemberFacts:
     """The facts of an Episode whose reward has been asked for; `observed`: of each of its calls."""
@@ -100,7 +106,8 @@ def member_of(
             MemberCall(
                 sample_id=ids.sample_id(episode.rollout_id, episode.attempt, call.span_id),
                 agent=call.agent,
-                reason=_why_not(call, episode.policy, train_agents),
+                policy=call.policy,
+                reason=_why_not(call, episode.policy, roles),
                 version_min=call.version_min,
                 version_max=call.version_max,
                 tokens=call.completion_tokens,
@@ -112,10 +119,10 @@ def member_of(
     )
 
 
-def _why_not(call: EpisodeCall, policy: str, train_agents: tuple[str, ...]) -> str:
+def _why_not(call: EpisodeCall, policy: str, roles: Roles) -> str:
     # An attempt that named no policy trains whichever policy its calls were sampled from.
-    if (policy and call.policy != policy) or (train_agents and call.agent not in train_agents):
-        return Untrainable.NOT_SELECTED
+    if other := roles.why_not(call.agent, call.policy, policy):
+        return other
     if call.trainable:
         return ""
     return call.untrainable_reason or Untrainable.UNEXPLAINED

@@ -1,7 +1,8 @@
 """The three stages of credit together, under one name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from headrace.connectors.engines.roles import Roles
 from headrace.streams.credit.baseline import Baseline
 from headrace.streams.credit.call import CallMethod
 from headrace.streams.credit.methods import written
@@ -28,8 +29,8 @@ class CreditMethod:
     token_name: str = "uniform"
     running_mean: int = 0
     """Rewards over which groups of one have a running mean as baseline; 0: they have none."""
-    train_agents: tuple[str, ...] = ()
-    """Empty: all."""
+    roles: Roles = field(default_factory=Roles)
+    """Which agents are trained, and by which policy's trainer."""
 
     def __post_init__(self) -> None:
         CALL_METHODS.named(self.call_name)
@@ -38,8 +39,8 @@ class CreditMethod:
 
     @property
     def id(self) -> str:
-        """`call/baseline/token@version`, with the selected agents where they are a choice."""
-        agents = f"[{','.join(sorted(self.train_agents))}]" if self.train_agents else ""
+        """`call/baseline/token@version`, with the roles of agents where they have any."""
+        agents = f"[{self.roles}]" if self.roles.agents else ""
         running = f"+{written('running_mean', self.running_mean)}" if self.running_mean else ""
         baseline = f"{self.baseline_name}{running}"
         return f"{self.call.name}/{baseline}/{self.token.name}{agents}@{VERSION}"

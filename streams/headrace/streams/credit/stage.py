@@ -21,6 +21,7 @@ from headrace.schemas.topics import Topic
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
+from headrace.streams.credit.shares import shares_of
 from headrace.streams.credit.store import GroupStore
 from headrace.streams.host.config import HostConfig
 from headrace.streams.ports import Letters, bury
@@ -56,6 +57,7 @@ class CreditStage:
         self._codec = codec
         self._decoder = Decoder(self._arrivals, stage=NAME, unknown_schema_s=unknown_schema_s)
         self.counters: Counter[str] = groups.counters
+        self._trained = frozenset(groups.method.roles.trained)
         self._patience = Patience(NAME)
 
     @property
@@ -95,7 +97,12 @@ class CreditStage:
         # Rules are a user's code and may take their time: off the event loop.
         changes = await asyncio.to_thread(self._folded, arrivals)
         if changes:
-            final = [change.credits for change in changes if change.credits is not None]
+            final = [
+                share
+                for change in changes
+                if change.credits is not None
+                for share in shares_of(change.held.state, change.credits, self._trained)
+            ]
             await self._patience.auntil_done(partial(self._credits.deliver, final))
             await self._patience.auntil_done(partial(self._store.write, changes))
             self._groups.evict(changes)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headrace.connectors.clickhouse.tables import schema_of
 from headrace.schemas import Credits
-from headrace.schemas.vocabulary import RowState
+from headrace.schemas.vocabulary import RowState, Untrainable
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.members import MemberCall, MemberFacts
 from headrace.streams.credit.running import Running
@@ -48,6 +48,7 @@ def held_of(row: Mapping[str, Any]) -> Held:
             MemberCall(
                 sample_id=sample["sample_id"],
                 agent=sample["agent"],
+                policy=sample["policy"],
                 reason=sample["call_reason"],
                 version_min=sample["version_min"],
                 version_max=sample["version_max"],
@@ -114,7 +115,7 @@ def _members(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
     rows = []
     for member in state.members.values():
         status, advantage = credited.get(member.key, ("", 0.0))
-        versions = [call for call in member.calls if call.version_min >= 0]
+        versions = [call for call in member.calls if _is_of(state.policy, call)]
         rows.append(
             {
                 "rollout_id": member.rollout_id,
@@ -139,6 +140,12 @@ def _members(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
     return rows
 
 
+def _is_of(policy: str, call: MemberCall) -> bool:
+    """Whether a call's versions are the episode's: a frozen agent's say nothing of it."""
+    ours = not policy or call.policy in ("", policy)
+    return call.version_min >= 0 and ours and call.reason != Untrainable.NOT_SELECTED
+
+
 def _samples(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
     credited = {
         sample.sample_id: (sample.advantage, sample.trainable, sample.reason)
@@ -156,6 +163,7 @@ def _samples(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
                     "rollout_id": member.rollout_id,
                     "attempt": member.attempt,
                     "agent": call.agent,
+                    "policy": call.policy,
                     "advantage": advantage,
                     "trainable": trainable,
                     "reason": reason,

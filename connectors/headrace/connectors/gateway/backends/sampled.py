@@ -184,6 +184,7 @@ class Sampled:
             policy=self._serving.policy if has_version else "",
             response=prefix + planned.span_id,
             finish_reason=choice.finish_reason,
+            selected=asked.selected,
         )
         withheld = await self._withheld(asked, planned, generation)
         if withheld is not None:
@@ -262,8 +263,10 @@ def call_of(
     policy: str,
     response: str,
     finish_reason: str,
+    selected: bool = True,
 ) -> Call:
-    """The facts of a sampled call; `policy` is empty where the weights are of no version."""
+    """The facts of a sampled call; `policy` is empty where the weights are of no version, and
+    `selected` says whether its agent's calls are trained."""
     sampling = request.sampling
     reason = untrainable_reason(
         sampling,
@@ -272,6 +275,7 @@ def call_of(
         logprobs=generation.logprobs,
         versions=generation.versions,
         policy=policy,
+        selected=selected,
     )
     return Call(
         model=model,

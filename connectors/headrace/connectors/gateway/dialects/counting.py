@@ -51,14 +51,14 @@ def counting(
 async def _reading(
     request: Request, state: GatewayState
 ) -> tuple[dict[str, Any], Reading, Sampler]:
-    scope = correlate(request).scope
+    correlation = correlate(request)
     body = await state.privacy.seen(request, await read_json(request, state.config.max_body_bytes))
-    if (route := state.route(model_of(body))) is None:
+    if (route := state.route(model_of(body), correlation.agent)) is None:
         raise unsupported("model", "of an upstream", "tokens of the gateway's policies are counted")
     reading = Reading(
         max_messages=state.config.max_messages,
         default_max_tokens=state.config.default_max_tokens,
-        scope=scope,
+        scope=correlation.scope,
         responses=state.responses,
     )
     return body, reading, route.served.sampler

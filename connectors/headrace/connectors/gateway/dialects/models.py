@@ -25,8 +25,9 @@ async def get_model(request: Request) -> Response:
 
 def _models(state: GatewayState) -> list[dict[str, Any]]:
     facts = {"object": "model", "created": 0, "owned_by": "headrace"}
-    named = [(one.policy, one.served) for one in state.policies]
-    pinned = [
-        (f"{one.policy}@{version}", version) for one in state.policies for version in one.versions
-    ]
-    return [{"id": name, **facts, "version": version} for name, version in (*named, *pinned)]
+    served = {one.policy: one.served for one in reversed(list(state.policies))}
+    named = {one.policy: served[one.policy] for one in state.policies}
+    pinned = {
+        f"{one.policy}@{version}": version for one in state.policies for version in one.versions
+    }
+    return [{"id": name, **facts, "version": version} for name, version in (named | pinned).items()]

@@ -95,7 +95,7 @@ async def _call(
     deadline: Deadline,
 ) -> Response:
     model, span_id = model_of(body), new_span_id()
-    route = state.route(model)
+    route = state.route(model, correlation.agent)
 
     def incoming(where: Correlation, content: Any, attributes: Mapping[str, Any]) -> IncomingCall:
         return IncomingCall(
@@ -104,6 +104,7 @@ async def _call(
             correlation=where,
             model=model,
             version=None if route is None else route.version,
+            selected=route is None or route.selected,
             content=content,
             started_at=started_at,
             operation=dialect.operation,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from headrace.connectors.engines.roles import How, Role, Roles
 from headrace.connectors.gateway.calls import Completion, IncomingCall
 from headrace.connectors.gateway.conversation import AnswerEvent, Ask
 from headrace.connectors.gateway.policy.serving import PolicyServing
@@ -41,33 +42,59 @@ class Route:
 
     served: Served
     version: int | None
+    selected: bool = True
+    """Whether its agent's calls are trained."""
 
 
 class Policies:
-    """One policy or several, each with an engine and versions of its own; the first is the default.
+    """One policy or several, each with an engine and versions of its own.
 
     What goes wrong with the weights of one leaves the others as they are.
     """
 
-    def __init__(self, served: Iterable[Served]) -> None:
-        self._served = {one.serving.policy: one for one in served}
+    def __init__(self, served: Iterable[Served], roles: Roles | None = None) -> None:
+        """served: what `roles` follow and freeze; without roles, each is asked for by its name."""
+        self._served = list(served)
+        self._followed = {
+            one.serving.policy: one for one in self._served if not one.serving.is_frozen
+        }
+        self._frozen = {one.serving.policy: one for one in self._served if one.serving.is_frozen}
+        self._roles = roles or Roles(policies=tuple(self._followed))
 
     def __iter__(self) -> Iterator[PolicyServing]:
-        return (one.serving for one in self._served.values())
+        return (one.serving for one in self._served)
 
     def __bool__(self) -> bool:
         return bool(self._served)
 
-    @property
-    def default(self) -> Served:
-        """The default policy; there is one where there are any."""
-        return next(iter(self._served.values()))
+    def route(self, model: str, agent: str) -> Route | None:
+        """Who answers an agent that asks for a model (`name`, `name@7`); None: neither says it.
 
-    def named(self, model: str) -> Route | None:
-        """The policy that a model's name names, as `name` or `name@7`; None: no policy."""
+        An agent that has a role is answered by its policy, whatever it asks for: agents are given
+        the name of their task's policy as the model, and ask for it in every role. For all others
+        the model's name decides; that of the default policy is as good as none.
+        """
+        role, name = self._roles.named(agent), split_model(model)[0]
+        if role is None and name not in self._roles.policies:
+            return None
+        if role is None:
+            role = self._roles.others if name == self._roles.default else Role(policy=name)
+        return self._by(role, model)
+
+    def others(self, model: str) -> Route:
+        """Who answers an agent without a role that asks for no policy; there has to be one."""
+        return self._by(self._roles.others, model)
+
+    def _by(self, role: Role, model: str) -> Route:
+        followed = self._followed.get(role.policy)
+        if role.how == How.FROZEN or followed is None:
+            return Route(served=self._frozen[role.policy], version=None, selected=False)
         name, version = split_model(model)
-        served = self._served.get(name)
-        return None if served is None else Route(served=served, version=version)
+        return Route(
+            served=followed,
+            version=version if name == role.policy else None,
+            selected=role.how == How.TRAINED,
+        )
 
     def start(self, records: Sequence[PolicyRecord]) -> None:
         """Begin with everything that was on the log; also after the log was read again."""

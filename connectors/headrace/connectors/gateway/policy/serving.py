@@ -25,11 +25,20 @@ class PolicyServing:
     """
 
     def __init__(
-        self, policy: str, engine: Engine, *, source: str, serve_base: bool, retry_s: float
+        self,
+        policy: str,
+        engine: Engine,
+        *,
+        source: str,
+        serve_base: bool,
+        retry_s: float,
+        is_frozen: bool = False,
     ) -> None:
+        """is_frozen: version 0 is served for ever; later ones and traffic change nothing."""
         self.engine = engine
         self.load_failures = 0
-        self._book = PolicyBook(policy)
+        self.is_frozen = is_frozen
+        self._book = PolicyBook(policy, is_frozen=is_frozen)
         self._source = source
         self._serve_base = serve_base
         self._retry_s = retry_s
@@ -45,6 +54,11 @@ class PolicyServing:
     def policy(self) -> str:
         """The policy's name."""
         return self._book.policy
+
+    @property
+    def name(self) -> str:
+        """What tells it apart: the policy's name, or `name@0` where it is frozen."""
+        return f"{self.policy}@0" if self.is_frozen else self.policy
 
     @property
     def served(self) -> int | None:
@@ -76,7 +90,7 @@ class PolicyServing:
 
     def start(self, records: Iterable[PolicyRecord]) -> None:
         """Begin with everything that was on the log; also after the log was read again."""
-        book = PolicyBook(self.policy)
+        book = PolicyBook(self.policy, is_frozen=self.is_frozen)
         book.take(records)
         self._book, self._is_read = book, True
         self._note_change()

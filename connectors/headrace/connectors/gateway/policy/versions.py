@@ -15,6 +15,8 @@ class PolicyBook:
     """What `headrace.policies` says of one policy, folded record by record."""
 
     policy: str
+    is_frozen: bool = False
+    """Whether it knows of version 0 alone."""
     versions: dict[int, PolicyVersion] = field(default_factory=dict)
     traffic: int = NEWEST
     """The version that the name means; NEWEST follows the log."""
@@ -22,10 +24,12 @@ class PolicyBook:
     def take(self, records: Iterable[PolicyRecord]) -> None:
         """Fold records in the order of the log; those of other policies change nothing."""
         for record in records:
-            if record.version is not None and record.version.policy == self.policy:
-                self.versions[record.version.version] = record.version
-            if record.traffic is not None and record.traffic.policy == self.policy:
-                self.traffic = record.traffic.version
+            version, traffic = record.version, record.traffic
+            if version is not None and version.policy == self.policy:
+                if version.version == 0 or not self.is_frozen:
+                    self.versions[version.version] = version
+            elif traffic is not None and traffic.policy == self.policy and not self.is_frozen:
+                self.traffic = traffic.version
 
     @property
     def target(self) -> PolicyVersion | None:
