@@ -97,3 +97,55 @@ def test_the_source_paces_itself_by_versions_and_outcomes(stack: Stack, watch: W
         assert again.admission.accepted == 4
         assert again.admission.running == 8
     writer.close()
+
+
+def test_a_source_whose_groups_all_end_untrained_stops_asking_and_says_why(
+    stack: Stack, watch: Watch
+) -> None:
+    policy = f"p-{new_ulid()}"
+    config = TaskSourceConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        policy=policy,
+        group_size=2,
+        rollouts_per_step=4,
+        pause_after=3,
+    )
+    writer = Writer(watch.kafka)
+    record = PolicyRecord(version=PolicyVersion(policy=policy, version=0))
+    value = watch.codec.encode("headrace.policies", to_avro(record))
+    writer.send([Outgoing(topic="headrace.policies", key=f"{policy}/version/0", value=value)])
+
+    def asked() -> list[dict[str, Any]]:
+        return [t for t in watch.tasks if t["policy"] == policy]
+
+    def drop_all() -> None:
+        for task in asked():
+            made = Outcome(
+                rollout_id=task["rollout_id"],
+                group_id=task["group_id"],
+                policy=policy,
+                outcome="dropped",
+                reason="bad_row",
+                trainer="main",
+            )
+            value = watch.codec.encode("headrace.outcomes", to_avro(made))
+            key = made.rollout_id
+            writer.send([Outgoing(topic="headrace.outcomes", key=key, value=value)])
+
+    source, stop = TaskSource(config), threading.Event()
+    draw = (TaskItem(input=number) for number in range(1_000))
+    thread = threading.Thread(target=source.run, args=(draw, stop))
+    thread.start()
+    try:
+        watch.until(lambda: len(asked()) == 8)
+        drop_all()
+        watch.until(lambda: source.pace.paused != "")
+        assert "groups all ended untrained (bad_row" in source.pace.paused
+        before = len(asked())
+        watch.until(lambda: len(asked()) > before)  # it goes on trying
+    finally:
+        stop.set()
+        thread.join(WAIT_S)
+        source.close()
+        writer.close()
