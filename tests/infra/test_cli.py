@@ -240,6 +240,14 @@ def test_doctor_and_status_say_what_is_kept(headrace: Headrace, tmp_path: Path) 
     assert report["privacy"]["capture"] == "full"
 
 
+def test_tasks_that_would_leave_no_trace_are_refused(headrace: Headrace, tmp_path: Path) -> None:
+    (tmp_path / "tasks.jsonl").write_text('{"input": 1}')
+    for arguments in (("work", "--command", "true {input}"), ("tasks", "tasks.jsonl")):
+        result = headrace(*arguments, HEADRACE_PRIVACY_CAPTURE="none")
+        assert result.returncode == 2
+        assert "capture is none" in result.stderr
+
+
 def test_doctor_says_what_vllm_lacks(headrace: Headrace) -> None:
     result = headrace(
         "doctor",

@@ -1,7 +1,8 @@
 """What of a call a model sees, and what of it is kept."""
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,8 @@ REQUESTS = [
     ),
 ]
 
+MORE: dict[str, Any] = {"model": "calc", "metadata": {"note": "nobody"}, "unheard_of": ["nobody"]}
+
 
 @pytest.mark.parametrize(("path", "fields"), REQUESTS)
 def test_a_model_sees_the_redacted_request_and_its_call_is_trained(
@@ -109,6 +112,49 @@ def test_a_model_sees_the_redacted_request_and_its_call_is_trained(
     assert call.trainable
     assert SECRET not in repr(span)
     assert REDACTED in span.input
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the texts of a body are."""
+    if isinstance(value, str):
+        yield path
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, key))
+
+
+def planted(value: Any, path: tuple[Any, ...]) -> Any:
+    """A body with the secret in one of its texts."""
+    if not path:
+        return f"x {SECRET} y"
+    made = copy.copy(value)
+    made[path[0]] = planted(value[path[0]], path[1:])
+    return made
+
+
+PLAIN = [
+    (path, {**json.loads(json.dumps(fields).replace(SECRET, "nobody")), **MORE})
+    for path, fields in REQUESTS
+]
+PLACES = [(path, body, place) for path, body in PLAIN for place in leaves(body)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"), PLACES, ids=[f"{p}-{'.'.join(map(str, at))}" for p, _, at in PLACES]
+)
+def test_no_text_of_a_request_hides_a_secret(
+    make_gateway: Make, path: str, body: dict[str, Any], place: tuple[Any, ...]
+) -> None:
+    gateway = make_gateway(privacy=REDACTING).serve(0)
+    headers = {"x-headrace-agent": f"for {SECRET}", "x-request-id": f"of {SECRET}"}
+    answer = gateway.post(path, json={"model": "calc", **planted(body, place)}, headers=headers)
+    assert answer.status_code in (200, 400, 404, 422), answer.text
+    assert gateway.telemetry.spans or answer.status_code != 200
+    for span in gateway.telemetry.spans:
+        made = kept(span, Privacy(REDACTING))
+        assert SECRET not in repr(made)
+        assert made.call is not None
+        assert SECRET not in text_of((*made.call.prompt_ids, *made.call.sampled_ids))
 
 
 def test_where_the_model_sees_the_original_the_call_is_kept_without_tokens(

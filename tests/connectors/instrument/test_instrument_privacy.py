@@ -214,10 +214,10 @@ def test_the_agents_environment_has_the_settings_and_the_gateway_is_told(
 
 
 def test_what_the_gateway_is_told() -> None:
-    own = {CAPTURE_CONTENT: "NO_CONTENT"}
-    assert hiding(PrivacySettings(), own, "p") == "content"
-    assert hiding(PrivacySettings(honour_switches=False), own, "p") == ""
-    assert hiding(PrivacySettings(projects=("p=metadata",)), {}, "p") == "content"
+    hidden = frozenset({Hidden.INPUTS, Hidden.TOOLS})
+    assert hiding(PrivacySettings(), hidden, "p") == "inputs,tools"
+    assert hiding(PrivacySettings(honour_switches=False), hidden, "p") == ""
+    assert hiding(PrivacySettings(projects=("p=metadata",)), frozenset(), "p") == "content"
 
 
 def test_an_agents_process_knows_the_names_of_the_variables() -> None:

@@ -50,6 +50,9 @@ def pid(task_input, *, base_url, api_key):
 def proxies(task_input, *, base_url, api_key):
     return [os.environ["NO_PROXY"], os.environ["HTTP_PROXY"]]
 
+def headers(task_input, *, base_url, api_key):
+    return [os.environ["OPENAI_CUSTOM_HEADERS"], os.environ["ANTHROPIC_CUSTOM_HEADERS"]]
+
 def nothing(task_input, *, base_url, api_key):
     return None
 
@@ -208,6 +211,20 @@ def test_agents_reach_the_gateway_without_a_proxy(
         running.close()
     assert proxy == "http://127.0.0.1:9"
     assert excepted == "corp.example,localhost,127.0.0.1,::1,127.0.0.0/8,127.0.0.5"
+
+
+@pytest.mark.integration
+def test_agents_tell_the_gateway_what_is_hidden(
+    agents: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "x-mine: 1")
+    monkeypatch.setenv("OPENINFERENCE_HIDE_INPUTS", "true")
+    running = Pool(SdkConfig(bootstrap="127.0.0.1:1", registry_url="http://127.0.0.1:1"), 1)
+    try:
+        told = json.loads(running.run(job(f"{agents}:headers"), WAIT_S).output)
+    finally:
+        running.close()
+    assert told == ["x-mine: 1\nx-headrace-hide: inputs", "x-headrace-hide: inputs"]
 
 
 @pytest.mark.integration

@@ -10,6 +10,7 @@ from headrace.connectors.instrument.frameworks import SWITCHES
 from headrace.connectors.instrument.private import hiding, settings_for_agents
 from headrace.connectors.loopback import with_exemption
 from headrace.connectors.privacy import PrivacySettings
+from headrace.connectors.privacy.switches import hidden_by
 
 SITE = Path(__file__).parent / "site"
 PLACEHOLDER = "headrace"
@@ -55,7 +56,9 @@ def agent_environment(
     if names_agents:
         made[names.NAMES_AGENTS] = "1"
     if gateway is not None:
-        made |= redirection(own, folder, gateway, key, hiding(privacy, own, identity.project))
+        made |= redirection(
+            own, folder, gateway, key, hiding(privacy, hidden_by(own), identity.project)
+        )
     return made
 
 

@@ -1,12 +1,11 @@
 """What of an attempt may lie on disk, while it waits to be sent."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from headrace.connectors.instrument.folder import Ended, Identity
 from headrace.connectors.privacy import Hidden, Privacy, PrivacySettings
-from headrace.connectors.privacy.switches import hidden_by, to_header
+from headrace.connectors.privacy.switches import to_header
 from headrace.connectors.settings import to_environment
 
 
@@ -41,10 +40,11 @@ def settings_for_agents(settings: PrivacySettings) -> dict[str, str]:
     return {name: value for name, value in to_environment("privacy", found).items() if value}
 
 
-def hiding(settings: PrivacySettings, environment: Mapping[str, str], project: str) -> str:
-    """What the gateway is told to leave out of an attempt's calls; empty: nothing."""
-    privacy = Privacy(replace(settings, redact=(), patterns=()), hidden_by(environment))
-    hidden = privacy.hidden
-    if privacy.capture(project) != "full":
-        hidden |= {Hidden.CONTENT}
-    return to_header(hidden)
+def hiding(settings: PrivacySettings, hidden: frozenset[Hidden], project: str) -> str:
+    """What the gateway is told to leave out of an attempt's calls; empty: nothing.
+
+    hidden: what the switches of other conventions hide.
+    """
+    privacy = Privacy(replace(settings, redact=(), patterns=()), hidden)
+    more = set() if privacy.capture(project) == "full" else {Hidden.CONTENT}
+    return to_header(privacy.hidden | more)

@@ -22,7 +22,7 @@ from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
 from headrace.connectors.sdk.described import error_facts, type_name
 
 _FLUSH_S = 10.0
-_HEADERS = "OPENAI_CUSTOM_HEADERS"
+_HEADERS = ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS")
 
 
 def main(connection: Connection, config: SdkConfig) -> None:
@@ -73,6 +73,7 @@ def alone(
     tempfile.tempdir = None  # asked again: the server may have asked before
     exempt()
     import_from_here()
+    _hide(config)
     limits.put_on_this()
     telemetry = Telemetry(config, lazy=True)
     try:
@@ -112,11 +113,11 @@ def _answer(connection: Connection, results: "SimpleQueue[Done]") -> None:
 
 
 def _hide(config: SdkConfig) -> None:
-    """Tell the gateway what the switches hide: agents' clients send what the variable holds."""
-    hidden = hiding(config.privacy, os.environ, "")
-    lines = [line for line in os.environ.get(_HEADERS, "").splitlines() if line.strip()]
-    if hidden:
-        os.environ[_HEADERS] = "\n".join([*lines, f"{HIDE_HEADER}: {hidden}"])
+    """Tell the gateway what the switches hide: agents' clients send what the variables hold."""
+    hidden = hiding(config.privacy, config.hidden, config.project)
+    for name in _HEADERS if hidden else ():
+        lines = [line for line in os.environ.get(name, "").splitlines() if line.strip()]
+        os.environ[name] = "\n".join([*lines, f"{HIDE_HEADER}: {hidden}"])
 
 
 def _run(job: Job, telemetry: Telemetry) -> Done:

@@ -18,7 +18,7 @@ from headrace.connectors.tasks import Pace, TaskItem, progress_text, read_items,
 from headrace.infra.cli.app import INTERRUPTED, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.tasks_cancel import cancel
 from headrace.infra.cli.tasks_status import status
-from headrace.infra.launch.runners import source_config
+from headrace.infra.launch.runners import source_config, unrecorded
 from headrace.infra.settings import Settings, load
 from headrace.infra.terminal.feed import FOLLOW, Requested, Training, evaluate, opened, planned
 from headrace.infra.terminal.live import LiveLine
@@ -94,6 +94,8 @@ def tasks(
     loaded = load(settings)
     _check_options(split, epochs, groups, policy_version)
     _check_policy(loaded, policy, split)
+    if (trouble := unrecorded(loaded.privacy, "default")) is not None:
+        fail(trouble, WRONG_USE)
     items = redacted_items(_read(file), Privacy(loaded.privacy))
     if deadline is None:
         deadline = TRAIN_DEADLINE_S if split is Split.TRAIN else 0.0

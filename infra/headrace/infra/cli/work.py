@@ -23,7 +23,7 @@ from headrace.connectors.runner import (
 )
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.private import OTHERS, keep_private
-from headrace.infra.launch.runners import runner_config
+from headrace.infra.launch.runners import runner_config, unrecorded
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
 from headrace.infra.terminal.log_lines import show_logs
@@ -93,6 +93,8 @@ def work(
     code 2 if the agent cannot be run.
     """
     loaded = load(settings)
+    if (trouble := unrecorded(loaded.privacy, "default")) is not None:
+        fail(trouble, WRONG_USE)
     commanded = None
     if command is not None:
         commanded = _commanded(command, input_by)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner import CommandAgent, RunnerConfig, RunnerSettings
 from headrace.connectors.settings import keys
 from headrace.connectors.tasks import TaskSourceConfig
@@ -46,6 +47,16 @@ def runner_config(
         spool_directory=settings.directory / "spool" / f"work-{name}",
         journals=settings.directory / "spool" / "attempts",
         scratch=settings.directory / "spool" / "scratch",
+    )
+
+
+def unrecorded(settings: PrivacySettings, project: str) -> str | None:
+    """Why tasks of a project cannot be run; None: they can."""
+    if settings.capture_of(project) != "none":
+        return None
+    return (
+        "[privacy] capture is none, so no attempt would be in the log and its task would wait for "
+        "ever: set metadata, or run agents with `headrace run`"
     )
 
 
