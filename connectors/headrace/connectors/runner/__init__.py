@@ -1,9 +1,9 @@
 """Running agents: takes tasks from Kafka, runs each in a worker process, reports its episode."""
 
-from headrace.connectors.runner.attempts import NUMBER, RUNNER, Ended, RunnerStats
 from headrace.connectors.runner.check import check_agent
 from headrace.connectors.runner.commands import check_command
 from headrace.connectors.runner.config import CommandAgent, InputBy, RunnerConfig, RunnerSettings
+from headrace.connectors.runner.ends import NUMBER, RUNNER, Ended, RunnerStats
 from headrace.connectors.runner.errors import (
     AgentUnusable,
     ReadingFailed,

@@ -4,12 +4,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.runner.cancellations import Cancellations
 from headrace.connectors.runner.config import RunnerConfig
+from headrace.connectors.runner.ends import (
+    LIMIT,
+    NUMBER,
+    RUNNER,
+    Ended,
+    Run,
+    RunnerStats,
+    tell_end,
+)
 from headrace.connectors.runner.failures import Failures
 from headrace.connectors.runner.jobs import (
     AgentStuck,
@@ -23,89 +32,12 @@ from headrace.connectors.runner.retries import How, Retry, is_retried, pause_s
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
 from headrace.connectors.sdk.described import Described
 from headrace.schemas import Task
-from headrace.schemas.vocabulary import InfrastructureEnd, SpanStatus
+from headrace.schemas.vocabulary import InfrastructureEnd
 
 logger = logging.getLogger(__name__)
 
-RUNNER, NUMBER = "headrace.runner", "headrace.attempt_number"
-"""Attributes of `attempt.start` by which a runner says who it is, and which try it makes."""
-ENDED_BY, WHY = "headrace.ended_by", "headrace.why"
-"""Attributes of an `attempt.end` that is not ok: how it ended or which limit it met, in words."""
-LIMIT = "limit"
-"""Event of an attempt that met a limit: this is its agent's doing, and a result."""
 _LOOK_S = 0.2
 _SHOWN = 200  # characters of an agent's message in a line for people
-
-
-@dataclass(slots=True)
-class RunnerStats:
-    """Attempts by how they ended."""
-
-    ok: int = 0
-    failed: int = 0
-    """The agent raised."""
-    deadline: int = 0
-    """The agent did not end in time."""
-    died: int = 0
-    """The worker process ended under it."""
-    stopped: int = 0
-    """The runner was stopped."""
-    cancelled: int = 0
-    """Their tasks were taken back."""
-    retried: int = 0
-    """Of all these, attempts that another one follows."""
-
-    def __str__(self) -> str:
-        """As a person reads it: what ended well, and what else there was."""
-        others = {
-            "failed": self.failed,
-            "past the deadline": self.deadline,
-            "lost with a worker process": self.died,
-            "stopped": self.stopped,
-            "cancelled": self.cancelled,
-            "tried again": self.retried,
-        }
-        return ", ".join([f"{self.ok} ok", *(f"{n} {how}" for how, n in others.items() if n)])
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Ended:
-    """What became of an attempt."""
-
-    how: How
-    rollout_id: str = ""
-    attempt: str = ""
-    """Empty where it did not begin."""
-    agent: str = ""
-    why: str = ""
-    """Why it is not ok, for a person."""
-    limit: str = ""
-    """The limit that it met."""
-    seconds: float = 0.0
-    """How long it took."""
-    again_s: float | None = None
-    """Seconds until another attempt at its task begins; None: none does."""
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class _Run:
-    """What an agent did, before its end is told."""
-
-    how: How
-    output: Described | None = None
-    why: str = ""
-    """Why it is not ok."""
-    limit: str = ""
-    """The limit that it met."""
-
-
-def _end(attempt: Attempt, run: _Run) -> None:
-    """Tell an attempt's end, with its reason where it has one. Raises NotDurable."""
-    if run.how is How.OK:
-        attempt.end(run.output)
-        return
-    told = {ENDED_BY: run.limit or run.how, WHY: run.why}
-    attempt.end(run.output, status=SpanStatus.ERROR, attributes=told)
 
 
 class TaskRunner:
@@ -148,7 +80,7 @@ class TaskRunner:
             attempt.event(
                 InfrastructureEnd.RETRIED, {"number": number, "how": run.how, "again_s": again_s}
             )
-        if not self._durably(partial(_end, attempt, run)):
+        if not self._durably(partial(tell_end, attempt, run)):
             return self._counted(ended)
         ended = replace(ended, how=run.how, why=run.why, limit=run.limit, again_s=again_s)
         return self._counted(replace(ended, seconds=time.monotonic() - began))
@@ -179,7 +111,7 @@ class TaskRunner:
             return None
         return pause
 
-    def _run_agent(self, task: Task, attempt: Attempt) -> _Run:
+    def _run_agent(self, task: Task, attempt: Attempt) -> Run:
         if why := self.cancellations.why(task):
             return self._cancelled(attempt, why)
         limit = self._config.attempt_timeout_s
@@ -188,7 +120,7 @@ class TaskRunner:
         if limit <= 0:  # it waited too long for a runner, or for another attempt
             why = "the deadline was over before the agent began"
             attempt.event(InfrastructureEnd.NEVER_RUN, {"message": why})
-            return _Run(how=How.DEADLINE, why=why)
+            return Run(how=How.DEADLINE, why=why)
         job = self._job(task, attempt)
         try:
             with self.cancellations.running(task, partial(self._pool.cancel, job.key)):
@@ -198,7 +130,7 @@ class TaskRunner:
         except AgentStuck as error:
             attempt.event("deadline")
             self.failures.failed("it did not end by its deadline")
-            return _Run(how=How.DEADLINE, why=str(error))
+            return Run(how=How.DEADLINE, why=str(error))
         except WorkerDied as error:
             how = How.STOPPED if self._stop.is_set() else How.DIED
             event = (
@@ -209,13 +141,13 @@ class TaskRunner:
             attempt.event(event, {"message": str(error)})
             if how is How.DIED:
                 self.failures.failed(f"its worker process ended ({error})")
-            return _Run(how=how, why=str(error))
+            return Run(how=how, why=str(error))
         if done.failure is not None:
             return self._failed(attempt, done.failure)
         self.failures.ok()
-        return _Run(how=How.OK, output=Described(text=done.output, replaced=done.replaced))
+        return Run(how=How.OK, output=Described(text=done.output, replaced=done.replaced))
 
-    def _failed(self, attempt: Attempt, failure: Failure) -> _Run:
+    def _failed(self, attempt: Attempt, failure: Failure) -> Run:
         # What stands in a log and in `headrace work`'s lines, where no producer redacts it; and
         # redacted before it is cut, for half of a value would not be known as one.
         message = self._privacy.text(failure.message) if self._may_tell(attempt.project) else ""
@@ -226,11 +158,11 @@ class TaskRunner:
             attempt.event(LIMIT, {"limit": failure.limit, "allowed": allowed, "message": why})
         attempt.failure(failure.name, failure.message, failure.trace)
         self.failures.failed(why[:_SHOWN])
-        return _Run(how=How.FAILED, why=why[:_SHOWN], limit=failure.limit)
+        return Run(how=How.FAILED, why=why[:_SHOWN], limit=failure.limit)
 
-    def _cancelled(self, attempt: Attempt, why: str) -> _Run:
+    def _cancelled(self, attempt: Attempt, why: str) -> Run:
         attempt.event(InfrastructureEnd.CANCELLED, {"message": why})
-        return _Run(how=How.CANCELLED, why=why)
+        return Run(how=How.CANCELLED, why=why)
 
     def _job(self, task: Task, attempt: Attempt) -> Job:
         pinned = task.version >= 0

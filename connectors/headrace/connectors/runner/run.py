@@ -24,10 +24,11 @@ from headrace.connectors.kafka import (
     Registry,
     Stopped,
 )
-from headrace.connectors.runner.attempts import Ended, RunnerStats, TaskRunner
+from headrace.connectors.runner.attempts import TaskRunner
 from headrace.connectors.runner.broker import BrokerWatch
 from headrace.connectors.runner.commands import Commands
 from headrace.connectors.runner.config import RunnerConfig
+from headrace.connectors.runner.ends import Ended, RunnerStats
 from headrace.connectors.runner.errors import ReadingFailed
 from headrace.connectors.runner.following import Follower
 from headrace.connectors.runner.isolated import Isolated
