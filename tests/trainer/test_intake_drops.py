@@ -122,10 +122,10 @@ def test_a_group_whose_agents_all_crashed_before_a_call_still_ends() -> None:
 
 def test_a_group_older_than_the_staleness_bound_is_dropped_whole() -> None:
     core = intake(staleness=1)
+    core.version = 1
     feed(core, "old", version=0)
     feed(core, "young", version=1)
 
-    core.version = 1
     assert core.settle({}, NOW) == []
     core.version = 2
     outcomes = core.settle({}, NOW)

@@ -179,7 +179,7 @@ def test_a_newer_trainer_ends_this_one(broker: Broker, publisher: Publisher, cal
         publisher.start()
         commit(publisher)
 
-    with pytest.raises(TrainerFenced, match="headrace-p-t"):
+    with pytest.raises(TrainerFenced, match="headrace/p/t"):
         start_and_commit()
     assert broker.committed == []
 

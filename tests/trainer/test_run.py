@@ -1,6 +1,7 @@
 """The trainer process: what its exit code says."""
 
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,30 @@ def main(monkeypatch: pytest.MonkeyPatch, error: TrainerError | None = None) -> 
     return process.main(["--model-directory", str(Path("model"))])
 
 
-def test_a_fenced_trainer_exits_with_1_and_says_why(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_fenced_trainer_stands_idle_until_it_is_stopped_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
+    """Two of one name would fence each other for ever if each were started again."""
+
+    class Stop(threading.Event):
+        asked = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.asked += 1
+            return self.asked > 2
+
+    monkeypatch.setattr(threading, "Event", Stop)
+    monkeypatch.setenv("HEADRACE_RUN_DIRECTORY", str(tmp_path))
     assert main(monkeypatch, TrainerFenced("another trainer has started")) == 1
     assert "another trainer has started" in caplog.text
+    assert "fenced" in (tmp_path / "trainer.json").read_text()
+
+
+def test_a_trainer_that_cannot_go_on_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(monkeypatch, TrainerError("the checkpoint is gone")) == 1
+    assert "the checkpoint is gone" in caplog.text
 
 
 def test_a_stopped_trainer_exits_with_0(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def test_a_shadow_trainer_publishes_beside_the_policy_and_keeps_its_own_checkpoi
     config = config_from_environment(
         Path("model"), {**ENVIRONMENT, "HEADRACE_TRAINER_NAME": "shadow"}
     )
-    assert (config.publishes, config.checkpoints) == ("p.shadow", Path("checkpoints/p.shadow"))
+    assert (config.publishes, config.checkpoints) == ("p~shadow", Path("checkpoints/p~shadow"))
     assert config.intake.policy == "p"
 
 

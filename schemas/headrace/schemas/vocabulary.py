@@ -140,6 +140,7 @@ class DropReason(StrEnum):
     BAD_ROW = "bad_row"
     TOO_LONG = "too_long"
     RULE_CHANGED = "rule_changed"
+    FUTURE_VERSION = "future_version"
     NON_FINITE = "non_finite"
     REVISED_AFTER_TRAINING = "revised_after_training"
     REVISED_AFTER_DROP = "revised_after_drop"
@@ -157,6 +158,7 @@ class HaltReason(StrEnum):
 
     POISON = "poison"
     LOG_LOST = "log_lost"
+    NON_FINITE = "non_finite"
 
 
 class LetterReason(StrEnum):

@@ -194,7 +194,7 @@ class Bench:
 
     def versions(self, trainer: str = "main") -> list[PolicyVersion]:
         self.poll()
-        mine = [v for v in self._versions if v.policy.split(".")[0] == self.policy]
+        mine = [v for v in self._versions if v.policy.split("~")[0] == self.policy]
         return [v for v in mine if v.trainer == trainer]
 
     def await_version(self, version: int, trainer: str = "main") -> list[PolicyVersion]:

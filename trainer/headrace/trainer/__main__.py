@@ -11,7 +11,8 @@ from pathlib import Path
 from headrace.connectors.kafka import KafkaClientError
 from headrace.connectors.settings import BadSettings
 from headrace.trainer.config import config_from_environment
-from headrace.trainer.errors import TrainerError
+from headrace.trainer.errors import TrainerError, TrainerFenced
+from headrace.trainer.heartbeat import HEARTBEAT_S
 from headrace.trainer.run import Trainer
 
 
@@ -26,10 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        Trainer(config_from_environment(arguments.model_directory)).run(stop)
+        trainer = Trainer(config_from_environment(arguments.model_directory))
     except BadSettings as error:
         logging.getLogger(__name__).critical("the trainer cannot start: %s", error)
         return 2
+    try:
+        trainer.run(stop)
+    except TrainerFenced as error:
+        # Started again it would fence the other, whose supervisor would start that again, for ever.
+        logging.getLogger(__name__).error("%s. This one trains no more until it is stopped", error)
+        while not stop.wait(HEARTBEAT_S):
+            trainer.heartbeat.beat("fenced: another trainer of this policy and name has started")
+        return 1
     except (TrainerError, KafkaClientError) as error:
         logging.getLogger(__name__).error("%s", error)
         return 1

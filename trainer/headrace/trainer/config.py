@@ -160,4 +160,5 @@ def _packing(own: TrainerSettings) -> PackingConfig:
 
 
 def _published(policy: str, trainer: str) -> str:
-    return policy if trainer == MAIN else f"{policy}.{trainer}"
+    # No name holds a tilde: no policy is called like another's shadow.
+    return policy if trainer == MAIN else f"{policy}~{trainer}"

@@ -26,9 +26,11 @@ from headrace.trainer.held import MEMORY, Held, LeftOut, oldest_version
 from headrace.trainer.pinned import Pinned, Position
 from headrace.trainer.ready import Ready, rollouts_of
 from headrace.trainer.running import Running
-from headrace.trainer.settings import Stale
+from headrace.trainer.settings import MAIN, Stale
 
 _STALE = LeftOut(DropReason.STALE)
+_MEASURED = (GroupOutcome.TRAIN, GroupOutcome.ZERO_ADVANTAGE)
+"""Groups that say how good the policy is."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -119,6 +121,8 @@ class Intake:
         self.version = version
         self.decided = Decided() if decided is None else decided
         self._fitness = fitness or Fitness()
+        self._seen = 0
+        """Newest version among the tokens of all samples."""
         self._pinned = Pinned()
         self._held = Held(self._pinned)
         self._groups: dict[GroupKey, _Group] = {}
@@ -128,6 +132,8 @@ class Intake:
         """Groups that are to be dropped, and why."""
         self._ready = Ready()
         self._running = Running(config.policy)
+        self.rewards: list[float] = []
+        """Of the episodes that stood for their rollouts in the training groups that have ended."""
         self.waited_for = 0
         """Running rollouts that the step which is due waits for."""
 
@@ -153,7 +159,7 @@ class Intake:
         key = (sample.project, sample.group_id)
         if key in self.decided or not self._held.add(key, sample, position):
             return
-        if unfit := self._fitness.of_sample(sample):
+        if unfit := self._unfit(sample):
             self._held.let_go(key, sample.sample_id, unfit)
         group = self._groups.get(key)
         if group is not None and sample.sample_id in group.missing:
@@ -235,7 +241,7 @@ class Intake:
 
         `sample_positions` are the next offsets to read per partition of samples.
         """
-        for key, sample_id in self._held.older_than(self.version - self.config.max_staleness):
+        for key, sample_id in self._held.older_than(self.sampled_from - self.config.max_staleness):
             self._let_go(key, sample_id, _STALE)
         for key in self._held.excess(self.config.max_held_bytes):
             for sample_id in self._held.of(key):
@@ -272,10 +278,27 @@ class Intake:
             return []
         return min(due, key=lambda batch: self._age(batch[0]), default=[])
 
+    def _unfit(self, sample: Sample) -> LeftOut | None:
+        newest = max(sample.run_versions, default=0)
+        if self.config.trainer != MAIN:
+            self._seen = max(self._seen, newest)
+        elif newest > self.version:
+            return LeftOut(
+                DropReason.FUTURE_VERSION,
+                f"it names version {newest}, and the newest is {self.version}",
+            )
+        return self._fitness.of_sample(sample)
+
+    @property
+    def sampled_from(self) -> int:
+        """The version that staleness counts from: a shadow trainer's samples are of the versions of
+        the trainer that is served, and so is the newest that it has seen."""
+        return self.version if self.config.trainer == MAIN else self._seen
+
     @property
     def _kept(self) -> int:
         """The oldest version that is not stale after the next step."""
-        return self.version + 1 - self.config.max_staleness
+        return self.sampled_from + 1 - self.config.max_staleness
 
     def _oldest(self, keys: Iterable[GroupKey]) -> list[TrainableGroup]:
         batch: list[TrainableGroup] = []
@@ -398,6 +421,12 @@ class Intake:
         self._doomed.pop(key, None)
         self._ready.remove(key)
         self._running.ended(key)
+        if group.credits.outcome in _MEASURED:
+            self.rewards += [
+                member.reward
+                for member in group.credits.members
+                if member.status == MemberStatus.USED and member.reward is not None
+            ]
         self.decided[key] = Decision(group.credits.version, trained)
         self._held.forget(key)
 

@@ -41,7 +41,8 @@ class Publisher:
     def __init__(
         self, kafka: KafkaConfig, codec: Codec, patience: Patience, *, policy: str, trainer: str
     ) -> None:
-        self.transactional_id = f"headrace-{policy}-{trainer}"
+        # No name holds a slash, so two pairs of names are never one id.
+        self.transactional_id = f"headrace/{policy}/{trainer}"
         self.log_time = 0
         """Latest log time (milliseconds) of what has been written, by the brokers' word."""
         self._codec = codec

@@ -10,7 +10,7 @@ import torch
 
 from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Stopped, ends_of
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, from_avro
-from headrace.schemas.vocabulary import DropReason
+from headrace.schemas.vocabulary import DropReason, HaltReason
 from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep
@@ -19,7 +19,8 @@ from headrace.trainer.intake import TrainableGroup
 from headrace.trainer.pinned import Position
 from headrace.trainer.reading import position_of
 from headrace.trainer.rows import rows_of
-from headrace.trainer.session import SAMPLES, Session, now_ms, opened
+from headrace.trainer.session import CREDITS, SAMPLES, Session, now_ms, opened
+from headrace.trainer.settings import MAIN
 from headrace.trainer.step import StepResult, TrainStep
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,10 @@ class Halted(Exception):
     """A partition may not be read on; recovery waits until a person lets it."""
 
 
+NON_FINITE_STEPS = 3
+"""So many in a row, and the trainer halts."""
+
+
 class Loop:
     """Turns of a recovered trainer."""
 
@@ -69,6 +74,8 @@ class Loop:
         self._heartbeat = heartbeat
         self._step = TrainStep(session.policy, session.optimizer, reference=session.reference)
         self._vocabulary = session.policy.head.shape[0]
+        self._non_finite = 0
+        """Steps in a row that were not finite."""
 
     def turn(self) -> None:
         """One look at the log, and a step if one is due."""
@@ -154,17 +161,35 @@ class Loop:
             result = self._step.run(
                 pack_rows(rows, config.packing),
                 config.algorithm,
-                version=self._intake.version,
+                version=self._intake.sampled_from,
+                own_samples=config.intake.trainer == MAIN,
                 episodes=sum(group.episodes for group in groups),
             )
         except NonFiniteStep as error:
             logger.error("step %d was not taken: %s", next_version, error)
             self._drop(groups, DropReason.NON_FINITE)
+            self._non_finite += 1
+            if self._non_finite >= NON_FINITE_STEPS:
+                self._halt(str(error))
             return
+        self._non_finite = 0
         self._account(self._intake.trained(groups, now_ms()))
         metrics = self._metrics(groups, result, time.monotonic() - started)
         self._session.commit_version(groups, metrics)
         logger.info("version %d: %s", next_version, _brief(metrics))
+
+    def _halt(self, why: str) -> None:
+        """Stand still, durably: the next batch would most likely end like the last ones."""
+        session = self._session
+        session.flush()
+        message = (
+            f"{NON_FINITE_STEPS} steps in a row were not finite, the last because {why}. Roll back "
+            "to a version that was sound, or lower [trainer] learning_rate, before you resume"
+        )
+        session.patience.until_done(
+            lambda: session.guard.halt((CREDITS, 0), HaltReason.NON_FINITE, message)
+        )
+        raise Halted
 
     def _drop(self, groups: Sequence[TrainableGroup], reason: str) -> None:
         for group in groups:
@@ -176,10 +201,12 @@ class Loop:
     def _metrics(
         self, groups: Sequence[TrainableGroup], result: StepResult, seconds: float
     ) -> dict[str, float]:
-        rewards = [m.reward for g in groups for m in g.credits.members if m.reward is not None]
+        rewards, self._intake.rewards = self._intake.rewards, []
         dropped = self._session.ledger.dropped
         return {
             **result.metrics(),
+            # Of all that was credited since the last version: groups that are all right, or all
+            # wrong, train nothing and count here.
             "reward": sum(rewards) / max(1, len(rewards)),
             "groups": float(len(groups)),
             "seconds": seconds,

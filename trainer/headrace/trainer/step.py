@@ -99,9 +99,18 @@ class TrainStep:
         """Needed when the algorithm's kl_coef is above 0."""
 
     def run(
-        self, batch: Batch, algorithm: GrpoConfig, *, version: int, episodes: int | None = None
+        self,
+        batch: Batch,
+        algorithm: GrpoConfig,
+        *,
+        version: int,
+        episodes: int | None = None,
+        own_samples: bool = True,
     ) -> StepResult:
         """Train on a batch with the weights of `version`; afterwards they are those of the next.
+
+        With `own_samples=False` versions are another trainer's: `version` is the newest of them,
+        from which staleness counts, and no token tells of a gap to this policy.
 
         `episodes` is the number of episodes the batch stands for (see `token_weights`). Raises
         NonFiniteStep, weights untouched, when loss or gradient is not finite.
@@ -132,6 +141,7 @@ class TrainStep:
             _joined(_Scores, scores),
             algorithm=algorithm,
             version=version,
+            own_samples=own_samples,
             loss=total,
             grad_norm=grad_norm,
             grad_clipped=grad_norm > self.optimizer.config.max_grad_norm,
@@ -206,6 +216,7 @@ def _result(
     *,
     algorithm: GrpoConfig,
     version: int,
+    own_samples: bool,
     loss: float,
     grad_norm: float,
     grad_clipped: bool,
@@ -220,6 +231,8 @@ def _result(
         reference_logp=scores.reference_logp,
     )
     same = tokens.sampled_by_one & (tokens.versions == version) & (tokens.token_weights != 0)
+    if not own_samples:
+        same = torch.zeros_like(same)
     gap = (scores.logp - tokens.behaviour_logp).abs()[same]
     staleness = [version - int(row.versions.min()) for row in batch.rows]
     return StepResult(

@@ -168,6 +168,23 @@ class Guard:
             if where not in self.halted:
                 self._poisoned(where, last)
 
+    def halt(self, where: Partition, reason: str, message: str) -> None:
+        """Halt a partition for a reason of the reader's own, until a person lets it go on."""
+        offset = self._expected[where]
+        self._halt(
+            where,
+            Halt(
+                stage=self._stage,
+                group=self._group,
+                topic=where[0],
+                partition=where[1],
+                offset=offset,
+                end=offset,
+                reason=reason,
+                message=message,
+            ),
+        )
+
     def resumed(self) -> list[Partition]:
         """Halted partitions that a person has let go on since."""
         standing = self._halts.read()
