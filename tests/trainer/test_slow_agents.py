@@ -90,9 +90,9 @@ def test_slow_groups_are_trained_as_often_as_they_are_asked(staleness: int, slow
 
 @pytest.mark.parametrize("stale", ["withhold", "drop"])
 def test_without_waiting_they_are_left_behind(stale: Stale) -> None:
-    """What the wait is for: agents four times slower are hardly ever trained."""
-    result = simulate(stale, staleness=1, slower=4)
-    assert result.share("s") < 0.5 * result.asked["s"] / result.asked.total()
+    """What the wait is for: of agents ten times slower a part is too old when it ends."""
+    result = simulate(stale, staleness=4, slower=10)
+    assert result.share("s") < 0.9 * result.asked["s"] / result.asked.total()
 
 
 def test_a_step_waits_for_a_rollout_that_it_would_make_stale_and_takes_it_along() -> None:

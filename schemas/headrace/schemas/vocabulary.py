@@ -141,6 +141,7 @@ class DropReason(StrEnum):
     TOO_LONG = "too_long"
     RULE_CHANGED = "rule_changed"
     FUTURE_VERSION = "future_version"
+    OFF_BRANCH = "off_branch"
     NON_FINITE = "non_finite"
     REVISED_AFTER_TRAINING = "revised_after_training"
     REVISED_AFTER_DROP = "revised_after_drop"

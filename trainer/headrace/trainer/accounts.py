@@ -1,6 +1,6 @@
 """Outcomes of a decided group: one per sample, and one per rollout that made none. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
@@ -28,6 +28,8 @@ class Verdict:
     reason: str = ""
     detail: str = ""
     trained: Mapping[str, Sample]
+    age: Callable[[int], int | None]
+    """Steps that a version lies behind."""
     left_out: Mapping[str, LeftOut] = field(default_factory=dict)
     """Trainable samples that were left out alone, by id, and why."""
 
@@ -111,7 +113,7 @@ def _outcome(
         step=verdict.version if why else verdict.version + 1,
         version_min=min(versions),
         version_max=max(versions),
-        staleness=verdict.version - min(versions) if tokens else 0,
+        staleness=verdict.age(min(versions)) or 0 if tokens else 0,
         advantage=sample.advantage if sample else None,
         reward=member.reward if member is not None else None,
         tokens=sum(tokens.run_lengths) if tokens else 0,

@@ -40,8 +40,8 @@ class Held:
         self._groups: dict[GroupKey, dict[str, HeldSample]] = {}
         self._in_memory: dict[GroupKey, int] = {}
         """Groups in the order in which they appeared, and how many samples of each."""
-        self._by_version: dict[int, dict[tuple[GroupKey, str], None]] = {}
-        """By the oldest version among a sample's tokens."""
+        self._by_versions: dict[tuple[int, ...], dict[tuple[GroupKey, str], None]] = {}
+        """By the versions of a sample's tokens."""
 
     def of(self, key: GroupKey) -> Mapping[str, HeldSample]:
         """The samples and marks of a group, by id."""
@@ -54,7 +54,7 @@ class Held:
             return False
         group[sample.sample_id] = HeldSample(sample, position)
         self._in_memory[key] = self._in_memory.get(key, 0) + 1
-        self._by_version.setdefault(oldest_version(sample), {})[key, sample.sample_id] = None
+        self._by_versions.setdefault(_versions(sample), {})[key, sample.sample_id] = None
         self._pinned.add(position)
         self.bytes += _size(sample)
         self.count += 1
@@ -73,10 +73,13 @@ class Held:
             if one.sample is not None and one.position is not None:
                 self._release(key, one.sample, one.position)
 
-    def older_than(self, version: int) -> list[tuple[GroupKey, str]]:
-        """Samples in memory with a token of an older version."""
-        old = [one for one in self._by_version if one < version]
-        return [place for one in sorted(old) for place in self._by_version[one]]
+    def versions(self) -> list[tuple[int, ...]]:
+        """Of the tokens of the samples in memory: each combination once, ascending."""
+        return sorted(self._by_versions)
+
+    def sampled_by(self, versions: tuple[int, ...]) -> list[tuple[GroupKey, str]]:
+        """The samples of which these versions sampled the tokens."""
+        return list(self._by_versions[versions])
 
     def excess(self, most: int) -> list[GroupKey]:
         """The groups to let go, oldest first, so that at most so many bytes are held."""
@@ -94,11 +97,11 @@ class Held:
             self.forget(key)
 
     def _release(self, key: GroupKey, sample: Sample, position: Position) -> None:
-        version = oldest_version(sample)
-        places = self._by_version[version]
+        versions = _versions(sample)
+        places = self._by_versions[versions]
         del places[key, sample.sample_id]
         if not places:
-            del self._by_version[version]
+            del self._by_versions[versions]
         self._in_memory[key] -= 1
         if not self._in_memory[key]:
             del self._in_memory[key]
@@ -110,6 +113,10 @@ class Held:
 def oldest_version(sample: Sample) -> int:
     """The oldest version among its tokens."""
     return min(sample.run_versions, default=0)  # a row without versions is refused by its name
+
+
+def _versions(sample: Sample) -> tuple[int, ...]:
+    return tuple(sorted(set(sample.run_versions)))
 
 
 MEMORY = LeftOut(DropReason.MEMORY)

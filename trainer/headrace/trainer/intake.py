@@ -23,12 +23,16 @@ from headrace.trainer.decided import UNCOMMITTED, Decided, Decision, GroupKey, S
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.fitness import Fitness
 from headrace.trainer.held import MEMORY, Held, LeftOut, oldest_version
+from headrace.trainer.lineage import Lineage
 from headrace.trainer.pinned import Pinned, Position
 from headrace.trainer.ready import Ready, rollouts_of
 from headrace.trainer.running import Running
 from headrace.trainer.settings import MAIN, Stale
 
 _STALE = LeftOut(DropReason.STALE)
+_OFF_BRANCH = LeftOut(
+    DropReason.OFF_BRANCH, "another version is served, from which training goes on"
+)
 _MEASURED = (GroupOutcome.TRAIN, GroupOutcome.ZERO_ADVANTAGE)
 """Groups that say how good the policy is."""
 
@@ -118,7 +122,7 @@ class Intake:
         fitness: Fitness | None = None,
     ) -> None:
         self.config = config
-        self.version = version
+        self.lineage = Lineage(version)
         self.decided = Decided() if decided is None else decided
         self._fitness = fitness or Fitness()
         self._seen = 0
@@ -136,6 +140,15 @@ class Intake:
         """Of the episodes that stood for their rollouts in the training groups that have ended."""
         self.waited_for = 0
         """Running rollouts that the step which is due waits for."""
+
+    @property
+    def version(self) -> int:
+        """The newest version."""
+        return self.lineage.newest
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self.lineage.newest = version
 
     def needs(self, record: Sample | Credits, position: Position) -> Span | None:
         """The span of past outcomes to `restore` before the record is added; None: nothing."""
@@ -241,8 +254,10 @@ class Intake:
 
         `sample_positions` are the next offsets to read per partition of samples.
         """
-        for key, sample_id in self._held.older_than(self.sampled_from - self.config.max_staleness):
-            self._let_go(key, sample_id, _STALE)
+        for versions in self._held.versions():
+            if why := self._too_old(versions):
+                for key, sample_id in self._held.sampled_by(versions):
+                    self._let_go(key, sample_id, why)
         for key in self._held.excess(self.config.max_held_bytes):
             for sample_id in self._held.of(key):
                 self._let_go(key, sample_id, MEMORY)
@@ -293,12 +308,29 @@ class Intake:
     def sampled_from(self) -> int:
         """The version that staleness counts from: a shadow trainer's samples are of the versions of
         the trainer that is served, and so is the newest that it has seen."""
-        return self.version if self.config.trainer == MAIN else self._seen
+        return self.lineage.head if self.config.trainer == MAIN else self._seen
+
+    def age(self, version: int) -> int | None:
+        """How many steps a version lies behind; None: training does not go on from it."""
+        if self.config.trainer == MAIN:
+            return self.lineage.age(version)
+        return max(0, self._seen - version)
+
+    def _too_old(self, versions: tuple[int, ...]) -> LeftOut | None:
+        ages = [self.age(version) for version in versions]
+        if None in ages:
+            return _OFF_BRANCH
+        stale = any(age is not None and age > self.config.max_staleness for age in ages)
+        return _STALE if stale else None
 
     @property
     def _kept(self) -> int:
         """The oldest version that is not stale after the next step."""
-        return self.sampled_from + 1 - self.config.max_staleness
+        if self.lineage.pinned is not None:  # the next step is taken from the same version
+            return 0
+        if self.config.max_staleness == 0:
+            return self.version + 1
+        return self.lineage.oldest_within(self.config.max_staleness - 1)
 
     def _oldest(self, keys: Iterable[GroupKey]) -> list[TrainableGroup]:
         batch: list[TrainableGroup] = []
@@ -323,7 +355,7 @@ class Intake:
             verdict = replace(self._verdict(now_ms, "", group.samples), left_out=group.left_out)
             outcomes += outcomes_of(group.credits, verdict)
             self._decide(group.key, trained=True)
-        self.version += 1
+        self.lineage.stepped()
         return outcomes
 
     def drop(self, key: GroupKey, reason: str, now_ms: int, *, detail: str = "") -> list[Outcome]:
@@ -437,4 +469,5 @@ class Intake:
             now_ms=now_ms,
             reason=reason,
             trained=trained,
+            age=self.age,
         )

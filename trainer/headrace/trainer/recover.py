@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.connectors.kafka import (
@@ -20,6 +20,7 @@ from headrace.trainer.decided import Decision, GroupKey, Span, decision_of, merg
 from headrace.trainer.publish import OUTCOMES, POLICIES
 from headrace.trainer.reading import Reading
 
+NEWEST = -1
 TELL_S = 5.0
 """A wait shorter than this is not worth a line in the log."""
 
@@ -52,6 +53,10 @@ class Past:
     """The newest committed version; None before the first start."""
     last_at: int = 0
     """Its log time in milliseconds; 0 before the first start."""
+    versions: dict[int, Version] = field(default_factory=dict)
+    """All of them, by number."""
+    traffic: int = NEWEST
+    """The version that is served; NEWEST: the newest."""
 
     @property
     def offsets(self) -> dict[Partition, int]:
@@ -64,6 +69,7 @@ class Past:
         """Take a PolicyVersion in; those of other policies are passed over."""
         if version is None or version.policy != self.publishes:
             return
+        self.versions[version.version] = version
         if self.last is None or version.version > self.last.version:
             self.last, self.last_at = version, log_time
 
@@ -90,7 +96,10 @@ class History:
         """The newest version of the whole log of policies."""
         past = Past(publishes=self._whose.publishes)
         for record, data in self._read(POLICIES, {}, self._ends_of(POLICIES)):
-            past.add_version(from_avro(PolicyRecord, data).version, record.log_time)
+            found = from_avro(PolicyRecord, data)
+            past.add_version(found.version, record.log_time)
+            if found.traffic is not None and found.traffic.policy == past.publishes:
+                past.traffic = found.traffic.version
         return past
 
     def decisions(self, span: Span) -> dict[GroupKey, Decision]:

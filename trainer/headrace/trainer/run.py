@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Stopped, ends_of
-from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, from_avro
+from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, Task, from_avro
 from headrace.schemas.vocabulary import DropReason, HaltReason
 from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
@@ -72,10 +72,14 @@ class Loop:
         self._session = session
         self._intake = session.intake
         self._heartbeat = heartbeat
-        self._step = TrainStep(session.policy, session.optimizer, reference=session.reference)
+        self._step = self._made_step()
         self._vocabulary = session.policy.head.shape[0]
         self._non_finite = 0
         """Steps in a row that were not finite."""
+
+    def _made_step(self) -> TrainStep:
+        session = self._session
+        return TrainStep(session.policy, session.optimizer, reference=session.reference)
 
     def turn(self) -> None:
         """One look at the log, and a step if one is due."""
@@ -102,9 +106,11 @@ class Loop:
             session.patience.until_done(lambda: session.guard.refused(refused))
         if session.guard.halted:
             raise Halted
-        if session.config.intake.stale == "wait":
-            for task, log_time in session.tasks.read(now_ms()):
-                self._intake.add_task(task, log_time, now_ms())
+        for notice, log_time in session.notices.read(now_ms()):
+            if isinstance(notice, Task):
+                self._intake.add_task(notice, log_time, now_ms())
+            elif notice.policy == session.config.publishes:
+                session.serve(notice.version)
 
     def _take(self, record: LogRecord, decoded: dict[str, Any]) -> None:
         position = position_of(record)
@@ -154,6 +160,8 @@ class Loop:
             for group in groups
             for row in rows_of(group.credits.samples, group.samples, self._vocabulary)
         ]
+        if self._session.go_to_head():
+            self._step = self._made_step()
         next_version = self._intake.version + 1
         self._beat(f"step {next_version}")
         config = self._session.config

@@ -30,12 +30,12 @@ from headrace.trainer.fitness import Fitness
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake, TrainableGroup
 from headrace.trainer.ledger import PendingOutcomes
+from headrace.trainer.notices import Notices
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy, refuse_window
 from headrace.trainer.publish import Publisher
 from headrace.trainer.reading import READ, STAGE, Reading, readable
 from headrace.trainer.recover import History, Whose
-from headrace.trainer.task_log import TaskLog
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +54,15 @@ class Session:
     log: Tailer
     intake: Intake
     history: History
-    tasks: TaskLog
+    notices: Notices
     policy: Policy
     optimizer: MasterOptimizer
     base: str
     """Hash of the base model."""
+    versions: dict[int, PolicyVersion]
+    """All versions by number."""
+    at: int = 0
+    """The version whose weights are loaded."""
     reference: Policy | None = None
     """The base model, where the loss has a KL to it."""
     ledger: PendingOutcomes = field(default_factory=PendingOutcomes)
@@ -74,7 +78,7 @@ class Session:
         record = PolicyVersion(
             policy=config.publishes,
             version=version,
-            parent=version - 1,
+            parent=self.at if groups else -1,
             created_at=now_ms(),
             trainer=config.intake.trainer,
             uri=str(saved.path.resolve()),
@@ -99,8 +103,29 @@ class Session:
         )
         self._committed(with_version=True)
         self.intake.published(version, self.publisher.log_time)
+        self.versions[version] = record
+        self.at = version
         checkpoint.prune(config.checkpoints)
         return record
+
+    def serve(self, version: int) -> None:
+        """Traffic is kept on a version, or follows the newest (-1): train from that."""
+        known = version in self.versions
+        self.intake.lineage.pinned = version if known else None
+        if version >= 0 and not known:
+            logger.warning("traffic names version %d, which was never published", version)
+
+    def go_to_head(self) -> bool:
+        """Load the weights that the next step starts from; whether they are others than before.
+
+        Raises CheckpointMissing or CheckpointCorrupt.
+        """
+        head = self.intake.lineage.head
+        if head == self.at:
+            return False
+        self.policy, self.optimizer = _loaded(self.config, self.versions[head])
+        self.at = head
+        return True
 
     def flush(self) -> None:
         """Commit the pending outcomes without a version.
@@ -168,8 +193,8 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         refuse_window(policy, config.packing.token_budget)
         log_ = patience.until_done(lambda: Tailer(config.kafka, READ, name=group, starts=starts))
         stack.callback(log_.close)
-        tasks = TaskLog(config.kafka, codec, patience, name=f"{group}.tasks")
-        stack.callback(tasks.close)
+        notices = Notices(config.kafka, codec, patience, name=f"{group}.notices")
+        stack.callback(notices.close)
         session = Session(
             config=config,
             patience=patience,
@@ -184,14 +209,19 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
                 Fitness(vocabulary=policy.head.shape[0], token_budget=config.packing.token_budget),
             ),
             history=history,
-            tasks=tasks,
+            notices=notices,
+            versions=past.versions,
             policy=policy,
             optimizer=optimizer,
             base=base,
             reference=_reference(config),
         )
         if past.last is not None:
+            session.at = past.last.version
             session.intake.published(past.last.version, past.last_at)
+            for version, one in past.versions.items():
+                session.intake.lineage.branched(version, one.parent)
+            session.serve(past.traffic)
         else:
             session.commit_version([], {})
             logger.info("published version 0 of %s, the base weights", config.publishes)
@@ -215,16 +245,31 @@ def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy,
             config.base_model, compute_dtype=dtype, device=device, attention=config.attention
         )
         return policy, MasterOptimizer(policy, config.optimizer)
-    path = checkpoint.find(config.checkpoints, last.version, last.content_hash)
+    return _loaded(config, last, whole=True)
+
+
+def _loaded(
+    config: TrainerConfig, version: PolicyVersion, *, whole: bool = False
+) -> tuple[Policy, MasterOptimizer]:
+    """The weights of a version, and its optimiser state: `whole`, or where it was not pruned."""
+    path = checkpoint.find(config.checkpoints, version.version, version.content_hash)
+    whole = whole or (path / checkpoint.OPTIMIZER).exists()
     loaded = checkpoint.load(
         path,
-        last.content_hash,
+        version.content_hash,
         config=config.optimizer,
-        compute_dtype=dtype,
-        device=device,
+        compute_dtype=getattr(torch, config.arithmetic.dtype),
+        device=device_of(config.device),
         attention=config.attention,
+        with_optimizer=whole,
     )
-    logger.info("went on from version %d of %s (%s)", last.version, config.publishes, path.name)
+    logger.info(
+        "goes on from version %d of %s (%s)%s",
+        version.version,
+        config.publishes,
+        path.name,
+        "" if whole else ", with fresh moments: its optimiser state was pruned",
+    )
     return loaded.policy, loaded.optimizer
 
 

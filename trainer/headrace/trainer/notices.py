@@ -1,7 +1,8 @@
-"""Follows `headrace.tasks`, to know which rollouts run.
+"""Follows `headrace.tasks` and `headrace.policies`: which rollouts run, which version is served.
 
-What is lost or unreadable there costs nothing but a wait: such rollouts are not waited for. So its
-offsets are kept nowhere; a start goes back as far as deadlines commonly reach.
+What is lost or unreadable there costs no sample: a wait at most, or a step from the newest version.
+So its offsets are kept nowhere. A start goes back as far as deadlines commonly reach; the traffic
+of before then is read with the versions (`recover`).
 """
 
 import logging
@@ -19,7 +20,7 @@ from headrace.connectors.kafka import (
     Tailer,
     partitions_of,
 )
-from headrace.schemas import Codec, Task, from_avro
+from headrace.schemas import Codec, PolicyRecord, Task, Traffic, from_avro
 from headrace.schemas.topics import Topic
 from headrace.trainer.reading import STAGE
 
@@ -27,12 +28,13 @@ logger = logging.getLogger(__name__)
 
 READ_S = 0.02
 """How long a look takes; without any time the client hands out nothing that it has fetched."""
+TOPICS = (Topic.TASKS, Topic.POLICIES)
 BACK_MS = 3_600_000
-"""A start reads the tasks of the last hour."""
+"""A start reads the last hour."""
 
 
-class TaskLog:
-    """Tasks as they are written. Not for sharing between threads."""
+class Notices:
+    """Tasks and traffic as they are written. Not for sharing between threads."""
 
     def __init__(self, kafka: KafkaConfig, codec: Codec, patience: Patience, *, name: str) -> None:
         self._kafka, self._patience, self._name = kafka, patience, name
@@ -42,18 +44,21 @@ class TaskLog:
         )
         self._tailer: Tailer | None = None
 
-    def read(self, now_ms: int) -> Iterator[tuple[Task, int]]:
+    def read(self, now_ms: int) -> Iterator[tuple[Task | Traffic, int]]:
         """What has come since, with its log time (milliseconds); waits for nothing but that."""
         if self._tailer is None:
             self._tailer = self._opened(now_ms - BACK_MS)
         try:
             records = [one for one in self._tailer.read(READ_S) if one.value is not None]
         except (LogLost, KafkaUnavailable) as error:
-            logger.warning("tasks are read anew: %s", error)
+            logger.warning("tasks and traffic are read anew: %s", error)
             self.close()
             return
         for record, data in self._decoder.decode(records, self._patience).taken:
-            yield from_avro(Task, data), record.log_time
+            if record.topic == Topic.TASKS:
+                yield from_avro(Task, data), record.log_time
+            elif (traffic := from_avro(PolicyRecord, data).traffic) is not None:
+                yield traffic, record.log_time
 
     def close(self) -> None:
         """Leave the broker."""
@@ -63,9 +68,12 @@ class TaskLog:
 
     def _opened(self, since: int) -> Tailer:
         ask = self._patience.until_done
-        count = ask(partial(partitions_of, self._kafka, Topic.TASKS))
-        places = [(Topic.TASKS, partition) for partition in range(count)]
+        places = [
+            (topic, partition)
+            for topic in TOPICS
+            for partition in range(ask(partial(partitions_of, self._kafka, topic)))
+        ]
         ends = ask(lambda: self._offsets.ends(places))
         first = ask(lambda: self._offsets.since(places, since))
         starts = {where: first[where] if first[where] >= 0 else end for where, end in ends.items()}
-        return ask(lambda: Tailer(self._kafka, [Topic.TASKS], name=self._name, starts=starts))
+        return ask(lambda: Tailer(self._kafka, TOPICS, name=self._name, starts=starts))
