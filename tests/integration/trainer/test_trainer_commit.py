@@ -81,6 +81,7 @@ def test_a_trainer_killed_at_its_commit_loses_no_group_trains_none_twice_and_lea
     # The child keeps its checkpoints under the policy's name.
     (bench.directory / "main").symlink_to(bench.directory / bench.policy)
     with bench.trainer(rollouts_per_step=2 * GROUP):
+        bench.await_version(1)  # nobody samples from a version before it is published
         bench.put(*groups[2:], version=1)
         resumed = bench.await_version(2)
     with bench.trainer(rollouts_per_step=2 * GROUP, trainer="straight"):
