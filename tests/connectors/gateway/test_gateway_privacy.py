@@ -236,6 +236,23 @@ def test_a_conversation_goes_on_though_an_answer_held_something(make_gateway: Ma
     assert text_of(second.call.prompt_ids) == f"who is it?{REDACTED}sure?"
 
 
+def test_an_answer_that_is_remembered_is_redacted_when_it_is_gone_on_from(
+    make_gateway: Make,
+) -> None:
+    gateway = make_gateway(privacy=REDACTING).serve(0)
+    gateway.engine.answer = says(f"It is {SECRET}.")
+    path = "/v1/responses"
+    first = gateway.post(path, json={"model": "calc", "input": "who is it?"}).json()
+    assert SECRET in json.dumps(gateway.get(f"{path}/{first['id']}").json())
+    gateway.engine.answer = says("Yes.")
+    asked = {"model": "calc", "input": "sure?", "previous_response_id": first["id"]}
+    assert gateway.post(path, json=asked).status_code == 200
+    second = gateway.telemetry.spans[1].call
+    assert second is not None
+    assert text_of(second.prompt_ids) == f"who is it?It is {REDACTED}.sure?"
+    assert second.trainable
+
+
 def test_prompts_still_go_on_from_the_sampled_tokens(make_gateway: Make) -> None:
     gateway = make_gateway(privacy=REDACTING).serve(0)
     asked = [{"role": "user", "content": f"I am {SECRET}"}]

@@ -66,6 +66,8 @@ def test_a_bearer_token_goes_and_its_word_stays() -> None:
         "basic knowledge of bearer certificates",
         "sk-learn, user@host, @decorator, a@b",
         "01JRZK9X6YV3W8T5Q2N7M4B1CD",  # a ULID
+        "doc 12345678-0412-4567-8901-123456789012",  # a UUID
+        "chatcmpl-be71d12411111111",
         "[email] [phone:abcdefghijklmnopabcd]",  # what was replaced already
     ],
 )
@@ -124,7 +126,12 @@ def test_known_pseudonym() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a@b.cc " * 140_000, "ab12 " * 200_000, '["' + "a@b.cc " * 50_000 + '"]'],
+    [
+        "a@b.cc " * 140_000,
+        "[email] a@b.cc " * 60_000,
+        "ab12 " * 200_000,
+        '["' + "a@b.cc " * 50_000 + '"]',
+    ],
 )
 def test_a_text_with_more_than_can_be_looked_at_goes_whole(text: str) -> None:
     assert TOO_MANY in ALL.text(text)

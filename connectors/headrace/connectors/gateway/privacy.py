@@ -24,7 +24,7 @@ class CallPrivacy:
         self._privacy = privacy
         self._changes = privacy.redactor is not None and privacy.settings.model_sees == "redacted"
 
-    async def seen(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    async def read(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """A request's body as a model may see it: redacted before anything is made of it."""
         if not self._changes:
             return body
@@ -32,6 +32,10 @@ class CallPrivacy:
         if not length.isdigit() or int(length) > _LARGE:
             return await asyncio.to_thread(self._redacted_object, body)
         return self._redacted_object(body)
+
+    def seen(self, value: Any) -> Any:
+        """JSON of an earlier answer as a model may see it again."""
+        return self._redacted(value) if self._changes else value
 
     def hidden(self, request: Request) -> frozenset[Hidden]:
         """What the client hides of its call. It can hide more than the settings, never less."""

@@ -5,6 +5,7 @@ Expressions run on RE2, whose time is linear in the text whatever expression and
 """
 
 import hmac
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -18,6 +19,10 @@ _ANCHORS = ("^", "$", r"\A", r"\z", r"\B")
 _MOST = 20_000  # places in one text that a pattern is tried at: seconds, if there were more
 TOO_MANY = "[redacted]"
 """What stands for a text that holds more than can be looked at."""
+
+
+_UUID = r"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b"
+"""RFC 9562: of some thousand random ones, one looks like a telephone number."""
 
 
 class _TooMany(Exception):
@@ -52,6 +57,7 @@ class Redactor:
         self._is_anchored = any(anchor in own for anchor in _ANCHORS)
         marks = "|".join(sorted({name for name, _ in named}))
         self._mark = _compile(rf"\[(?:{marks})(?::[a-p]{{{_PSEUDONYM}}})?\]")
+        self._uuid = _compile(_UUID)
 
     def text(self, text: str) -> str:
         """The text with all that is found replaced; the very same object where nothing is.
@@ -107,11 +113,27 @@ class Redactor:
 
     def _found(self, data: bytes) -> Iterator[tuple[int, int, str, str]]:
         """Begin, end, pattern and text of values, pattern by pattern."""
-        marks = [match.span() for match in self._mark.finditer(data)]
+        marks, ids = _Places(self._mark, data), _Places(self._uuid, data)
         for one in self._patterns:
+            is_own = BUILTIN.get(one.name) is not one.pattern
             for start, end in _values(one, data):
-                if not any(first <= start and end <= last for first, last in marks):
-                    yield start, end, one.name, data[start:end].decode(errors="replace")
+                if marks.hold(start, end) or (not is_own and ids.hold(start, end)):
+                    continue
+                yield start, end, one.name, data[start:end].decode(errors="replace")
+
+
+class _Places:
+    """Where an expression fits a text."""
+
+    def __init__(self, expression: Any, data: bytes) -> None:
+        found = [match.span() for match in expression.finditer(data)]
+        self._starts = [start for start, _ in found]
+        self._ends = [end for _, end in found]
+
+    def hold(self, start: int, end: int) -> bool:
+        """Whether a value lies inside of one of them."""
+        before = bisect_right(self._starts, start) - 1
+        return before >= 0 and end <= self._ends[before]
 
 
 def _values(one: _Compiled, data: bytes) -> Iterator[Found]:

@@ -25,6 +25,8 @@ class Reading:
     """Who asks: earlier answers are told to nobody else."""
     responses: ResponseMemory
     """Earlier answers that a request may go on from."""
+    seen: Callable[[Any], Any]
+    """JSON of such an answer as a model may see it again."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

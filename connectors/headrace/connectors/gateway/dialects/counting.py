@@ -52,7 +52,7 @@ async def _reading(
     request: Request, state: GatewayState
 ) -> tuple[dict[str, Any], Reading, Sampler]:
     correlation = correlate(request)
-    body = await state.privacy.seen(request, await read_json(request, state.config.max_body_bytes))
+    body = await state.privacy.read(request, await read_json(request, state.config.max_body_bytes))
     if (route := state.route(model_of(body), correlation.agent)) is None:
         raise unsupported("model", "of an upstream", "tokens of the gateway's policies are counted")
     reading = Reading(
@@ -60,6 +60,7 @@ async def _reading(
         default_max_tokens=state.config.default_max_tokens,
         scope=correlation.scope,
         responses=state.responses,
+        seen=state.privacy.seen,
     )
     return body, reading, route.served.sampler
 

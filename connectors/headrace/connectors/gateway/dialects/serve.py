@@ -78,7 +78,7 @@ async def _answer(request: Request, state: GatewayState, dialect: Dialect) -> Re
     deadline = Deadline.after(state.config.request_timeout_s)
     correlation = correlate(request)
     given = await deadline.reading(read_json(request, state.config.max_body_bytes))
-    body = await state.privacy.seen(request, given)
+    body = await state.privacy.read(request, given)
     key = retry_key(request, body)
     return await state.retries.once(
         key, lambda: _call(request, state, dialect, body, correlation, started_at, deadline)
@@ -125,6 +125,7 @@ async def _call(
             default_max_tokens=state.config.default_max_tokens,
             scope=correlation.scope,
             responses=state.responses,
+            seen=state.privacy.seen,
         ),
     )
     anonymous = state.anonymous(correlation, asking.asks[0].messages, asking.previous)

@@ -23,7 +23,7 @@ async def embeddings(request: Request) -> Response:
     client, deadline = client_of(request), Deadline.after(state.config.request_timeout_s)
     with state.place(client):
         body = await deadline.reading(read_json(request, state.config.max_body_bytes))
-        seen = await state.privacy.seen(request, body)
+        seen = await state.privacy.read(request, body)
         return await deadline.answering(_answer(state, client, seen))
 
 

@@ -64,8 +64,8 @@ def read_request(
     before = memory.get(scope, previous, "previous_response_id") if previous else None
     request = read(
         body,
-        earlier=before.whole() if before else (),
-        recall=lambda item: memory.item(scope, item),
+        earlier=tuple(map(reading.seen, before.whole())) if before else (),
+        recall=lambda item: reading.seen(memory.item(scope, item)),
         max_messages=reading.max_messages,
         default_max_tokens=reading.default_max_tokens,
     )
