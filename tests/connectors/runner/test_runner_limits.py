@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from headrace.connectors.instrument.errors import JournalError
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.runner import CommandAgent, RunnerConfig
 from headrace.connectors.runner.attempts import TaskRunner
@@ -260,6 +261,15 @@ def test_what_a_killed_runner_left_goes_when_the_next_one_starts(tmp_path: Path)
         following.close()
     lives.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(JournalError, match=r"file.*\[data\] directory"):
+        Scratch(tmp_path / "file")
+    scratch = Scratch(tmp_path / "scratch")
+    with scratch.folder("a"), pytest.raises(JournalError), scratch.folder("a"):
+        pass  # an attempt's id is its own
 
 
 def _lives(pid: int) -> bool:

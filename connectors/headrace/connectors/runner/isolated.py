@@ -55,6 +55,7 @@ class Isolated:
             WorkerDied: its process ended by itself, or the runner stops.
             AgentStuck: it did not end within `timeout` seconds.
             JobCancelled: it was cancelled.
+            JournalError: no scratch folder can be made for it.
         """
         self._check(job.key)
         with self._scratch.folder(job.attempt) as folder:

@@ -77,10 +77,10 @@ class Pool:
             self._cancelled.add(key)
             worker = self._running.get(key)
             future = None if worker is None else worker.jobs.pop(key, None)
-        if worker is None or future is None:
-            return
-        with suppress(OSError):  # it has ended
-            worker.connection.send(Interrupt(key))
+            if worker is None or future is None:
+                return
+            with suppress(OSError):  # it has ended
+                worker.connection.send(Interrupt(key))
         self._retire(worker, key)
         future.set_exception(JobCancelled())
 

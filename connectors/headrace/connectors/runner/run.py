@@ -147,9 +147,11 @@ class Runner:
             partition_assignment_strategy="cooperative-sticky",
         )
         self._patience = Patience("the runner", stop=stop, delay_s=_AGAIN_S)
-        decode = partial(_task, codec)
-        decoder = Decoder(decode, stage="runner")
-        follower = Follower(self._kafka, config.group, decode, self._tasks.cancellations)
+        decoder = Decoder(partial(_task, codec), stage="runner")
+        # A codec of its own: it is another thread's.
+        asked = Registry(config.registry)
+        heard = partial(_task, Codec(asked))
+        follower = Follower(self._kafka, config.group, heard, self._tasks.cancellations)
         follower.start()
         try:
             while not stop.is_set():
@@ -170,6 +172,7 @@ class Runner:
             telemetry.close()
             letters.close()
             registry.close()
+            asked.close()
 
     def _workers(self, telemetry: Telemetry) -> Workers:
         config = self._config

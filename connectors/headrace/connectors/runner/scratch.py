@@ -34,16 +34,16 @@ class Scratch:
             self._lock = locked(hidden / _LOCK)
             self._own = hidden.rename(directory / hidden.name[1:])  # seen only when it is locked
         except OSError as error:
-            raise JournalError(
-                f"{directory} cannot be used ({error}): name a folder that this user may write, "
-                "in [data] directory"
-            ) from error
+            raise _unusable(directory, error) from error
 
     @contextmanager
     def folder(self, attempt: str) -> Iterator[Path]:
-        """A new folder that goes with the block. Raises OSError."""
+        """A new folder that goes with the block. Raises JournalError."""
         path = self._own / attempt
-        path.mkdir(mode=0o700)
+        try:
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            raise _unusable(self._own, error) from error
         try:
             yield path
         finally:
@@ -55,6 +55,13 @@ class Scratch:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _unusable(directory: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"{directory} cannot be used ({error}): name a folder that this user may write, in "
+        "[data] directory"
+    )
 
 
 def scratch_environment(folder: Path) -> dict[str, str]:
