@@ -3,11 +3,11 @@
 import numpy as np
 
 from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
+from headrace.trainer.choices import Stale
 from headrace.trainer.decided import SKEW_MS, Decided, Decision
 from headrace.trainer.fitness import Fitness
 from headrace.trainer.intake import Intake, IntakeConfig, TrainableGroup
 from headrace.trainer.pinned import Position
-from headrace.trainer.settings import Stale
 
 NOW = 1_000
 

@@ -7,8 +7,8 @@ import pytest
 
 from headrace.connectors.tasks import Admission
 from headrace.schemas import Task
+from headrace.trainer.choices import Stale
 from headrace.trainer.running import GRACE_MS, Running
-from headrace.trainer.settings import Stale
 from tests.trainer.taking_in import at, credits, ids, intake, sample
 
 GROUP, GROUPS_PER_STEP = 2, 8

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headrace.kernels import LossConfig, aggregation_weights
 from headrace.trainer.batch import TrainingRow
-from headrace.trainer.settings import Aggregation, Correction, KlKind
+from headrace.trainer.choices import Aggregation, Correction, KlKind
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

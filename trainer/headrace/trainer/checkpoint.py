@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from headrace.trainer.choices import Attention
 from headrace.trainer.errors import CheckpointCorrupt, CheckpointMissing
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import PUBLISHED_DTYPE, Policy
-from headrace.trainer.settings import Attention
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"

@@ -19,11 +19,12 @@ from headrace.connectors.kafka import (
 from headrace.connectors.settings import BadSettings, Fault, sections_from_environment
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.batch import PackingConfig
+from headrace.trainer.choices import Attention
 from headrace.trainer.device import device_of
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.optimizer import OptimizerConfig
-from headrace.trainer.settings import MAIN, Attention, TrainerSettings, bad_budget
+from headrace.trainer.settings import MAIN, TrainerSettings, bad_budget
 
 CHECKPOINTS = "HEADRACE_CHECKPOINT_DIRECTORY"
 

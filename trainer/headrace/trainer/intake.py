@@ -19,6 +19,7 @@ from headrace.schemas.vocabulary import (
     Untrainable,
 )
 from headrace.trainer.accounts import Verdict, outcomes_of
+from headrace.trainer.choices import Stale
 from headrace.trainer.decided import UNCOMMITTED, Decided, Decision, GroupKey, Span
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.fitness import Fitness
@@ -27,7 +28,7 @@ from headrace.trainer.lineage import Lineage
 from headrace.trainer.pinned import Pinned, Position
 from headrace.trainer.ready import Ready, rollouts_of
 from headrace.trainer.running import Running
-from headrace.trainer.settings import MAIN, Stale
+from headrace.trainer.settings import MAIN
 
 _STALE = LeftOut(DropReason.STALE)
 _OFF_BRANCH = LeftOut(

@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from headrace.connectors.engines.arithmetic import choose
 from headrace.trainer.attention import dense_mask, flex_mask
 from headrace.trainer.batch import Pack
+from headrace.trainer.choices import Attention
 from headrace.trainer.errors import PolicyLoadError
-from headrace.trainer.settings import Attention
 
 PUBLISHED_DTYPE = torch.bfloat16
 _CHECKED = 64

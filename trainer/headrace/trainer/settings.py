@@ -2,18 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from headrace.connectors.settings import check, key
 from headrace.schemas import InvalidId, check_id
+from headrace.trainer.choices import Aggregation, Attention, Correction, KlKind, Stale
 
 MAIN = "main"
 """Name of the trainer whose versions are served."""
-Aggregation = Literal["horizon", "episode_mean", "token_mean"]
-Attention = Literal["dense", "flex"]
-Correction = Literal["ratio", "tis"]
-KlKind = Literal["k1", "k2", "k3", "k3_unbiased"]
-Stale = Literal["wait", "withhold", "drop"]
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
