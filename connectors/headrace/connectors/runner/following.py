@@ -58,6 +58,9 @@ class Follower(threading.Thread):
             except KafkaClientError as error:
                 logger.debug("cancellations are read again: %s", error)
                 self._closing.wait(_AGAIN_S)
+            except Exception:  # no task would begin any more, and nobody would know why
+                logger.exception("cancellations cannot be read; trying again")
+                self._closing.wait(_AGAIN_S)
 
     def close(self) -> None:
         """End it."""
