@@ -29,6 +29,10 @@ _ADVICE: Mapping[str, str] = {
     DropReason.TOO_LONG: (
         "their calls are longer than a pack of the trainer: raise [trainer] token_budget"
     ),
+    DropReason.OFF_BRANCH: (
+        "they were sampled from a version that training did not go on from: what is asked for now "
+        "is not"
+    ),
     DropReason.NON_FINITE: "the weights are broken: serve an older version and train on from it",
     LAST_VERSION: "the trainer has made its last version: raise [trainer] max_versions",
     Untrainable.NOT_SELECTED: "no agent of theirs is trained: see the section [agents]",
