@@ -66,6 +66,20 @@ def test_projects_of_one_producer_keep_their_own(
     assert telemetry.stats().suppressed == 1
 
 
+def test_the_type_of_an_error_is_a_fact(broker: Broker, start: Callable[..., Telemetry]) -> None:
+    telemetry = start(privacy=PrivacySettings(capture="metadata"))
+    attempt = telemetry.attempt("r1")
+    with pytest.raises(KeyError), attempt.tool("mail", {"to": "x"}):
+        raise KeyError("whoever")
+    attempt.exception(ValueError("whatever"))
+    assert telemetry.flush(WAIT_S)
+    contents = [batch["content"] for batch in broker.batches()]
+    assert b"".join(content["attributes"] for content in contents) == (
+        b'{"error.type":"KeyError"}{"exception.type":"ValueError"}'
+    )
+    assert b"".join(content["input"] + content["output"] for content in contents) == b""
+
+
 def test_the_switches_of_this_process_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OPENINFERENCE_HIDE_INPUTS" not in os.environ
     monkeypatch.setenv("OPENINFERENCE_HIDE_INPUTS", "true")

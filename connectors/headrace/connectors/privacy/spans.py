@@ -131,7 +131,7 @@ def _changes(
     changes: dict[str, Any] = {}
     for field, many in fields:
         value = getattr(holder, field)
-        if not value and (value is None or value == "" or value == ()):
+        if value is None or (isinstance(value, (str, tuple)) and not value):
             continue
         made = tuple(_one(v, redact) for v in value) if many else _one(value, redact)
         if made != value:

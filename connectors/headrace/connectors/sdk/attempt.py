@@ -7,6 +7,7 @@ No value of an agent makes any of it raise: what JSON or a batch cannot hold is 
 be said of it, and the span is marked (`headrace.replaced` among its attributes).
 """
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -231,8 +232,12 @@ class Attempt:
     def _failed_tool(
         self, name: str, arguments: Any, error: BaseException, started_at: int
     ) -> Span:
-        text = f"{type_name(error)}: {as_name(error)}"
-        return self._tool_span(name, arguments, text, SpanStatus.ERROR, started_at)
+        kind = type_name(error)
+        text = f"{kind}: {as_name(error)}"
+        failed = self._tool_span(name, arguments, text, SpanStatus.ERROR, started_at)
+        # Also apart from its text, which a capture mode may leave out.
+        facts = {**json.loads(failed.attributes or "{}"), "error.type": kind}
+        return replace(failed, attributes=as_attributes(facts))
 
     def _start_span(self) -> Span:
         expected = as_text(self._facts.expected)
