@@ -183,6 +183,12 @@ ELSEWHERE = (
         why="starts parts of its own and takes minutes; its options are read there",
     ),
     Elsewhere(
+        pattern=r"headrace (up|work|tasks) .*--settings examples/writer_checker/both\.toml.*",
+        file="tests/e2e/test_two_agents.py",
+        proof='EXAMPLE / "both.toml"',
+        why="trains two policies for minutes; agent and settings are run there, with a tiny model",
+    ),
+    Elsewhere(
         pattern=r".*\n@reward\(.*",
         file="tests/docs/test_documents.py",
         proof="rules = [value for value in names.values() if isinstance(value, Rule)]",

@@ -78,7 +78,7 @@ def settings_of(directory: Path) -> Settings:
                 "rule": "loop_rewards:variety",
                 "grace_ms": 3_000,
             },
-            "agents": {"writer": POLICY, "*": "untrained"},
+            "agents": {"writer": POLICY, "critic": "frozen"},
             "trainer": {
                 "group_size": GROUP,
                 "groups_per_step": GROUPS_PER_STEP,
@@ -351,9 +351,10 @@ def test_the_frozen_role_and_held_out_rollouts_are_never_trained(loop: Loop) -> 
             )
             assert ended == {"outcome": "dropped", "reason": "eval"}
             calls = loop.rows(
-                f"SELECT version_min, version_max FROM calls WHERE rollout_id = '{rollout}'"
+                f"SELECT agent, version_min, version_max FROM calls WHERE rollout_id = '{rollout}'"
             )
-            assert calls == [{"version_min": version, "version_max": version}] * 2
+            told = {one["agent"]: (one["version_min"], one["version_max"]) for one in calls}
+            assert told == {"writer": (version, version), "critic": (0, 0)}
 
 
 def test_rollouts_whose_agents_crashed_ended_and_gave_their_place_back(loop: Loop) -> None:
