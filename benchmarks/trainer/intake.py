@@ -12,8 +12,9 @@ from statistics import median
 import numpy as np
 
 from headrace.schemas import Credits, Member, Sample, SampleCredit
-from headrace.trainer.intake import Intake, IntakeConfig
+from headrace.trainer.intake import Intake
 from headrace.trainer.pinned import Position
+from headrace.trainer.trainable import IntakeConfig
 
 HELD = (20_000, 50_000)
 ROLLOUTS = (1_024, 8_192)

@@ -6,8 +6,9 @@ from headrace.schemas import Credits, Member, Outcome, Sample, SampleCredit
 from headrace.trainer.choices import Stale
 from headrace.trainer.decided import SKEW_MS, Decided, Decision
 from headrace.trainer.fitness import Fitness
-from headrace.trainer.intake import Intake, IntakeConfig, TrainableGroup
+from headrace.trainer.intake import Intake
 from headrace.trainer.pinned import Position
+from headrace.trainer.trainable import IntakeConfig, TrainableGroup
 
 NOW = 1_000
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from headrace.schemas import Outcome
 from headrace.trainer.errors import TrainerError
-from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.pinned import Position
+from headrace.trainer.trainable import IntakeConfig
 from tests.trainer.taking_in import NOW, at, credits, feed, ids, intake, sample
 
 

@@ -11,7 +11,8 @@ from headrace.schemas import Credits, Episode, EpisodeCall, Outcome, Sample
 from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
 from headrace.streams.credit.shares import shares_of
 from headrace.streams.reward import Rule
-from headrace.trainer.intake import Intake, IntakeConfig
+from headrace.trainer.intake import Intake
+from headrace.trainer.trainable import IntakeConfig
 from tests.trainer.taking_in import NOW, at, sample
 
 TRAINED = ("p", "q")

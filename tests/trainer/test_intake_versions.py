@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from headrace.trainer.config import _published
-from headrace.trainer.intake import Intake, IntakeConfig
+from headrace.trainer.intake import Intake
 from headrace.trainer.publish import Publisher
+from headrace.trainer.trainable import IntakeConfig
 from tests.trainer.taking_in import NOW, at, credits, feed, ids, intake, sample
 
 

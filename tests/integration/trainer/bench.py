@@ -38,9 +38,9 @@ from headrace.schemas import (
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import TrainerError
-from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.optimizer import OptimizerConfig
 from headrace.trainer.run import Trainer
+from headrace.trainer.trainable import IntakeConfig
 from tests.integration.trainer.records import GROUP, credits_of, samples_of
 from tests.support.environment import environment_of
 from tests.support.shared_log import readable

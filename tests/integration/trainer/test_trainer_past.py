@@ -36,9 +36,9 @@ from headrace.trainer import decided as past_decisions
 from headrace.trainer.algorithms import GrpoConfig
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decided import Decided, Decision, GroupKey
-from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.recover import Whose
 from headrace.trainer.run import Trainer
+from headrace.trainer.trainable import IntakeConfig
 from tests.integration.trainer.records import GROUP, credits_of, samples_of
 from tests.support.shared_log import readable
 from tests.support.waiting import wait_until

@@ -22,9 +22,9 @@ from headrace.trainer.batch import PackingConfig
 from headrace.trainer.choices import Attention
 from headrace.trainer.device import device_of
 from headrace.trainer.errors import TrainerError
-from headrace.trainer.intake import IntakeConfig
 from headrace.trainer.optimizer import OptimizerConfig
 from headrace.trainer.settings import MAIN, TrainerSettings, bad_budget
+from headrace.trainer.trainable import IntakeConfig
 
 CHECKPOINTS = "HEADRACE_CHECKPOINT_DIRECTORY"
 

@@ -15,13 +15,13 @@ from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.heartbeat import Heartbeat
-from headrace.trainer.intake import TrainableGroup
 from headrace.trainer.pinned import Position
 from headrace.trainer.reading import position_of
 from headrace.trainer.rows import rows_of
 from headrace.trainer.session import CREDITS, SAMPLES, Session, now_ms, opened
 from headrace.trainer.settings import MAIN
 from headrace.trainer.step import StepResult, TrainStep
+from headrace.trainer.trainable import TrainableGroup
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from headrace.trainer.decided import Decided
 from headrace.trainer.device import device_of
 from headrace.trainer.fitness import Fitness
 from headrace.trainer.heartbeat import Heartbeat
-from headrace.trainer.intake import Intake, TrainableGroup
+from headrace.trainer.intake import Intake
 from headrace.trainer.ledger import PendingOutcomes
 from headrace.trainer.notices import Notices
 from headrace.trainer.optimizer import MasterOptimizer
@@ -36,6 +36,7 @@ from headrace.trainer.policy import Policy, refuse_window
 from headrace.trainer.publish import Publisher
 from headrace.trainer.reading import READ, STAGE, Reading, readable
 from headrace.trainer.recover import History, Whose
+from headrace.trainer.trainable import TrainableGroup
 
 logger = logging.getLogger(__name__)
 
