@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.frameworks.scripted import ANSWER, ARGUMENTS, EXAMPLES, QUESTION, python_of
-from tests.frameworks.yields import FRAMEWORKS
+from tests.frameworks.yields import BROKEN, FRAMEWORKS
 
 if TYPE_CHECKING:
     from tests.frameworks.conftest import Episode, Lab
@@ -103,7 +103,13 @@ def test_a_tool_that_fails_is_told(lab: Lab, framework: str) -> None:
     assert (episode.exit_code != 0) == told.raises, episode.output
     assert episode.row["status"] == ("error" if told.raises else "ok")
     check_calls(episode, told.untrainable)
+    if told.raises:
+        [end] = episode.of("attempt.end")
+        assert json.loads(end["attributes"])["error.message"].endswith(f"ValueError: {BROKEN}")
     if not told.tools:
+        [raised] = episode.of("exception")
+        assert (raised["name"], raised["status"]) == ("ValueError", "error")
+        assert BROKEN in raised["output"]
         return
     failed = [tool for tool in episode.of("tool") if tool["status"] == "error"]
     assert [tool["name"] for tool in failed] == [told.tools[0]]

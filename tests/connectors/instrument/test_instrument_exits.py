@@ -1,10 +1,11 @@
 """No span is lost and none comes twice, however an agent's process ends."""
 
+import json
 import signal
 
 import pytest
 
-from tests.connectors.instrument.watched import ROOT, Workplace, send
+from tests.connectors.instrument.watched import ROOT, Seen, Workplace, send
 
 SPANS = """
     import os, signal, sys, threading, time
@@ -37,7 +38,6 @@ def test_spans_hang_under_the_attempts_start(workplace: Workplace) -> None:
     ("end", "code"),
     [
         ("sys.exit(3)", 3),
-        ("raise RuntimeError('no')", 1),
         ("os._exit(4)", 4),
         ("threading.Thread(target=lambda: os._exit(5)).start(); time.sleep(60)", 5),
         ("os.kill(os.getpid(), signal.SIGKILL)", -9),
@@ -50,6 +50,56 @@ def test_an_end_of_any_kind_loses_nothing_that_ended(
     seen = workplace.run(SPANS + f"    {end}\n")
     assert seen.code == code
     assert seen.names == ["first", "inner"]
+
+
+def reason_of(seen: Seen) -> str:
+    return str(json.loads(seen.spans[-1].attributes)["error.message"])
+
+
+RAISING = [
+    ("raise RuntimeError('no')", "exit code 1: RuntimeError: no"),
+    ("import decimal; decimal.Decimal('x')", "exit code 1: decimal.InvalidOperation: [<class"),
+    ("sys.excepthook = print; raise RuntimeError", "exit code 1: RuntimeError"),
+    ("sys.exit('broken')", "exit code 1"),
+    ("os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+]
+
+
+@pytest.mark.parametrize(("end", "reason"), RAISING)
+def test_an_attempt_that_failed_says_why(workplace: Workplace, end: str, reason: str) -> None:
+    seen = workplace.run(SPANS + f"    {end}\n")
+    assert seen.spans[-1].status == "error"
+    assert reason_of(seen).startswith(reason)
+    assert reason_of(seen)[len(reason) :][:1] != ":"
+
+
+def test_what_nobody_caught_is_a_span_with_its_traceback(workplace: Workplace) -> None:
+    seen = workplace.run(SPANS + "    raise RuntimeError('no')\n")
+    assert seen.names == ["RuntimeError", "first", "inner"]
+    told = seen.named("RuntimeError")
+    assert (told.kind, told.status, told.parent_id) == ("exception", "error", ROOT)
+    assert "raise RuntimeError('no')" in told.output
+
+
+def test_an_exception_that_a_span_has_told_is_told_once(workplace: Workplace) -> None:
+    inside = """
+    with tracer.start_as_current_span("last"):
+        raise RuntimeError('no')
+"""
+    seen = workplace.run(SPANS + inside)
+    assert seen.names == ["RuntimeError", "first", "inner", "last"]
+    assert seen.named("RuntimeError").parent_id == seen.named("last").span_id
+    assert reason_of(seen) == "exit code 1: RuntimeError: no"
+
+
+def test_the_exception_of_another_process_is_the_reason_where_the_command_has_none(
+    workplace: Workplace,
+) -> None:
+    started = """
+    import subprocess
+    sys.exit(subprocess.run([sys.executable, "-c", "raise RuntimeError('no')"]).returncode)
+"""
+    assert reason_of(workplace.run(SPANS + started)) == "exit code 1: RuntimeError: no"
 
 
 @pytest.mark.parametrize(

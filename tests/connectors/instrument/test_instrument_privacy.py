@@ -109,8 +109,11 @@ def test_a_journal_holds_no_secret(
     assert seen.named("left open").status == "error"
 
 
-def test_metadata_writes_facts_alone(workplace: Workplace, written: dict[str, bytes]) -> None:
-    seen = run(workplace, HEADRACE_PRIVACY_CAPTURE="metadata")
+@pytest.mark.parametrize("arguments", [(), ("fail",)])
+def test_metadata_writes_facts_alone(
+    workplace: Workplace, written: dict[str, bytes], arguments: tuple[str, ...]
+) -> None:
+    seen = run(workplace, *arguments, HEADRACE_PRIVACY_CAPTURE="metadata")
     assert but_for_names(written)
     assert [text for text in but_for_names(written) if SECRET in text] == []
     assert json.loads(seen.named("chat").attributes)["gen_ai.usage.input_tokens"] == 7

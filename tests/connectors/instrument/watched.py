@@ -126,7 +126,12 @@ class Workplace:
                 then(process)
             output += process.stdout.read()
             code = process.wait(60)
-        ended = Ended(status="error" if code else "ok", result="", at=time.time_ns())
+        ended = Ended(
+            status="error" if code else "ok",
+            result="",
+            at=time.time_ns(),
+            how=how_ended(code) if code else "",
+        )
         told = session.finish(ended, {process.pid: how_ended(code)}, 10)
         telemetry.close()
         return Seen(code, telemetry.spans, told, output)

@@ -1,6 +1,8 @@
 """The agent's process: waits for frameworks, and switches their spans on when they come."""
 
+import atexit
 import os
+import sys
 import threading
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,7 @@ def begin(folder: str) -> None:
     if _current is not None:
         return
     _current = Child(Journal(folder))
+    atexit.register(_current.tell_raised)
     watch = Watch()
     watch.install()
     for framework in FRAMEWORKS:
@@ -49,6 +52,18 @@ class Child:
                 self._note(framework, f"{type(error).__name__}: {error}")
 
         return imported
+
+    def tell_raised(self) -> None:
+        """At the end of the process: the exception that ends it, if one does.
+
+        The interpreter keeps what nobody caught, whatever hook of the agent's prints it.
+        """
+        error = getattr(sys, "last_value", None)
+        if not isinstance(error, Exception):  # Ctrl-C is a signal, and no fault of the agent's
+            return
+        from headrace.connectors.instrument.raised import raised_record
+
+        self.journal.write(raised_record(error))
 
     def _switch_on(self, framework: Framework, module: ModuleType) -> None:
         if self._starts or (framework.has and not hasattr(module, framework.has)):

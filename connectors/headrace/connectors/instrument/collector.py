@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.mapped import record_reward, record_source
-from headrace.connectors.instrument.records import GivenReward, Note, ProcessRecords, Record
+from headrace.connectors.instrument.mapped import record_raised, record_reward, record_source
+from headrace.connectors.instrument.records import GivenReward, Note, ProcessRecords, Raised, Record
 from headrace.connectors.sdk import Attempt
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,10 @@ class Collector:
         """Spans read so far."""
         self.notes: set[Note] = set()
         """What there is to tell the user."""
+        self.raised: list[Raised] = []
+        """What ended processes, in the order of their ends."""
+        self._told: set[tuple[object, object]] = set()
+        """Types and messages of exceptions that spans have."""
         self._folder = folder
         self._attempt = attempt
         self._redirected = redirected
@@ -82,7 +86,13 @@ class Collector:
         self.spans += 1
         if isinstance(record, GivenReward):
             record_reward(self._attempt, record)
+        elif isinstance(record, Raised):
+            self.raised.append(record)
+            if (record.name, record.message) not in self._told:
+                record_raised(self._attempt, record)
         else:
+            told = [e.attributes for e in record.events if e.name == "exception"]
+            self._told.update((e.get("exception.type"), e.get("exception.message")) for e in told)
             record_source(self._attempt, record, redirected=self._redirected)
 
 

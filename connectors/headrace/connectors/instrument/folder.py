@@ -60,6 +60,8 @@ class Ended:
     """JSON, or empty."""
     at: int
     """Nanoseconds since the epoch."""
+    how: str = ""
+    """Why the status is `error`, as `exit code 1`."""
 
 
 class AttemptFolder:

@@ -1,10 +1,11 @@
 """A record of a journal as spans of its attempt."""
 
-from headrace.connectors.instrument.records import GivenReward
+from headrace.connectors.instrument.records import GivenReward, Raised
 from headrace.connectors.mapping import Place, SourceSpan, map_span
 from headrace.connectors.sdk import Attempt
 from headrace.connectors.sdk.attempt import reward_fields
-from headrace.schemas.vocabulary import SpanKind
+from headrace.connectors.sdk.described import as_attributes
+from headrace.schemas.vocabulary import SpanKind, SpanStatus
 
 
 def record_source(attempt: Attempt, span: SourceSpan, *, redirected: bool) -> None:
@@ -32,4 +33,21 @@ def record_reward(attempt: Attempt, given: GivenReward) -> None:
         started_at=given.at,
         ended_at=given.at,
         **reward_fields(given.name, given.value, "", given.target),
+    )
+
+
+def record_raised(attempt: Attempt, raised: Raised) -> None:
+    """Emit the exception that ended a process."""
+    attempt.record(
+        SpanKind.EXCEPTION,
+        raised.name,
+        span_id=raised.span_id,
+        parent_id=raised.parent_id or attempt.root,
+        started_at=raised.at,
+        ended_at=raised.at,
+        status=SpanStatus.ERROR,
+        output=raised.trace,
+        attributes=as_attributes(
+            {"exception.type": raised.name, "exception.message": raised.message}
+        ),
     )

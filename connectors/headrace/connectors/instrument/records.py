@@ -1,7 +1,8 @@
 """What the lines of one process's journal say. Pure.
 
 Line by line JSON: `process` (who writes), `start` and `end` of a span of OpenTelemetry, `reward`
-(that the agent's code gave), `note` (something to tell the user).
+(that the agent's code gave), `raised` (the exception that ends the process), `note` (something to
+tell the user).
 """
 
 import json
@@ -38,7 +39,21 @@ class Note:
     trouble: str
 
 
-Record = SourceSpan | GivenReward | Note
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Raised:
+    """The exception that ended a process."""
+
+    pid: int
+    span_id: str
+    parent_id: str
+    name: str
+    message: str
+    trace: str
+    at: int
+    """Nanoseconds since the epoch."""
+
+
+Record = SourceSpan | GivenReward | Raised | Note
 
 
 @dataclass(slots=True)
@@ -85,7 +100,7 @@ class ProcessRecords:
             return Note(
                 framework=line["framework"], package=line["package"], trouble=line["trouble"]
             )
-        parent = line["parent"] or self._parent
+        parent = line.get("parent") or self._parent
         if kind == "reward":
             return GivenReward(
                 span_id=line["id"],
@@ -93,6 +108,16 @@ class ProcessRecords:
                 name=str(line["name"]),
                 value=float(line["value"]),
                 target=str(line["target"]),
+                at=int(line["at"]),
+            )
+        if kind == "raised":
+            return Raised(
+                pid=self.pid,
+                span_id=line["id"],
+                parent_id=self._parent,
+                name=str(line["name"]),
+                message=str(line["message"]),
+                trace=str(line["trace"]),
                 at=int(line["at"]),
             )
         self._open.pop(line["id"], None)

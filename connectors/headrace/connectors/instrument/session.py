@@ -2,19 +2,21 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.connectors.instrument.collector import Collector
 from headrace.connectors.instrument.folder import AttemptFolder, Ended, left_behind
-from headrace.connectors.instrument.records import Note
+from headrace.connectors.instrument.records import Note, Raised
 from headrace.connectors.sdk import Attempt, NotDurable, Stats, Telemetry
 from headrace.connectors.sdk.described import Described
 from headrace.schemas import Start
 from headrace.schemas.vocabulary import InfrastructureEnd, SpanStatus
 
 logger = logging.getLogger(__name__)
+
+_CUT_OFF = "`headrace run` ended before its agent"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -45,9 +47,7 @@ class Session:
 
     def cut_off(self) -> None:
         """Say that whoever ran the attempt ended before it."""
-        self._attempt.event(
-            InfrastructureEnd.RUNNER_STOPPED, {"message": "`headrace run` ended before its agent"}
-        )
+        self._attempt.event(InfrastructureEnd.RUNNER_STOPPED, {"message": _CUT_OFF})
 
     def finish(self, ended: Ended, exits: Mapping[int, str], timeout: float) -> Told:
         """Take what is left, end the attempt, and wait until that is durable.
@@ -59,7 +59,10 @@ class Session:
         durable: str
         try:
             durable = self._attempt.end(
-                Described(text=ended.result), status=ended.status, timeout=timeout
+                Described(text=ended.result),
+                status=ended.status,
+                attributes=_why(ended, self._collector.raised, exits),
+                timeout=timeout,
             )
         except NotDurable as error:
             logger.debug("%s", error)
@@ -81,12 +84,24 @@ def send_left_behind(directory: Path, telemetry: Telemetry, timeout: float) -> i
         ended = folder.ended
         if ended is None:
             session.cut_off()
-            ended = Ended(status=SpanStatus.ERROR, result="", at=time.time_ns())
+            ended = Ended(status=SpanStatus.ERROR, result="", at=time.time_ns(), how=_CUT_OFF)
         told = session.finish(ended, {}, timeout)
         sent += told.durable != "kept"
         if told.durable == "kept":
             break
     return sent
+
+
+def _why(ended: Ended, raised: Sequence[Raised], exits: Mapping[int, str]) -> dict[str, str] | None:
+    """Why an attempt failed: how its command ended, and the exception that nobody caught.
+
+    That of the command's own process if it is known, else the last one.
+    """
+    if ended.status != SpanStatus.ERROR:
+        return None
+    ranked = sorted(raised, key=lambda one: one.pid in exits)  # stable: the last one stays last
+    what = [f"{one.name}: {one.message}".rstrip(": ") for one in ranked[-1:]]
+    return {"error.message": ": ".join(filter(None, [ended.how, *what]))}
 
 
 def _attempt_of(folder: AttemptFolder, telemetry: Telemetry) -> Attempt:

@@ -14,7 +14,9 @@ from headrace.connectors.privacy.guard import Privacy
 from headrace.connectors.privacy.switches import Hidden
 from headrace.schemas.ids import RESPONSE_ID
 
-_TEXTS = ("name", "message", "attributes", "resource", "scope", "target", "trouble", "framework")
+_TEXTS = (
+    "name", "message", "trace", "attributes", "resource", "scope", "target", "trouble", "framework",
+)  # fmt: skip
 _RESPONSE = re.compile(RESPONSE_ID, re.ASCII)
 _PLACES = ("headrace.", "agentlightning.rollout_id", "agentlightning.attempt_id", "service.name")
 """Attributes of a resource that say where its spans belong."""
@@ -36,10 +38,12 @@ class RecordPrivacy:
     def kept(self, record: dict[str, Any]) -> dict[str, Any] | None:
         """What of a record may be written; None: nothing."""
         kind = record["k"]
-        if self._is_none and kind in ("start", "end", "reward"):
+        if self._is_none and kind in ("start", "end", "reward", "raised"):
             return None
         if kind in ("start", "end") and (self._hides_inputs or self._hides_outputs):
             record = self._without_content(record)
+        if kind == "raised" and self._hides_outputs:
+            record = {**record, "message": "", "trace": ""}
         return self._redacted(record)
 
     def _without_content(self, record: dict[str, Any]) -> dict[str, Any]:

@@ -106,7 +106,10 @@ def _run(
     code = running.wait()
     result = _result(running, result_file or environment.get(names.RESULT_FILE))
     ended = Ended(
-        status=SpanStatus.ERROR if code else SpanStatus.OK, result=result, at=time.time_ns()
+        status=SpanStatus.ERROR if code else SpanStatus.OK,
+        result=result,
+        at=time.time_ns(),
+        how=how_ended(code) if code else "",
     )
     privacy = Privacy(settings.privacy, hidden_by(os.environ))
     ended = private_end(ended, folder.identity.project, privacy)
