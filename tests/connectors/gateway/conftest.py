@@ -82,6 +82,7 @@ class FakeEngine:
         return tuple(sorted(self.known))
 
     max_versions = 2
+    max_sequence = 2048
     chat_template = ""
     end_ids = frozenset({2})
 
@@ -304,6 +305,8 @@ def _served(serving: PolicyServing, config: GatewayConfig) -> Served:
         serving,
         prompts_memory_bytes=config.prompts_memory_bytes,
         privacy=Privacy(config.privacy),
+        tool_format=config.policy.tool_format,
+        strict_tools=config.strict_tools,
     )
     return Served(serving=serving, sampler=sampled)
 

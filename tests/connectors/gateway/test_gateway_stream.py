@@ -226,17 +226,6 @@ def test_a_client_that_wants_one_call_at_a_time_gets_the_first(gateway: "Harness
     assert second["headrace.prompt"] == "cut"
 
 
-def test_a_call_that_the_model_s_format_cannot_be_made_to_write_is_refused(
-    make_gateway: "Callable[..., Harness]",
-) -> None:
-    gateway = make_gateway(chat_template="{{ tools }}<|python_start|>").serve(0)
-    answer = gateway.chat(tools=[ADD], tool_choice="required")
-    assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "tool_choice"
-    assert gateway.engine.requests == []
-    assert gateway.chat(tools=[ADD]).status_code == 200
-
-
 @pytest.mark.parametrize("streams", [False, True])
 def test_each_of_several_choices_is_a_call_of_its_own(gateway: "Harness", streams: bool) -> None:
     says(gateway, "a", "b")

@@ -215,6 +215,10 @@ class Engine(Protocol):
         """How many can be; with 1, none but the current one can be pinned."""
 
     @property
+    def max_sequence(self) -> int:
+        """Most tokens of a prompt and its completion."""
+
+    @property
     def chat_template(self) -> str:
         """The model's own chat template, as Jinja; empty if it has none."""
 

@@ -101,6 +101,10 @@ class NullEngine:
         return self._config.max_versions
 
     @property
+    def max_sequence(self) -> int:
+        return self._config.max_sequence
+
+    @property
     def chat_template(self) -> str:
         return ""
 

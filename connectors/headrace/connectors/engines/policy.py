@@ -7,6 +7,8 @@ from headrace.connectors.settings import BadSettings, Fault, Names, check, key
 from headrace.schemas import InvalidId, check_id
 
 BUNDLED = "smollm2"
+TOOL_FORMATS = ("hermes", "mistral", "pythonic", "llama3_json", "headrace")
+"""Names of the formats in `headrace.connectors.gateway.tools.FORMATS`."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -24,6 +26,10 @@ class PolicySettings:
     max_sequence: int = key(2048, least=2)
     """Tokens of a prompt and its completion at most, here and in `[policies]`; the trainer reads as
     many (`[trainer] token_budget`)."""
+
+    tool_format: str = key("auto", choices=("auto", *TOOL_FORMATS))
+    """How the model writes calls of tools; `auto`: as its chat template shows, and `headrace` where
+    it knows no tools: a format of words for small models. Further policies are `auto`."""
 
     def __post_init__(self) -> None:
         check(self, "policy", ("name", _bad_name(self.name)), ("model", _bad_model(self.model)))

@@ -72,8 +72,14 @@ class GatewaySettings:
     """Messages of a conversation at most."""
     max_in_flight: int = key(1024, least=1)
     """Requests that may run or wait; further ones are answered 429."""
-    default_max_tokens: int = key(256, least=1)
-    """Tokens to sample where the request does not say."""
+    default_max_tokens: int = key(4096, least=1)
+    """Tokens to sample at most where the request does not say; no more than a quarter of
+    `[policy] max_sequence` (but 256), nor than the prompt leaves of it."""
+    strict_tools: Literal["traffic", "always", "never"] = key(
+        "traffic", choices=("traffic", "always", "never")
+    )
+    """Whose tools with `strict: true` are called by their schema though none has to be: those of
+    calls that name no rollout, all, or nobody's. Such answers are not trained (`off_support`)."""
     drain_s: int = key(30, least=1)
     """Seconds that requests in flight may go on when the gateway is stopped."""
     retry_s: float = key(5.0, least=0.001)

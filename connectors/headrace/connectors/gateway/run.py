@@ -136,7 +136,13 @@ async def _served(
         )
         share = config.prompts_memory_bytes // len(config.models)
         logger.info("%s has an engine of its own, on %s", serving.name, model)
-        sampled = Sampled(serving, prompts_memory_bytes=share, privacy=privacy)
+        sampled = Sampled(
+            serving,
+            prompts_memory_bytes=share,
+            privacy=privacy,
+            tool_format=config.policy.tool_format if policy == config.policy.name else "auto",
+            strict_tools=config.strict_tools,
+        )
         yield Served(serving=serving, sampler=sampled)
 
 

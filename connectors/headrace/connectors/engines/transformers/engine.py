@@ -125,6 +125,10 @@ class TransformersEngine:
         return self._config.max_versions
 
     @property
+    def max_sequence(self) -> int:
+        return self._config.max_sequence
+
+    @property
     def chat_template(self) -> str:
         return self._text.chat_template
 

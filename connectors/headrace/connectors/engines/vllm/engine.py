@@ -130,6 +130,10 @@ class VllmEngine:
         return 1
 
     @property
+    def max_sequence(self) -> int:
+        return self._longest
+
+    @property
     def chat_template(self) -> str:
         return self._text.chat_template
 

@@ -34,9 +34,12 @@ class Reply:
         self._tokens: list[TokenFact] = []
         self.malformed: tuple[str, ...] = ()
         """Why what should have been calls of tools were none."""
+        self.has_begun = False
+        """Whether anything was sampled."""
 
     def grew(self, increment: Increment) -> None:
         """More was sampled."""
+        self.has_begun = True
         tokens = self._facts(increment.token_ids, increment.logprobs, increment.top_logprobs)
         self._tokens += tokens
         self._tell(self._said(increment.text), tokens)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from headrace.connectors.engines import (
-    Constraint,
     EngineError,
     Generation,
     GenerationRequest,
@@ -18,6 +17,7 @@ from headrace.connectors.engines import (
     UnknownVersion,
 )
 from headrace.connectors.gateway.backends.reply import Reply
+from headrace.connectors.gateway.backends.shape import Form, StrictTools, form_of, length_of
 from headrace.connectors.gateway.calls import AnsweredCall, Completion, IncomingCall
 from headrace.connectors.gateway.conversation import (
     Answer,
@@ -30,7 +30,7 @@ from headrace.connectors.gateway.errors import BackendFailed, BadRequest, Prompt
 from headrace.connectors.gateway.policy.serving import PolicyServing
 from headrace.connectors.gateway.privacy import CallPrivacy
 from headrace.connectors.gateway.prompts import Prompt, Prompts, Rendering
-from headrace.connectors.gateway.tools import ReplyParser, forced
+from headrace.connectors.gateway.tools import ReplyParser
 from headrace.connectors.gateway.trainable import untrainable_reason
 from headrace.connectors.privacy import Privacy, PrivacySettings
 from headrace.connectors.privacy.spans import without_tokens
@@ -50,6 +50,7 @@ class _Planned:
     """Whether it is the first of its ask: the others share the prompt, which was read once."""
     ask: Ask
     prompt: Prompt
+    form: Form
     span_id: str
 
 
@@ -62,10 +63,14 @@ class Sampled:
         *,
         prompts_memory_bytes: int,
         privacy: Privacy | None = None,
+        tool_format: str = "auto",
+        strict_tools: StrictTools = "traffic",
     ) -> None:
-        self._serving = serving
+        """tool_format: how the model writes calls of tools, by a name of `FORMATS`; auto: as its
+        chat template shows. strict_tools: whose strict tools are enforced."""
+        self._serving, self._strict_tools = serving, strict_tools
         self._privacy = CallPrivacy(privacy or Privacy(PrivacySettings()))
-        self._rendering = Rendering(serving.engine)
+        self._rendering = Rendering(serving.engine, tool_format)
         self._prompts = Prompts(self._rendering, max_bytes=prompts_memory_bytes)
 
     async def answer(
@@ -113,16 +118,21 @@ class Sampled:
                 prompt = await asyncio.to_thread(self._prompt, scope, ask)
             else:
                 prompt = self._prompt(scope, ask)
+            form = form_of(
+                ask, self._rendering, self._strict_tools, in_rollout=asked.correlation.in_rollout
+            )
+            bounded = length_of(ask, len(prompt.ids), self._serving.engine.max_sequence)
             for choice in range(ask.choices):
-                sampling = ask.sampling
+                sampling = bounded
                 if sampling.seed is not None:
                     sampling = replace(sampling, seed=sampling.seed + choice)
                 planned.append(
                     _Planned(
                         index=len(planned),
                         is_first=choice == 0,
-                        ask=replace(ask, sampling=sampling, constraint=self._constraint(ask)),
+                        ask=replace(ask, sampling=sampling),
                         prompt=prompt,
+                        form=form,
                         span_id=new_span_id() if planned else asked.span_id,
                     )
                 )
@@ -136,20 +146,6 @@ class Sampled:
             return Prompt(ids=ids, how="new", text=ask.prompt)
         tools = () if ask.tool_choice.mode == "none" else ask.tools
         return self._prompts.prompt(scope, ask.messages, tools)
-
-    def _constraint(self, ask: Ask) -> Constraint | None:
-        if ask.tool_choice.mode != "required":
-            return ask.constraint
-        form = self._rendering.format
-        must_call = forced(ask.tools, ask.tool_choice, form)
-        if must_call is None:
-            raise BadRequest(
-                f"tool_choice cannot make this model call a tool: its format ({form.name}) has no "
-                "grammar here; send auto",
-                param="tool_choice",
-                code="unsupported",
-            )
-        return must_call
 
     async def _sample(
         self,
@@ -172,9 +168,11 @@ class Sampled:
             sampling=ask.sampling,
             version=pinned,
             top_logprobs=ask.logprobs or 0,
-            constraint=ask.constraint,
+            constraint=planned.form.constraint,
         )
-        generation = await self._generate(request, reply, grows=on_event is not None)
+        request, generation, wish = await self._generate(
+            request, reply, planned.form, grows=on_event is not None
+        )
         choice = reply.ended(generation, planned.prompt.ids)
         prefix = asked.response_id.removesuffix(asked.span_id)
         call = call_of(
@@ -204,7 +202,7 @@ class Sampled:
             output=choice.text,
             prompt_tokens=len(planned.prompt.ids),
             completion_tokens=len(generation.token_ids),
-            attributes=_facts(asked, planned, choice, reply.malformed),
+            attributes={**_facts(asked, planned, choice, reply.malformed), **wish},
         )
 
     async def _withheld(
@@ -237,13 +235,26 @@ class Sampled:
         )
 
     async def _generate(
-        self, request: GenerationRequest, reply: Reply, *, grows: bool
-    ) -> Generation:
+        self, request: GenerationRequest, reply: Reply, form: Form, *, grows: bool
+    ) -> tuple[GenerationRequest, Generation, dict[str, Any]]:
+        """What was asked for in the end, what came of it, and what its span should say of that."""
+        engine, heard = self._serving.engine, reply.grew if grows else None
+        told: dict[str, Any] = {}
         try:
-            generation = await self._serving.engine.generate(request, reply.grew if grows else None)
+            try:
+                generation = await engine.generate(request, heard)
+            except PromptTooLong:
+                raise
+            except InvalidRequest as error:
+                if not form.is_wish or reply.has_begun:
+                    raise
+                # A schema that no grammar is made of, of a tool that need not be called.
+                request = replace(request, constraint=form.otherwise)
+                told = {"headrace.strict_tools": f"not enforced: {error}"[:1000]}
+                generation = await engine.generate(request, heard)
             if not grows:
                 reply.grew(generation.as_increment())
-            return generation
+            return request, generation, told
         except PromptTooLong as error:
             raise PromptRefused(str(error), param="messages") from error
         except InvalidRequest as error:

@@ -23,6 +23,8 @@ class Ask:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     sampling: SamplingParameters
+    says_max_tokens: bool = True
+    """Whether the request bounds its tokens; else `sampling.max_tokens` is the most it may get."""
     choices: int = 1
     """Completions to sample; each is a sample of its own."""
     logprobs: int | None = None

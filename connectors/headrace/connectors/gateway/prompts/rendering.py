@@ -16,10 +16,14 @@ from headrace.connectors.gateway.tools import ToolFormat, format_of, prompted, w
 class Rendering:
     """The chat template of an engine's model, and its format of tool calls."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tool_format: str = "auto") -> None:
+        """tool_format: a name of `FORMATS`, or auto."""
         self._engine = engine
         self.format: ToolFormat
-        self.format, self._template_has_tools = format_of(engine.chat_template)
+        self.format, self._template_has_tools = format_of(engine.chat_template, tool_format)
+        opening = engine.encode(self.format.opening)
+        self.opening_id = opening[0] if len(opening) == 1 else None
+        """The token that stands for the format's opening; None: several do."""
 
     @property
     def end_ids(self) -> frozenset[int]:

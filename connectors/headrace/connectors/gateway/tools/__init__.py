@@ -7,17 +7,19 @@ from headrace.connectors.gateway.tools.formats import (
     ToolFormatName,
     format_of,
 )
+from headrace.connectors.gateway.tools.grammars import NoGrammar, grammar
 from headrace.connectors.gateway.tools.parser import Parsed, ReplyParser, parse
-from headrace.connectors.gateway.tools.prompting import forced, prompted
+from headrace.connectors.gateway.tools.prompting import prompted
 
 __all__ = [
     "FORMATS",
+    "NoGrammar",
     "Parsed",
     "ReplyParser",
     "ToolFormat",
     "ToolFormatName",
-    "forced",
     "format_of",
+    "grammar",
     "parse",
     "prompted",
     "with_ids_of",

@@ -69,8 +69,14 @@ FORMATS: dict[ToolFormatName, ToolFormat] = {
 """In the order in which templates are recognised."""
 
 
-def format_of(chat_template: str) -> tuple[ToolFormat, bool]:
-    """The format of a model by its chat template, and whether the template writes tools itself."""
+def format_of(chat_template: str, name: str = "auto") -> tuple[ToolFormat, bool]:
+    """The format of a model by its chat template, and whether the template writes tools itself.
+
+    name: the format that somebody who knows the model says it has; auto: as the template shows.
+    """
+    if name != "auto":
+        form = next(one for one in FORMATS.values() if one.name == name)
+        return form, name != "headrace" and "tools" in chat_template
     for one in FORMATS.values():
         if one.template_signs and all(sign in chat_template for sign in one.template_signs):
             return one, True

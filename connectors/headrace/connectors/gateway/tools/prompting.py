@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from headrace.connectors.engines import Constraint
-from headrace.connectors.gateway.conversation import Message, Tool, ToolCall, ToolChoice
+from headrace.connectors.gateway.conversation import Message, Tool, ToolCall
 from headrace.connectors.gateway.tools.bodies import RawCall, write_call
 from headrace.connectors.gateway.tools.formats import ToolFormat
 
@@ -35,33 +34,6 @@ def describe(tools: Sequence[Tool], form: ToolFormat) -> str:
     example = RawCall(name=first.name, arguments=json.dumps(_example(first.parameters)))
     called = f"{form.opening}{write_call(example, form)}{form.closing}"
     return "\n".join([*lines, f"To call a tool, answer with {called}"])
-
-
-def forced(tools: Sequence[Tool], choice: ToolChoice, form: ToolFormat) -> Constraint | None:
-    """The form of a reply that has to call a tool; None where it need not."""
-    if choice.mode != "required" or form.body == "python":
-        return None
-    wanted = [tool for tool in tools if choice.name in ("", tool.name)]
-    calls = " | ".join(f"call{i}" for i in range(len(wanted)))
-    rules = [f"start: {json.dumps(form.opening)} ({calls}) {_literal(form.closing)}".rstrip()]
-    rules += [
-        f"call{i}: %json {json.dumps(_call_schema(tool, form))}" for i, tool in enumerate(wanted)
-    ]
-    return Constraint(kind="lark", source="\n".join(rules) + "\n")
-
-
-def _literal(text: str) -> str:
-    return json.dumps(text) if text else ""
-
-
-def _call_schema(tool: Tool, form: ToolFormat) -> dict[str, Any]:
-    parameters = dict(tool.parameters) or {"type": "object"}
-    return {
-        "type": "object",
-        "properties": {"name": {"const": tool.name}, form.arguments: parameters},
-        "required": ["name", form.arguments],
-        "additionalProperties": False,
-    }
 
 
 def _plain(message: Message, form: ToolFormat) -> Message:

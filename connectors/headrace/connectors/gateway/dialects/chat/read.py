@@ -98,6 +98,7 @@ def read(body: Mapping[str, Any], *, max_messages: int, default_max_tokens: int)
             stop=stops(body),
             adjusts=True,
         ),
+        says_max_tokens=body.get(most) is not None,
         choices=integer(body, "n", 1, 1, MAX_CHOICES + 1),
         logprobs=_logprobs(body),
         constraint=_constraint(body),

@@ -103,6 +103,7 @@ def read(body: Mapping[str, Any], *, default_max_tokens: int) -> CompletionsRequ
             model=model,
             prompt=prompt,
             sampling=sampled,
+            says_max_tokens=body.get("max_tokens") is not None,
             choices=choices,
             logprobs=logprobs,
             constraint=constraint,

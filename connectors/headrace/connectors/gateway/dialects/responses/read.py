@@ -134,6 +134,7 @@ def read(
         sampling=sampling(
             body, max_tokens=integer(body, "max_output_tokens", default_max_tokens, 1)
         ),
+        says_max_tokens=body.get("max_output_tokens") is not None,
         logprobs=_logprobs(body),
         constraint=json_form(form, "text.format"),
         streams=flag(body, "stream"),
