@@ -4,7 +4,9 @@
 has no model and asks it for chat completions, whole and streamed: one at a time (how late is an
 answer?) and many at once (how many does it take?); with spans thrown away, and with spans that a
 broker has acknowledged before the answer goes out, as in `headrace up`. Client, gateway and broker
-share the machine. Writes JSON and a table to `benchmarks/results/`. Nothing is asserted of times.
+share the machine. `--litellm PYTHON`, an interpreter that has `litellm[proxy]`, measures LiteLLM's
+proxy in the same run, over a bare server that answers at once, and that server alone. Writes JSON
+and a table to `benchmarks/results/`. Nothing is asserted of times.
 """
 
 import argparse
@@ -43,6 +45,7 @@ class Outcome:
     """One phase. Milliseconds; the engine's own time is not taken off."""
 
     spans: str
+    """What becomes of spans, or what is measured beside the gateway."""
     stream: bool
     connections: int
     requests: int
@@ -69,6 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             process, port = stack.enter_context(_gateway(options.tokens, broker))
             for stream, connections in itertools.product((False, True), options.connections):
                 measured = _phase(options, process, port, spans, stream, connections)
+                print(_line(measured), flush=True)
+                outcomes.append(measured)
+    for beside in ("bare server", "LiteLLM") if options.litellm else ():
+        with _beside(options, beside) as (process, port):
+            for stream, connections in itertools.product((False, True), options.connections):
+                measured = _phase(options, process, port, beside, stream, connections)
                 print(_line(measured), flush=True)
                 outcomes.append(measured)
     if not options.dry:
@@ -131,19 +140,61 @@ async def _engine_alone(tokens: int) -> float:
 def _gateway(tokens: int, broker: Sequence[str]) -> Iterator[tuple[psutil.Process, int]]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.gateway.server", "--port", str(port)]
-    environment = {**os.environ, "PYTHONPATH": str(RESULTS.parents[1])}
-    process = subprocess.Popen([*command, "--tokens", str(tokens), *broker], env=environment)
-    try:
+    environment = {"PYTHONPATH": str(RESULTS.parents[1])}
+    with _process([*command, "--tokens", str(tokens), *broker], environment) as process:
         _wait_for_answer(process, port)
         yield psutil.Process(process.pid), port
+
+
+@contextmanager
+def _beside(options: argparse.Namespace, what: str) -> Iterator[tuple[psutil.Process, int]]:
+    """The bare server, or LiteLLM's proxy over it."""
+    bare, front = free_port(), free_port()
+    root = RESULTS.parents[1]
+    command = [sys.executable, "-m", "benchmarks.gateway.upstream", "--port", str(bare)]
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            _process([*command, "--tokens", str(options.tokens)], {"PYTHONPATH": str(root)})
+        )
+        _wait_for_answer(server, bare)
+        if what != "LiteLLM":
+            yield psutil.Process(server.pid), bare
+            return
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        parameters = {
+            "model": f"openai/{POLICY}", "api_base": f"http://127.0.0.1:{bare}/v1", "api_key": "x",
+        }  # fmt: skip
+        config = directory / "config.yaml"  # JSON is YAML
+        models = [{"model_name": POLICY, "litellm_params": parameters}]
+        config.write_text(json.dumps({"model_list": models}))
+        proxy = stack.enter_context(
+            _process(
+                [str(Path(options.litellm).parent / "litellm"), "--config", str(config),
+                 "--host", "127.0.0.1", "--port", str(front), "--telemetry", "False"],
+                {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"},
+            )
+        )  # fmt: skip
+        _wait_for_answer(proxy, front)
+        yield psutil.Process(proxy.pid), front
+
+
+@contextmanager
+def _process(command: Sequence[str], more: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(command, env={**os.environ, **more}, stdout=subprocess.DEVNULL)
+    try:
+        yield process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait_for_answer(process: "subprocess.Popen[bytes]", port: int) -> None:
     request = request_bytes(model=POLICY, prompt="ready?", max_tokens=2, stream=False)
-    for _ in range(300):
+    for _ in range(600):
         if process.poll() is not None:
             raise RuntimeError(f"the gateway ended with {process.returncode}")
         try:
@@ -152,7 +203,7 @@ def _wait_for_answer(process: "subprocess.Popen[bytes]", port: int) -> None:
             sleep(0.1)
         else:
             return
-    raise RuntimeError("the gateway did not answer in 30 s")
+    raise RuntimeError("the gateway did not answer in a minute")
 
 
 @contextmanager
@@ -227,6 +278,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--name", default=f"{platform.machine()}-{psutil.cpu_count()}-cores")
+    parser.add_argument("--litellm", default="", help="an interpreter that has litellm[proxy]")
     parser.add_argument("--dry", action="store_true", help="write nothing")
     return parser.parse_args(argv)
 

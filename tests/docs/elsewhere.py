@@ -171,9 +171,9 @@ ELSEWHERE = (
         why="needs a CUDA device; it is rehearsed there on the CPU, from beginning to end",
     ),
     Elsewhere(
-        pattern=r"python -m benchmarks\.gateway\.run",
-        file="tests/connectors/gateway/test_gateway_benchmark.py",
-        proof="from benchmarks.gateway.run import main",
+        pattern=r"headrace bench gateway",
+        file="tests/infra/test_cli_bench.py",
+        proof="def test_a_benchmark_gets_its_options_and_its_exit_code_is_told",
         why="takes minutes and the whole machine; it is run there for a moment, without a broker",
     ),
     Elsewhere(
