@@ -10,7 +10,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 from headrace.connectors.kafka import KafkaConfig, Patience, Registry, Stopped
 from headrace.schemas import Codec, Outcome, PolicyVersion
 from headrace.trainer import publish
-from headrace.trainer.errors import CommitRefused, TrainerFenced
+from headrace.trainer.errors import CommitRefused, CommitTimedOut, TrainerFenced
 from headrace.trainer.publish import Publisher
 
 SLOW = KafkaException(KafkaError(KafkaError._TIMED_OUT, "slow", retriable=True))
@@ -188,6 +188,18 @@ def test_a_fence_met_while_aborting_ends_this_one(broker: Broker, publisher: Pub
     broker.answers |= {"commit": [ABORT], "abort": [FENCED]}
     with pytest.raises(TrainerFenced):
         commit(publisher)
+
+
+@pytest.mark.parametrize("call", ["offsets", "commit"])
+def test_a_transaction_that_the_broker_gave_up_is_no_newer_trainer(
+    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    clock = iter([1_000.0, 1_000.0 + publish.TRANSACTION_MS / 1000])
+    monkeypatch.setattr("headrace.trainer.publish.time.monotonic", lambda: next(clock))
+    broker.answers[call] = [FENCED]
+    with pytest.raises(CommitTimedOut, match="open for 60 s"):
+        commit(publisher)
+    assert broker.committed == []
 
 
 def test_a_refusal_for_good_is_not_called_a_fence(broker: Broker, publisher: Publisher) -> None:

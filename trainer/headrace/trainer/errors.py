@@ -5,6 +5,7 @@ TrainerError
 ├── PolicyLoadError      a model that cannot be trained here
 ├── BaseChanged          a policy's base is another than that of its versions
 ├── TrainerFenced        another trainer of this policy and name has taken over
+├── CommitTimedOut       the broker gave a transaction up; a restart mends it
 ├── CommitRefused        the broker refuses our transactions, and will go on doing so
 ├── NonFiniteStep        loss or gradient is not finite; the weights are untouched
 └── CheckpointError
@@ -31,6 +32,10 @@ class BaseChanged(TrainerError):
 
 class TrainerFenced(TrainerError):
     """Another trainer with this policy and name has started; this one must stop."""
+
+
+class CommitTimedOut(TrainerError):
+    """A transaction was open for so long that the broker ended it; start again."""
 
 
 class CommitRefused(TrainerError):

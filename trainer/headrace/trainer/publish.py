@@ -6,6 +6,7 @@ trainer (KIP-98).
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -13,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Patience, producer_settings
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
 from headrace.schemas.topics import Topic
-from headrace.trainer.errors import CommitRefused, TrainerFenced
+from headrace.trainer.errors import CommitRefused, CommitTimedOut, TrainerFenced
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,9 @@ _FENCED = (
 class Publisher:
     """Writes committed records for one (policy, trainer). Not for use by several threads.
 
-    Its methods raise TrainerFenced where a newer trainer took over, CommitRefused for a fault
-    that does not heal by itself, and wait while the broker is away.
+    Its methods raise TrainerFenced where a newer trainer took over, CommitTimedOut where the broker
+    gave the transaction up, CommitRefused for a fault that does not heal by itself, and wait while
+    the broker is away.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Publisher:
         """Latest log time (milliseconds) of what has been written, by the brokers' word."""
         self._codec = codec
         self._patience = patience
+        self._begun = float("inf")
+        """When the transaction was begun."""
         self._producer = Producer(
             producer_settings(
                 kafka,
@@ -106,6 +110,7 @@ class Publisher:
         self, records: Iterable[Outgoing], positions: list[TopicPartition], group: object
     ) -> None:
         producer = self._producer
+        self._begun = time.monotonic()
         producer.begin_transaction()
         for record in records:
             self._produce(record)
@@ -150,11 +155,17 @@ class Publisher:
     def _raise_if_final(self, error: KafkaException) -> None:
         fault = error.args[0]
         if fault.code() in _FENCED:
+            # The broker fences a transaction that it gave up by itself, with the same codes. Seen
+            # where it was killed between the offsets and the commit: the client came back late.
+            if (open_s := time.monotonic() - self._begun) * 1000 >= TRANSACTION_MS:
+                raise CommitTimedOut(
+                    f"the broker gave a transaction of {self.transactional_id} up: it was open for "
+                    f"{open_s:.0f} s. Nothing of it counts; a start reads on from the last version"
+                ) from error
             raise TrainerFenced(
                 f"transactions of {self.transactional_id} are refused: {fault.str()}. Another "
-                "trainer with this policy and name has started (stop one of them, or give it "
-                "another name), or the broker gave this one up after "
-                f"{TRANSACTION_MS // 1000} s (start it again)"
+                "trainer with this policy and name has started: stop one of them, or give it "
+                "another name"
             ) from error
         if fault.fatal() or not (fault.retriable() or fault.txn_requires_abort()):
             raise CommitRefused(
