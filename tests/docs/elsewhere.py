@@ -21,6 +21,12 @@ ELSEWHERE = (
         why="run there, on letters of records that never were",
     ),
     Elsewhere(
+        pattern=r"headrace traffic( --(version|share|newest).*)?( +#.*)?",
+        file="tests/integration/test_traffic_verb.py",
+        proof="def test_what_is_said_of_a_policy_s_traffic_stands",
+        why="run there, on a policy whose versions are published",
+    ),
+    Elsewhere(
         pattern=r"headrace audit( --json)?",
         file="tests/integration/test_audit.py",
         proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",

@@ -45,6 +45,7 @@ from headrace.schemas.records import (
     SampleCredit,
     Task,
     Traffic,
+    TrafficShare,
     from_avro,
     to_avro,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "Task",
     "Texts",
     "Traffic",
+    "TrafficShare",
     "Unavailable",
     "UnknownSchemaId",
     "build_span_batch",

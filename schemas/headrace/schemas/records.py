@@ -318,11 +318,20 @@ class PolicyVersion:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class TrafficShare:
+    """A version that some of the rollouts get instead."""
+
+    version: int = -1
+    share: float = 0.0
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class Traffic:
     """Which version a policy's name stands for."""
 
     policy: str = ""
     version: int = -1
+    shares: list[TrafficShare] = field(default_factory=list)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

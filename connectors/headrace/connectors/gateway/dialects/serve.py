@@ -103,7 +103,7 @@ async def _call(
             response_id=dialect.id_prefix + span_id,
             correlation=where,
             model=model,
-            version=None if route is None else route.version,
+            version=None if route is None else route.version_for(where.rollout_id),
             selected=route is None or route.selected,
             content=content,
             started_at=started_at,

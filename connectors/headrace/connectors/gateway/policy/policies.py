@@ -45,6 +45,13 @@ class Route:
     selected: bool = True
     """Whether its agent's calls are trained."""
 
+    def version_for(self, rollout_id: str) -> int | None:
+        """The version that answers a rollout: the pinned one, else that of its share of the
+        traffic; None: the one that is served."""
+        if self.version is not None:
+            return self.version
+        return self.served.serving.share_of(rollout_id)
+
 
 class Policies:
     """One policy or several, each with an engine and versions of its own.

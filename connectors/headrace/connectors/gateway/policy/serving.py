@@ -100,6 +100,13 @@ class PolicyServing:
         self._book.take(records)
         self._note_change()
 
+    def share_of(self, rollout_id: str) -> int | None:
+        """The version that a rollout gets by its share of the traffic; None: the one served.
+
+        An engine that holds one version at a time serves that to all.
+        """
+        return None if self.engine.max_versions == 1 else self._book.share_of(rollout_id)
+
     def admit(self, pinned: int | None) -> bool:
         """Whether a call can be answered by a published version; False: by base weights.
 

@@ -1,10 +1,11 @@
 """Which versions of a policy are known, and which of them its name means. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
-from headrace.schemas import PolicyRecord, PolicyVersion
+from headrace.schemas import PolicyRecord, PolicyVersion, TrafficShare
 
 NEWEST = -1
 _PINNED = re.compile(r"(?P<policy>.+)@(?P<version>0|[1-9][0-9]{0,9})", re.ASCII)
@@ -20,6 +21,8 @@ class PolicyBook:
     versions: dict[int, PolicyVersion] = field(default_factory=dict)
     traffic: int = NEWEST
     """The version that the name means; NEWEST follows the log."""
+    shares: Sequence[TrafficShare] = ()
+    """Versions that some of the rollouts get instead."""
 
     def take(self, records: Iterable[PolicyRecord]) -> None:
         """Fold records in the order of the log; those of other policies change nothing."""
@@ -29,7 +32,20 @@ class PolicyBook:
                 if version.version == 0 or not self.is_frozen:
                     self.versions[version.version] = version
             elif traffic is not None and traffic.policy == self.policy and not self.is_frozen:
-                self.traffic = traffic.version
+                self.traffic, self.shares = traffic.version, tuple(traffic.shares)
+
+    def share_of(self, rollout_id: str) -> int | None:
+        """The version that a rollout gets by its share; None: the one that the name means.
+
+        Drawn from the ids alone, so all calls of a rollout get the same one, in every gateway.
+        """
+        digest = sha256(f"{self.policy}/{rollout_id}".encode()).digest()
+        drawn = int.from_bytes(digest[:8]) / 2**64
+        for one in self.shares:
+            if drawn < one.share:
+                return one.version if one.version in self.versions else None
+            drawn -= one.share
+        return None
 
     @property
     def target(self) -> PolicyVersion | None:
