@@ -39,8 +39,12 @@ class Notices:
     def __init__(self, kafka: KafkaConfig, codec: Codec, patience: Patience, *, name: str) -> None:
         self._kafka, self._patience, self._name = kafka, patience, name
         self._offsets = Offsets(kafka)
+        # No patience with a schema that the registry does not know: training would wait for a
+        # record without which it goes on.
         self._decoder: Decoder[dict[str, Any]] = Decoder(
-            lambda record: codec.decode(record.topic, record.value), stage=STAGE
+            lambda record: codec.decode(record.topic, record.value),
+            stage=STAGE,
+            unknown_schema_s=0.0,
         )
         self._tailer: Tailer | None = None
 
