@@ -157,6 +157,7 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "weights_hash": "String",
             "config_hash": "String",
             "base_model": "String",
+            "base_hash": "String",
             "groups": "Array(String)",
             "samples": "UInt32",
             "metrics": "Map(LowCardinality(String), Float64)",
