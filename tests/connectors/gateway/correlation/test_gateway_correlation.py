@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 CHAT = "/v1/chat/completions"
 HERE = {"x-headrace-rollout": "r1", "x-headrace-attempt": "a1", "x-headrace-project": "p1"}
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+STRICT = {
+    "type": "function",
+    "function": {"name": "add", "strict": True, "parameters": {"type": "object"}},
+}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,17 @@ def test_a_call_may_name_the_span_that_it_was_made_in(
     answer = gateway.post(CHAT, json=_body(), headers={**HERE, "x-headrace-parent": parent})
     assert answer.status_code == status
     assert [span.parent_id for span in gateway.telemetry.spans] == [parent] * (status == 200)
+
+
+def test_who_names_the_span_that_called_is_in_its_rollout_all_the_same(
+    gateway: "Harness",
+) -> None:
+    body = {**_body(), "tools": [STRICT]}
+    for headers in ({"x-headrace-parent": SPAN}, {"x-headrace-parent": SPAN, **HERE}):
+        assert gateway.post(CHAT, json=body, headers=headers).status_code == 200
+    # Strict tools bind calls that are in no rollout.
+    masked = [request.constraint is not None for request in gateway.engine.requests]
+    assert masked == [True, False]
 
 
 def test_one_idempotency_key_in_two_attempts_is_two_calls(gateway: "Harness") -> None:

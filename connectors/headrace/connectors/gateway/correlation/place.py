@@ -74,10 +74,11 @@ def correlate(request: Request) -> Correlation:
     client, said = client_of(request), _named(request)
     named, parent_id = {**client.place, **said}, ""
     project = _project(client, named)
+    in_rollout = "rollout_id" in named
     if "rollout_id" not in said and (trace := _trace(request)) is not None:
         # A client may begin a trace for each request, so this is no bound of `scope`.
         here = {"rollout_id": f"trace-{trace['trace']}", "attempt": trace["trace"]}
-        named, parent_id = {**named, **here}, trace["span"]
+        named, parent_id, in_rollout = {**named, **here}, trace["span"], False
     if parent := request.headers.get(PARENT_HEADER):
         if not _SPAN.fullmatch(parent):
             raise BadRequest(f"{PARENT_HEADER} must be the 16 hexadecimal digits of a span id")
@@ -92,7 +93,7 @@ def correlate(request: Request) -> Correlation:
             attempt=check_id(named.get("attempt") or new_ulid(), "attempt"),
             agent=agent,
             parent_id=parent_id,
-            in_rollout="rollout_id" in named and not parent_id,
+            in_rollout=in_rollout,
             client=client,
             is_anonymous="rollout_id" not in named,
         )
