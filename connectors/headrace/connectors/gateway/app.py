@@ -10,19 +10,19 @@ from headrace.connectors.gateway.access import LocalOnly, RequireKey
 from headrace.connectors.gateway.correlation import PREFIXES
 from headrace.connectors.gateway.dialects.chat import Chat
 from headrace.connectors.gateway.dialects.completions.dialect import Completions
-from headrace.connectors.gateway.dialects.counting import count_messages, count_responses
-from headrace.connectors.gateway.dialects.embeddings.serve import embeddings
 from headrace.connectors.gateway.dialects.errors import on_api_error, on_bug, on_http_error
-from headrace.connectors.gateway.dialects.feedback import feedback
 from headrace.connectors.gateway.dialects.messages.dialect import Messages
-from headrace.connectors.gateway.dialects.models import get_model, list_models
 from headrace.connectors.gateway.dialects.responses.dialect import Responses
-from headrace.connectors.gateway.dialects.responses.stored import (
+from headrace.connectors.gateway.endpoints.counting import count_messages, count_responses
+from headrace.connectors.gateway.endpoints.embeddings import embeddings
+from headrace.connectors.gateway.endpoints.feedback import feedback
+from headrace.connectors.gateway.endpoints.models import get_model, list_models
+from headrace.connectors.gateway.endpoints.serve import endpoint
+from headrace.connectors.gateway.endpoints.stored_responses import (
     delete_response,
     get_response,
     list_input_items,
 )
-from headrace.connectors.gateway.dialects.serve import endpoint
 from headrace.connectors.gateway.errors import ApiError
 from headrace.connectors.gateway.health import healthz, metrics
 from headrace.connectors.gateway.metrics import Measured

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.connectors.gateway.correlation import AGENT_HEADER, PLACE_HEADERS
-from headrace.connectors.gateway.dialects.event_stream import EventStream
+from headrace.connectors.gateway.event_stream import EventStream
 
 KEPT_S = 600.0
 """How long an answer is given again; OpenAI's clients wait as long for one."""

@@ -131,7 +131,7 @@ def test_a_conversation_that_was_idle_is_a_new_episode(
 ) -> None:
     gateway = make_gateway(conversation_idle_s=60.0).serve(0)
     now = 1000.0
-    monkeypatch.setattr("headrace.connectors.gateway.dialects.serve.monotonic", lambda: now)
+    monkeypatch.setattr("headrace.connectors.gateway.endpoints.serve.monotonic", lambda: now)
     asker = Asker(gateway)
     begun = asker.ask("hi", answer="hello")
     now += 59

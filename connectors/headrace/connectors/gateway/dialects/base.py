@@ -1,8 +1,8 @@
 """What every API of the gateway is made of. Pure.
 
-A dialect reads a request of its API and writes answers and errors as its clients expect them; the
-handler (serve.py) does what is the same for all: admission, correlation, the backend, the span that
-is durable before the answer's last byte.
+A dialect reads a request of its API and writes answers and errors as its clients expect them;
+`endpoints` does what is the same for all: admission, correlation, the backend, the span that is
+durable before the answer's last byte.
 """
 
 from collections.abc import Callable, Mapping

@@ -13,7 +13,6 @@ from headrace.connectors.gateway.backends.forwarded import read_answer, read_str
 from headrace.connectors.gateway.backends.heard import Heard
 from headrace.connectors.gateway.calls import AnsweredCall, IncomingCall, completed_span
 from headrace.connectors.gateway.dialects.base import Dialect
-from headrace.connectors.gateway.dialects.event_stream import EventStream
 from headrace.connectors.gateway.errors import (
     ApiError,
     BackendFailed,
@@ -22,6 +21,7 @@ from headrace.connectors.gateway.errors import (
     CallTimedOut,
     ClientGone,
 )
+from headrace.connectors.gateway.event_stream import EventStream
 from headrace.connectors.gateway.state import GatewayState
 from headrace.connectors.gateway.timing import Deadline
 from headrace.schemas.vocabulary import SpanStatus

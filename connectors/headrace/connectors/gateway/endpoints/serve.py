@@ -36,13 +36,13 @@ from headrace.connectors.gateway.dialects.base import (
     Reading,
 )
 from headrace.connectors.gateway.dialects.errors import error_response
-from headrace.connectors.gateway.dialects.event_stream import EventStream, disconnected
 from headrace.connectors.gateway.dialects.fields import model_of
 from headrace.connectors.gateway.dialects.sse import Sse
+from headrace.connectors.gateway.endpoints.relaying import relay
 from headrace.connectors.gateway.errors import ApiError, CallFailed, ClientGone
+from headrace.connectors.gateway.event_stream import EventStream, disconnected
 from headrace.connectors.gateway.policy.policies import Sampler
 from headrace.connectors.gateway.privacy import CallPrivacy
-from headrace.connectors.gateway.relaying import relay
 from headrace.connectors.gateway.request_ids import given_id
 from headrace.connectors.gateway.retries import retries_of, retry_key
 from headrace.connectors.gateway.state import GatewayState, state_of
