@@ -58,7 +58,7 @@ class ServerConfig:
     memory_bytes: int = 2_000_000_000
     """The engine's max_server_memory_usage."""
     max_request_bytes: int = 2 << 30
-    """Largest request body, decompressed. INSERT data is streamed, whatever its size."""
+    """Largest request body, decompressed; the data of an INSERT is kept on disk beyond 64 MiB."""
     max_statement_bytes: int = 64 << 20
     """Largest text held in memory: a statement in the body, or a multipart form."""
     threads: int = 16

@@ -20,6 +20,8 @@ from headrace.infra.embedded.clickhouse.errors import (
     QueryError,
     StartError,
 )
+from headrace.infra.embedded.clickhouse.insert_data import InsertData
+from headrace.infra.embedded.clickhouse.statement import InsertHead
 
 # What the connection string takes as it is: it is cut at `&` and never URL-decoded.
 _PLAIN = re.compile(r"[\w.\-]+", re.ASCII)
@@ -69,35 +71,17 @@ class Connection:
         with suppress(RuntimeError):
             self._raw.streaming_cancel_query(stream)
 
-    def begin_insert(self, sql: bytes, form: str) -> Any:
-        """Starts an INSERT with data; `sql` has neither FORMAT nor VALUES."""
+    def insert(self, head: InsertHead, data: InsertData) -> Progress:
+        """A whole INSERT with its data: all of it is stored, or it raises and nothing is."""
+        if data.empty:
+            with engine_errors():
+                return _progress(
+                    self._raw.insert_done(self._raw.send_insert(head.sql, head.format))
+                )
+        source = f"\nFROM INFILE {quote(data.path)} COMPRESSION 'none' ".encode()
+        form = f"\nFORMAT {head.format}".encode()
         with engine_errors():
-            return self._raw.send_insert(sql, form)
-
-    def append(self, insert: Any, data: bytes) -> None:
-        with engine_errors():
-            self._raw.insert_append(insert, data)
-
-    def finish(self, insert: Any) -> Progress:
-        """Commits the INSERT; most errors of its data show here."""
-        with engine_errors():
-            return _progress(self._raw.insert_done(insert))
-
-    def abandon(self, insert: Any) -> None:
-        """Ends an INSERT without committing anything."""
-        with suppress(RuntimeError):
-            self._raw.insert_cancel(insert)
-
-    def insert(self, sql: bytes, form: str, data: bytes) -> Progress:
-        """A whole INSERT in one call."""
-        handle = self.begin_insert(sql, form)
-        try:
-            if data:
-                self.append(handle, data)
-        except QueryError:
-            self.abandon(handle)
-            raise
-        return self.finish(handle)
+            return _progress(self._raw.query(head.sql + source + head.settings + form, "TSV"))
 
     def assign(self, settings: Mapping[str, str]) -> None:
         """`SET` of all settings in one statement, `readonly` last."""

@@ -19,6 +19,7 @@ from headrace.infra.embedded.clickhouse.errors import (
     Disconnected,
     QueryError,
 )
+from headrace.infra.embedded.clickhouse.insert_data import InsertData
 from headrace.infra.embedded.clickhouse.native import NativeDecoder
 from headrace.infra.embedded.clickhouse.reply import Reply
 from headrace.infra.embedded.clickhouse.request import Request
@@ -143,28 +144,12 @@ class Executor:
         if request.binds:
             binds = {f"param_{name}": value for name, value in request.binds.items()}
             await self._call(connection.assign, binds)
-        first = await body.read(_BLOCK_BYTES)
-        second = await body.read(_BLOCK_BYTES)
-        if second:
-            progress = await self._insert_blocks(connection, insert, [first, second], body)
-        else:
-            progress = await self._call(connection.insert, insert.sql, insert.format, first)
-        await reply.whole(b"", None, progress)
-
-    async def _insert_blocks(
-        self, connection: Connection, insert: InsertHead, read: list[bytes], body: Body
-    ) -> Progress:
-        handle = await self._call(connection.begin_insert, insert.sql, insert.format)
-        try:
-            for block in read:
-                await self._call(connection.append, handle, block)
+        with InsertData(self._config.path) as data:
             while block := await body.read(_BLOCK_BYTES):
-                await self._call(connection.append, handle, block)
-        except BaseException:
-            # Half of a batch must never be committed, whatever the reason.
-            connection.abandon(handle)
-            raise
-        return await self._call(connection.finish, handle)
+                data.add(block)
+            # Half of a batch must never be committed: the engine begins when all of it is here.
+            progress = await self._call(connection.insert, insert, data)
+        await reply.whole(b"", None, progress)
 
     async def _answer(
         self,
@@ -261,7 +246,10 @@ class Executor:
         inspect(create.encode())
         connection.query(create.encode(), "TSV")
         form = request.values.get(f"{part.name}_format") or "TabSeparated"
-        connection.insert(f"INSERT INTO {part.name}".encode(), form, part.data)
+        head = InsertHead(sql=f"INSERT INTO {part.name}".encode(), format=form, data_at=0)
+        with InsertData(self._config.path) as data:
+            data.add(part.data)
+            connection.insert(head, data)
 
     @asynccontextmanager
     async def _lease(

@@ -26,11 +26,12 @@ _READ_VERBS = frozenset(
 class InsertHead:
     """`INSERT INTO t (a, b)` with its data elsewhere.
 
-    `sql` is the text before FORMAT or VALUES, `format` the input format, `data_at` the offset in
-    the scanned text where data begins.
+    `sql` is the text before SETTINGS, FORMAT or VALUES, `settings` that from SETTINGS on, `format`
+    the input format, `data_at` the offset in the scanned text where data begins.
     """
 
     sql: bytes
+    settings: bytes = b""
     format: str
     data_at: int
 
@@ -70,6 +71,7 @@ def find_insert(text: bytes) -> InsertHead | None:
     if not (first := next(scan, None)) or not first.is_word("INSERT"):
         return None
     before: Token = first
+    settings: int | None = None
     for token in scan:
         named = before.is_word("INTO", "TABLE", "INSERT", "FUNCTION") or before.text == b"."
         if token.depth == 0 and not (named and not token.is_word("INTO")):
@@ -79,16 +81,20 @@ def find_insert(text: bytes) -> InsertHead | None:
                 raise _no_files("FROM INFILE")
             if before.is_word("FORMAT") and token.kind == "word":
                 lead = _DATA_LEAD.match(text, token.end)
-                return InsertHead(
-                    sql=text[: before.start],
-                    format=token.text.decode(),
-                    data_at=lead.end() if lead else token.end,
-                )
+                at = lead.end() if lead else token.end
+                return _head(text, settings, before.start, token.text.decode(), at)
             if token.is_word("VALUES"):
-                return InsertHead(sql=text[: token.start], format="Values", data_at=token.end)
+                return _head(text, settings, token.start, "Values", token.end)
+            if token.is_word("SETTINGS") and settings is None:
+                settings = token.start
         # A table may be called `format`: then the word after it is not a format's name.
         before = token if not named else _as_name(token)
     return None
+
+
+def _head(text: bytes, settings: int | None, end: int, form: str, data_at: int) -> InsertHead:
+    cut = end if settings is None else settings
+    return InsertHead(sql=text[:cut], settings=text[cut:end], format=form, data_at=data_at)
 
 
 def inspect(text: bytes) -> Statement:
