@@ -82,8 +82,8 @@ def _all(kafka: KafkaConfig, codec: Codec, topic: str) -> Iterator[dict[str, Any
     try:
         while not tailer.caught_up:
             for message in tailer.read(0.5):
-                if (record := codec.decode(topic, message.value)) is not None:
-                    yield record
+                if not message.tick:
+                    yield codec.decode(topic, message.value)
     finally:
         tailer.close()
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -199,6 +200,19 @@ def test_a_transaction_that_the_broker_gave_up_is_no_newer_trainer(
     broker.answers[call] = [FENCED]
     with pytest.raises(CommitTimedOut, match="open for 60 s"):
         commit(publisher)
+    assert broker.committed == []
+
+
+@pytest.mark.parametrize("call", ["offsets", "commit"])
+def test_no_call_is_repeated_for_longer_than_the_broker_keeps_its_transaction(
+    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    clock = count(1_000.0, 25.0)
+    monkeypatch.setattr("headrace.trainer.publish.time.monotonic", lambda: next(clock))
+    broker.answers[call] = [SLOW] * 1000
+    with pytest.raises(CommitTimedOut, match="open for 75 s"):
+        commit(publisher)
+    assert broker.calls.count(call) == 3
     assert broker.committed == []
 
 

@@ -141,7 +141,11 @@ class Publisher:
             self.log_time = max(self.log_time, message.timestamp()[1])
 
     def _until_done(self, what: str, call: Callable[[], None]) -> None:
-        """Repeat a call that only ran out of time; librdkafka goes on where it was."""
+        """Repeat a call that only ran out of time; librdkafka goes on where it was.
+
+        Not for longer than the broker keeps the transaction: after a broker's death librdkafka was
+        seen to ask for ever, its transaction open on the broker and in the way of every reader.
+        """
         while True:
             try:
                 call()
@@ -150,6 +154,7 @@ class Publisher:
                 self._raise_if_final(error)
                 if not error.args[0].retriable():
                     raise
+                self._raise_if_given_up(error)
                 self._patience.pause(f"the broker did not {what} the transaction yet")
 
     def _raise_if_final(self, error: KafkaException) -> None:
@@ -157,11 +162,7 @@ class Publisher:
         if fault.code() in _FENCED:
             # The broker fences a transaction that it gave up by itself, with the same codes. Seen
             # where it was killed between the offsets and the commit: the client came back late.
-            if (open_s := time.monotonic() - self._begun) * 1000 >= TRANSACTION_MS:
-                raise CommitTimedOut(
-                    f"the broker gave a transaction of {self.transactional_id} up: it was open for "
-                    f"{open_s:.0f} s. Nothing of it counts; a start reads on from the last version"
-                ) from error
+            self._raise_if_given_up(error)
             raise TrainerFenced(
                 f"transactions of {self.transactional_id} are refused: {fault.str()}. Another "
                 "trainer with this policy and name has started: stop one of them, or give it "
@@ -171,4 +172,11 @@ class Publisher:
             raise CommitRefused(
                 f"transactions of {self.transactional_id} fail for good: {fault.str()}. Look at "
                 "the broker's log and at this user's rights, then start the trainer again"
+            ) from error
+
+    def _raise_if_given_up(self, error: KafkaException) -> None:
+        if (open_s := time.monotonic() - self._begun) * 1000 >= TRANSACTION_MS:
+            raise CommitTimedOut(
+                f"the broker gave a transaction of {self.transactional_id} up: it was open for "
+                f"{open_s:.0f} s. Nothing of it counts; a start reads on from the last version"
             ) from error
