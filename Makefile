@@ -3,6 +3,8 @@ VENV ?= .venv
 PY ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 TORCH ?= 2.11
 TRL ?= 1.16.0
+SEED ?= 1
+KILLS ?= 200
 # Folders of tests/ for `make test`, of examples/frameworks/ for `make frameworks`; empty: all. Not taken from the surroundings.
 ONLY =
 FRAMEWORKS = $(or $(ONLY),$(notdir $(wildcard examples/frameworks/*)))
@@ -14,7 +16,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit kernels trl peers vllm frameworks framework-environments framework-loop fmt lock help
+.PHONY: demo test setup check unit faults kernels trl peers vllm frameworks framework-environments framework-loop fmt lock help
 
 demo: setup ## the whole loop: a real agent makes a real model better
 	$(BIN)/headrace demo
@@ -32,6 +34,9 @@ check: setup ## lint, types, import contracts
 
 unit: setup ## the tests that need no server, but for the kernels in their interpreter
 	$(PYTEST) -m "not integration and not e2e and not interpreter"
+
+faults: setup ## kills everything under load and proves that nothing is lost: make faults SEED=1 KILLS=200
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults.run --seed $(SEED) --kills $(KILLS)
 
 kernels: $(UV) ## the kernels' tests on another torch, as a GPU host may have it: make kernels TORCH=2.11
 	$(UV) venv -q --allow-existing -p $(BIN)/python .venv-torch-$(TORCH)

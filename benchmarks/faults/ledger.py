@@ -33,6 +33,10 @@ class Ledger:
             except OSError:  # the disk is full, on purpose: soon it is not
                 time.sleep(0.1)
 
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
+
 
 @dataclass(kw_only=True, slots=True)
 class Book:

@@ -68,6 +68,7 @@ class Producer:
             pass
         self._runner.close()
         self._user.close()
+        self._ledger.close()
 
     def _lost(self) -> int:
         """Spans that the SDK says it did not take or keep."""

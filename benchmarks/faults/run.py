@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         **report,
     }
     _say(json.dumps({k: v for k, v in report.items() if k != "about"}, indent=1))
+    (directory / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     if not options.dry:
         name = f"{options.name}-seed-{options.seed}-{report['about']['date']}.json"
         (RESULTS / name).write_text(json.dumps(report, indent=1) + "\n")

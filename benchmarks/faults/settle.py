@@ -7,7 +7,14 @@ from benchmarks.faults.load import PROJECT
 from benchmarks.faults.parts import Running
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
-from headrace.connectors.kafka import KafkaClientError, Offsets, partitions_of
+from headrace.connectors.kafka import (
+    KafkaClientError,
+    Offsets,
+    Partition,
+    Tailer,
+    ends_of,
+    partitions_of,
+)
 from headrace.infra.errors import InfraError
 from headrace.infra.supervise import State
 from headrace.schemas.topics import Topic
@@ -15,8 +22,8 @@ from headrace.schemas.topics import Topic
 READ_BY: Mapping[str, Topic] = {
     "headrace.assemble": Topic.SPANS,
     "headrace.credit": Topic.EPISODES,
-    "headrace.sink": Topic.OUTCOMES,
 }
+SINK = "headrace.sink"
 _LOOK_S = 0.5
 
 
@@ -47,6 +54,8 @@ def _left(running: Running, client: ClickHouse) -> str:
         for group, topic in READ_BY.items():
             if lag := _lag(running, group, topic):
                 return f"{group} is {lag} records behind on {topic}"
+        if behind := _sink_lag(running):
+            return f"{SINK} is {behind} records behind on {Topic.OUTCOMES}"
         for table in ("episodes", "groups"):
             if rows := _open(client, table):
                 return f"{rows} rows of {table} are open"
@@ -61,6 +70,22 @@ def _lag(running: Running, group: str, topic: Topic) -> int:
     partitions = [(topic, number) for number in range(partitions_of(kafka, topic))]
     committed = offsets.committed(group, partitions)
     return sum(end - committed.get(where, 0) for where, end in offsets.ends(partitions).items())
+
+
+def _sink_lag(running: Running) -> int:
+    """Committed outcomes that the sink has not acknowledged: markers and what was aborted stand
+    behind the last of them, where no reader of committed records ever acknowledges.
+    """
+    kafka = running.settings.kafka_access.client("faults")
+    tailer = Tailer(kafka, [Topic.OUTCOMES], name="faults.settle")
+    ends: dict[Partition, int] = {}
+    try:
+        while not tailer.at_end:
+            ends |= ends_of(tailer.read(0.2))
+    finally:
+        tailer.close()
+    committed = Offsets(kafka).committed(SINK, ends)
+    return sum(max(0, end - committed.get(where, 0)) for where, end in ends.items())
 
 
 def _open(client: ClickHouse, table: str) -> int:

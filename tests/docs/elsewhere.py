@@ -93,6 +93,12 @@ ELSEWHERE = (
         why="fetches another torch; the same tests on the pinned one are part of `make test`",
     ),
     Elsewhere(
+        pattern="make faults( SEED=1 KILLS=200)?",
+        file="tests/integration/test_faults_short.py",
+        proof="def test_nothing_is_lost_or_doubled_while_parts_are_killed",
+        why="takes half an hour; a short form runs there",
+    ),
+    Elsewhere(
         pattern="make trl",
         file="Makefile",
         proof="pytest tests/examples/test_trl_grpo.py",
