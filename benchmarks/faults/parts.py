@@ -26,8 +26,8 @@ from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.credit.config import CreditSettings
 from headrace.trainer.settings import TrainerSettings
 
-IDLE_MS = 15_000
-WAIT_MS = 20_000
+IDLE_MS = 8_000
+WAIT_MS = 10_000
 
 
 class Running:
