@@ -27,6 +27,12 @@ ELSEWHERE = (
         why="run there, on a policy whose versions are published",
     ),
     Elsewhere(
+        pattern=r"headrace replay (--rules my_rules:short_and_right( --publish)?|--from 7d .*)",
+        file="tests/integration/test_replay.py",
+        proof="def test_published_credit_is_a_revision_that_is_sent_once",
+        why="run there, beside a live stage whose results must stay",
+    ),
+    Elsewhere(
         pattern=r"headrace audit( --json)?",
         file="tests/integration/test_audit.py",
         proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",

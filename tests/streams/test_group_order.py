@@ -34,7 +34,7 @@ from headrace.streams.credit.stage import TOPIC, CreditStage
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.store import GroupStore
 from headrace.streams.credit.table import held_of, rows_of
-from headrace.streams.reward import load_rule
+from headrace.streams.reward import Rule, load_rule
 
 PATIENCE = GroupPatience(grace_ms=50, max_wait_ms=500)
 RULE = load_rule("reward-span:success")
@@ -67,6 +67,12 @@ class Store(GroupStore):
 
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
+
+    def other_code(self, rule: Rule) -> list[str]:
+        return []
+
+    def note_code(self, rule: Rule) -> None:
+        pass
 
     def look_up(self, keys: Collection[GroupKey]) -> list[Held]:
         return [held_of(self._outside.rows[key]) for key in keys if key in self._outside.rows]

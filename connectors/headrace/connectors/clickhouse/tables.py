@@ -37,6 +37,44 @@ def sql_type(column: Column) -> str:
 
 _POSITION = {"partition": "UInt32", "offset": "UInt64", "log_time": "Int64"}
 
+_GROUPS: Mapping[str, str] = {
+    "project": "LowCardinality(String)",
+    "group_id": "String",
+    "rule": "LowCardinality(String)",
+    "credit": "LowCardinality(String)",
+    "row_version": "UInt64",
+    "version": "UInt64",
+    "state": "LowCardinality(String)",
+    "partition": "UInt32",
+    "group_size": "UInt32",
+    "group_rollouts": "Array(String)",
+    "policy": "LowCardinality(String)",
+    "split": "LowCardinality(String)",
+    "deadline": "Int64",
+    "close_by": "Int64",
+    "log_first": "Int64",
+    "log_last": "Int64",
+    "outcome": "LowCardinality(String)",
+    "baseline": "LowCardinality(String)",
+    "mean": "Float64",
+    "std": "Float64",
+    "members": (
+        "Array(Tuple(rollout_id String, attempt String, episode_version UInt64, "
+        "status String, reward Nullable(Float64), reward_reason String, "
+        "reward_detail String, dimensions Array(Tuple(name String, value Float64)), "
+        "advantage Float64, calls UInt32, log_time Int64, "
+        "complete Bool, closed_status String, version_min Int32, version_max Int32))"
+    ),
+    "samples": (
+        "Array(Tuple(sample_id String, rollout_id String, attempt String, agent String, "
+        "policy String, advantage Float64, trainable Bool, reason String, "
+        "call_reason String, version_min Int32, version_max Int32, tokens UInt32, "
+        "reward Nullable(Float64), observed String))"
+    ),
+    "missing_rollouts": "Array(String)",
+    "running": "Tuple(policy String, count UInt64, before Float64, after Float64)",
+}
+
 TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "spans": {column.name: sql_type(column) for column in SPAN_COLUMNS},
@@ -84,42 +122,12 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "signals": "Map(LowCardinality(String), Int64)",
             "contexts": "Array(Tuple(span_id String, agent String, parent_id String))",
         },
-        "groups": {
-            "project": "LowCardinality(String)",
-            "group_id": "String",
+        "groups": _GROUPS,
+        "replays": _GROUPS,
+        "rules": {
             "rule": "LowCardinality(String)",
-            "credit": "LowCardinality(String)",
-            "row_version": "UInt64",
-            "version": "UInt64",
-            "state": "LowCardinality(String)",
-            "partition": "UInt32",
-            "group_size": "UInt32",
-            "group_rollouts": "Array(String)",
-            "policy": "LowCardinality(String)",
-            "split": "LowCardinality(String)",
-            "deadline": "Int64",
-            "close_by": "Int64",
-            "log_first": "Int64",
-            "log_last": "Int64",
-            "outcome": "LowCardinality(String)",
-            "baseline": "LowCardinality(String)",
-            "mean": "Float64",
-            "std": "Float64",
-            "members": (
-                "Array(Tuple(rollout_id String, attempt String, episode_version UInt64, "
-                "status String, reward Nullable(Float64), reward_reason String, "
-                "reward_detail String, dimensions Array(Tuple(name String, value Float64)), "
-                "advantage Float64, calls UInt32, log_time Int64, "
-                "complete Bool, closed_status String, version_min Int32, version_max Int32))"
-            ),
-            "samples": (
-                "Array(Tuple(sample_id String, rollout_id String, attempt String, agent String, "
-                "policy String, advantage Float64, trainable Bool, reason String, "
-                "call_reason String, version_min Int32, version_max Int32, tokens UInt32, "
-                "reward Nullable(Float64), observed String))"
-            ),
-            "missing_rollouts": "Array(String)",
-            "running": "Tuple(policy String, count UInt64, before Float64, after Float64)",
+            "digest": "LowCardinality(String)",
+            "text": "String",
         },
         "outcomes": {
             "project": "LowCardinality(String)",

@@ -39,6 +39,7 @@ from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit, PoisonSettings
 from headrace.connectors.kafka.reader import FORWARDED_HEADER, TICK_HEADER, LogRecord, ends_of
 from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, RegistryAccess, subject_of
+from headrace.connectors.kafka.stretch import Stretch, read_stretch
 from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.waiting import Patience, Stopped
 from headrace.connectors.kafka.writer import Outgoing, Writer
@@ -79,6 +80,7 @@ __all__ = [
     "Registry",
     "RegistryAccess",
     "Stopped",
+    "Stretch",
     "Tailer",
     "TopicMismatch",
     "TopicMissing",
@@ -94,6 +96,7 @@ __all__ = [
     "make_guard",
     "partitions_of",
     "producer_settings",
+    "read_stretch",
     "security_settings",
     "send_again",
     "subject_of",

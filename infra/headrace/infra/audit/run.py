@@ -10,9 +10,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.kafka import KafkaConfig, LogRecord, Offsets, Registry, partitions_of
+from headrace.connectors.kafka import (
+    KafkaConfig,
+    LogRecord,
+    Offsets,
+    Registry,
+    Stretch,
+    partitions_of,
+    read_stretch,
+)
 from headrace.infra.audit.difference import Audit, Kind
-from headrace.infra.audit.log import Acknowledged, acknowledged, dead_letters, read
+from headrace.infra.audit.log import acknowledged, dead_letters
 from headrace.infra.audit.sequences import Sequences
 from headrace.infra.audit.spans import Row, compare, rows_of, verdict
 from headrace.infra.audit.tables import Tables
@@ -79,10 +87,10 @@ class _Spans:
         self._unreadable: Counter[int] = Counter()
         self._from: dict[int, int] = {}
 
-    def run(self, part: Acknowledged, progress: Progress) -> None:
+    def run(self, part: Stretch, progress: Progress) -> None:
         self._from = {partition: start for (_, partition), start in part.starts.items()}
         done = 0
-        for records in read(self._kafka, Topic.SPANS, part):
+        for records in read_stretch(self._kafka, Topic.SPANS, part, name="headrace.audit"):
             for record in records:
                 self._take(record)
             done += len(records)
@@ -92,7 +100,7 @@ class _Spans:
         self._found.count("records", acknowledged=done, given_up=self._tables.dropped_ranges())
         self._holes(part)
 
-    def _holes(self, part: Acknowledged) -> None:
+    def _holes(self, part: Stretch) -> None:
         """Numbers that the log lacks; as many as records of the partition were unreadable may be
         theirs, for nobody can read the number of one.
         """

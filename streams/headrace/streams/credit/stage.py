@@ -1,6 +1,7 @@
 """The credit stage: drives `core.Groups` with records, ClickHouse and Kafka."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -26,6 +27,8 @@ from headrace.streams.credit.store import GroupStore
 from headrace.streams.host.config import HostConfig
 from headrace.streams.ports import Letters, bury
 from headrace.streams.reward import load_rule
+
+logger = logging.getLogger(__name__)
 
 NAME = "credit"
 TOPIC = Topic.EPISODES
@@ -67,6 +70,7 @@ class CreditStage:
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
         """Load the open groups of the partitions as stubs."""
+        await self._patience.auntil_done(self._note_rule)
         numbers = [partition for _, partition in partitions]
         for partition, key, close_by in await self._patience.auntil_done(
             partial(self._store.open_groups, numbers)
@@ -111,6 +115,15 @@ class CreditStage:
     def next_deadline(self, where: Partition) -> int | None:
         """Log time in milliseconds at which a group of the partition is due."""
         return self._groups.next_deadline(where[1])
+
+    def _note_rule(self) -> None:
+        rule = self._groups.rule
+        if others := self._store.other_code(rule):
+            logger.warning(
+                "rule %s is not what it was: its code is %s, and stored rewards are of %s; give it "
+                "a new version", rule.id, rule.digest, ", ".join(others),
+            )  # fmt: skip
+        self._store.note_code(rule)
 
     def _folded(self, arrivals: Sequence[Arrival]) -> list[Change]:
         self._groups.fold(arrivals)

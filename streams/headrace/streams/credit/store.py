@@ -2,27 +2,34 @@
 
 from collections.abc import Collection, Sequence
 
+import pyarrow as pa
+
 from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse.tables import schema_of
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.running import Running
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.table import SCHEMA, TABLE, held_of, rows_of
 from headrace.streams.ports import by_query
+from headrace.streams.reward import Rule
 
-_SELECT = f"SELECT {', '.join(SCHEMA.names)} FROM {TABLE} FINAL"
+_COLUMNS = ", ".join(SCHEMA.names)
 _OF_METHOD = "rule = {rule:String} AND credit = {credit:String}"
 
 
 class GroupStore:
-    """The groups of one rule and one credit method.
+    """The groups of one rule and one credit method; of the table `groups`, or one laid out as it.
 
     Every call raises ClickHouseUnavailable (do the same again) or ClickHouseRejected.
     """
 
-    def __init__(self, clickhouse: ClickHouse, *, rule: str, credit: str) -> None:
+    def __init__(
+        self, clickhouse: ClickHouse, *, rule: str, credit: str, table: str = TABLE
+    ) -> None:
         self._clickhouse = clickhouse
         self._names: dict[str, object] = {"rule": rule, "credit": credit}
+        self._table = table
         self._rule = rule
         self._credit = credit
 
@@ -32,7 +39,8 @@ class GroupStore:
         found = []
         for some in by_query(sorted(wanted)):
             rows = self._clickhouse.query_arrow(
-                f"{_SELECT} WHERE project IN {{projects:Array(String)}}"
+                f"SELECT {_COLUMNS} FROM {self._table} FINAL"
+                " WHERE project IN {projects:Array(String)}"
                 f" AND group_id IN {{groups:Array(String)}} AND {_OF_METHOD}",
                 {
                     "projects": sorted({project for project, _ in some}),
@@ -48,7 +56,7 @@ class GroupStore:
         rows = self._clickhouse.query_arrow(
             # The filter on `state` comes after FINAL: a final row may outvote an open one.
             "SELECT partition, project, group_id, close_by FROM"
-            f" (SELECT * FROM {TABLE} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
+            f" (SELECT * FROM {self._table} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
             f" AND {_OF_METHOD}) WHERE state = '{RowState.OPEN}'",
             {"partitions": list(partitions), **self._names},
         ).to_pylist()
@@ -61,8 +69,8 @@ class GroupStore:
         rows = self._clickhouse.query_arrow(
             "SELECT partition, project, running.policy AS policy, max(running.count) AS count,"
             " argMax(running.after, running.count) AS after"
-            f" FROM {TABLE} FINAL WHERE partition IN {{partitions:Array(UInt32)}} AND {_OF_METHOD}"
-            " AND running.count > 0 GROUP BY partition, project, policy",
+            f" FROM {self._table} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
+            f" AND {_OF_METHOD} AND running.count > 0 GROUP BY partition, project, policy",
             {"partitions": list(partitions), **self._names},
         ).to_pylist()
         return [
@@ -74,9 +82,29 @@ class GroupStore:
             for row in rows
         ]
 
+    def other_code(self, rule: Rule) -> list[str]:
+        """Digests of other code that results under the rule's id are of."""
+        rows = self._clickhouse.query(
+            "SELECT DISTINCT digest FROM rules WHERE rule = {rule:String}"
+            " AND digest != {digest:String} ORDER BY digest",
+            {"rule": rule.id, "digest": rule.digest},
+        )
+        return [str(row["digest"]) for row in rows]
+
+    def note_code(self, rule: Rule) -> None:
+        """Keep which code the rule's id stands for; nothing to do where it is known."""
+        known = self._clickhouse.query(
+            "SELECT 1 FROM rules WHERE rule = {rule:String} AND digest = {digest:String} LIMIT 1",
+            {"rule": rule.id, "digest": rule.digest},
+        )
+        if not known:
+            row = {"rule": rule.id, "digest": rule.digest, "text": rule.text}
+            schema = schema_of("rules")
+            self._clickhouse.insert_arrow("rules", pa.Table.from_pylist([row], schema))
+
     def write(self, changes: Sequence[Change]) -> None:
         """Write a take's rows as one block."""
-        self._clickhouse.insert_arrow(TABLE, rows_of(changes, self._rule, self._credit))
+        self._clickhouse.insert_arrow(self._table, rows_of(changes, self._rule, self._credit))
 
 
 def groups_of_rollout(
@@ -87,7 +115,7 @@ def groups_of_rollout(
     Raises ClickHouseUnavailable or ClickHouseRejected.
     """
     rows: list[dict[str, object]] = clickhouse.query_arrow(
-        f"{_SELECT} WHERE project = {{project:String}}"
+        f"SELECT {_COLUMNS} FROM {TABLE} FINAL WHERE project = {{project:String}}"
         " AND arrayExists(m -> m.rollout_id = {rollout:String}, members)"
         " ORDER BY group_id, rule, credit",
         {"project": project, "rollout": rollout_id},

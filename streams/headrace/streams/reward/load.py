@@ -15,7 +15,7 @@ def load_rule(text: str) -> Rule:
 
     `package.module:function`, `package.module` with exactly one rule in it,
     `reward-span:name` (the reward span of that name) or `span:a=1.0,b=0.5` (a weighted sum).
-    A plain function is taken as version 1 of a rule of its name.
+    A plain function is a rule of its name, versioned by its code.
 
     Raises:
         RuleNotFound: there is no such module, no such rule in it, or more than one.
@@ -45,7 +45,7 @@ def _named(module: ModuleType, attribute: str) -> Rule:
         return found
     if not callable(found):
         raise RuleNotFound(f"{module.__name__} has no rule {attribute!r}; it has {_rules(module)}")
-    return Rule(name=attribute, version="1", function=found)
+    return Rule(name=attribute, function=found)
 
 
 def _only(module: ModuleType) -> Rule:

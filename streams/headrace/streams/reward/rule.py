@@ -1,13 +1,18 @@
-"""Rules: pure, synchronous functions of an Episode, versioned by name@version."""
+"""Rules: pure, synchronous functions of an Episode, versioned by name@version.
+
+A rule without a version of its own has that of its code.
+"""
 
 import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import overload
 
 from headrace.schemas import Episode
+from headrace.streams.reward.code import digest_of, text_of
 from headrace.streams.reward.errors import RewardError
 from headrace.streams.reward.targets import rewards_of_calls
 
@@ -31,8 +36,9 @@ class Rule:
     """
 
     name: str
-    version: str
     function: RuleFunction
+    version: str = ""
+    """Changes whenever its results do; left out: the digest of its code."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Of the dimensions it gives, and of the rewards that spans aim at calls; empty: 1 each."""
 
@@ -42,7 +48,7 @@ class Rule:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise RewardError(f"rule name {self.name!r} must match {_NAME.pattern}")
-        if not _VERSION.fullmatch(self.version):
+        if self.version and not _VERSION.fullmatch(self.version):
             raise RewardError(
                 f"version {self.version!r} of rule {self.name} must match {_VERSION.pattern}"
             )
@@ -60,7 +66,17 @@ class Rule:
     @property
     def id(self) -> str:
         """`name@version`, which is kept beside every result."""
-        return f"{self.name}@{self.version}"
+        return f"{self.name}@{self.version or self.digest}"
+
+    @property
+    def digest(self) -> str:
+        """Of its code: another one under the same id is a changed rule without a new version."""
+        return _digest(self.function, self.calls, tuple(sorted(self.weights.items())))
+
+    @property
+    def text(self) -> str:
+        """Its source, as far as it can be had."""
+        return "\n".join(text_of(each) for each in (self.function, self.calls) if each is not None)
 
     def of_calls(self, episode: Episode) -> Sequence[float | None]:
         """The rewards of an Episode's calls, in their order."""
@@ -72,6 +88,13 @@ class Rule:
         return self.function(episode)
 
 
+@cache  # asked for with every group that is credited
+def _digest(
+    function: RuleFunction, calls: CallsFunction | None, weights: tuple[tuple[str, float], ...]
+) -> str:
+    return digest_of(function, calls, facts={"weights": weights})
+
+
 @overload
 def reward(function: RuleFunction, /) -> Rule: ...
 
@@ -80,7 +103,7 @@ def reward(function: RuleFunction, /) -> Rule: ...
 def reward(
     *,
     name: str | None = None,
-    version: str | int = "1",
+    version: str | int = "",
     weights: Mapping[str, float] | None = None,
     calls: CallsFunction | None = None,
 ) -> Callable[[RuleFunction], Rule]: ...
@@ -91,11 +114,14 @@ def reward(
     /,
     *,
     name: str | None = None,
-    version: str | int = "1",
+    version: str | int = "",
     weights: Mapping[str, float] | None = None,
     calls: CallsFunction | None = None,
 ) -> Rule | Callable[[RuleFunction], Rule]:
-    """Make a function of an Episode a reward rule; change `version` whenever its result changes.
+    """Make a function of an Episode a reward rule.
+
+    Change `version` whenever its result changes; without one it has the digest of its code, which
+    changes by itself.
 
     A rule of several dimensions returns them by name, and `weights` says what each counts. `calls`
     gives the calls of an Episode rewards of their own (`tool_success` is one).
