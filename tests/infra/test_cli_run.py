@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.connectors.instrument.folder import AttemptFolder, left_behind
+from headrace.connectors.commands.folder import AttemptFolder, left_behind
 
 NOWHERE = {"HEADRACE_KAFKA_BOOTSTRAP": "127.0.0.1:1", "HEADRACE_GATEWAY_PORT": "1"}
 

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 
-from headrace.connectors.instrument.environment import agent_environment
-from headrace.connectors.instrument.folder import Ended
-from headrace.connectors.instrument.session import send_left_behind
+from headrace.connectors.commands.environment import agent_environment
+from headrace.connectors.commands.folder import Ended
+from headrace.connectors.commands.session import send_left_behind
 from tests.connectors.instrument.watched import Workplace
 
 AGENT = """

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from headrace.connectors.instrument.environment import agent_environment
+from headrace.connectors.commands.environment import agent_environment
 from headrace.connectors.instrument.names import NAMES_AGENTS
 from tests.connectors.instrument.watched import ROOT, Workplace
 

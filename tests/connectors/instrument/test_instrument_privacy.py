@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from headrace.connectors.commands.environment import agent_environment
+from headrace.connectors.commands.folder import Ended, make_folder
+from headrace.connectors.commands.private import hiding, private_end, private_identity
 from headrace.connectors.instrument import keeping
-from headrace.connectors.instrument.environment import agent_environment
-from headrace.connectors.instrument.folder import Ended, make_folder
-from headrace.connectors.instrument.private import hiding, private_end, private_identity
 from headrace.connectors.mapping.conventions import conventions
 from headrace.connectors.privacy import Hidden, Privacy, PrivacySettings
 from headrace.connectors.privacy.escapes import levels
@@ -53,7 +53,7 @@ AGENT = f"""
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Whatever an attempt's folder ever held, before it goes."""
-    from headrace.connectors.instrument import folder as folders
+    from headrace.connectors.commands import folder as folders
 
     held: dict[str, bytes] = {}
     remove = folders.AttemptFolder.remove

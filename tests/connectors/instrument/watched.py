@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.connectors.instrument.environment import agent_environment
-from headrace.connectors.instrument.folder import AttemptFolder, Ended, Identity, make_folder
-from headrace.connectors.instrument.results import how_ended
-from headrace.connectors.instrument.session import Session, Told
+from headrace.connectors.commands.environment import agent_environment
+from headrace.connectors.commands.folder import AttemptFolder, Ended, Identity, make_folder
+from headrace.connectors.commands.results import how_ended
+from headrace.connectors.commands.session import Session, Told
 from headrace.connectors.sdk import Durability, SdkConfig, Telemetry
 from headrace.schemas import Span, new_span_id, new_ulid
 from tests.connectors.sdk.memory import Broker, MemoryTransport

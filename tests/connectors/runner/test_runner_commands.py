@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.connectors.instrument.command_line import agent_name, filled, words_of
-from headrace.connectors.instrument.errors import CommandUnusable
-from headrace.connectors.instrument.results import result_of
+from headrace.connectors.commands.command_line import agent_name, filled, words_of
+from headrace.connectors.commands.errors import CommandUnusable
+from headrace.connectors.commands.results import result_of
 from headrace.connectors.runner import AgentUnusable, CommandAgent, check_command
 from headrace.connectors.runner.commands import Commands
 from headrace.connectors.runner.jobs import AgentStuck, Job, WorkerDied

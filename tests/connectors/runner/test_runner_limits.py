@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.instrument.errors import JournalError
+from headrace.connectors.commands.errors import JournalError
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.runner import CommandAgent, RunnerConfig
 from headrace.connectors.runner.attempts import TaskRunner

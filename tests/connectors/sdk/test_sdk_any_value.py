@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from headrace.connectors.described import REPLACED, as_json, error_facts
 from headrace.connectors.sdk import SdkConfig, Telemetry, send_reward
-from headrace.connectors.sdk.described import REPLACED, as_json, error_facts
 from headrace.schemas import KINDS, read_span_batch
 from headrace.schemas.span_reader import Texts
 from tests.connectors.sdk.memory import WAIT_S, Broker, MemoryTransport

@@ -7,7 +7,7 @@ from headrace.connectors.mapping.conventions import conventions
 from headrace.connectors.mapping.facts import Facts
 from headrace.connectors.mapping.source import SourceEvent
 from headrace.connectors.mapping.texts import short
-from headrace.connectors.sdk.attempt import reward_fields
+from headrace.connectors.rewards import reward_fields
 from headrace.schemas.ids import span_of_response
 
 _MOST = 1_000

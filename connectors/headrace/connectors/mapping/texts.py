@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.connectors.sdk.described import as_json, as_name, as_text, legible
+from headrace.connectors.described import as_json, as_name, as_text, legible
 
 _SHORT = 1024  # names are columns of few different values
 _INT64 = (1 << 63) - 1

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from headrace.connectors.described import Described, as_json, as_name
 from headrace.connectors.runner.errors import AgentUnusable
 from headrace.connectors.runner.jobs import Job
-from headrace.connectors.sdk.described import Described, as_json, as_name
 
 
 def import_from_here() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from headrace.connectors.described import Described
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.runner.cancellations import Cancellations
 from headrace.connectors.runner.config import RunnerConfig
@@ -30,7 +31,6 @@ from headrace.connectors.runner.jobs import (
 )
 from headrace.connectors.runner.retries import How, Retry, is_retried, pause_s
 from headrace.connectors.sdk import Attempt, NotDurable, Telemetry
-from headrace.connectors.sdk.described import Described
 from headrace.schemas import Task
 from headrace.schemas.vocabulary import InfrastructureEnd
 

@@ -4,9 +4,9 @@ import inspect
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
+from headrace.connectors.described import as_name, type_name
 from headrace.connectors.runner.agent import import_from_here, load_agent
 from headrace.connectors.runner.errors import AgentUnusable
-from headrace.connectors.sdk.described import as_name, type_name
 
 _spawn = get_context("spawn")
 

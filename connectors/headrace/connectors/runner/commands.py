@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from headrace.connectors.instrument.collector import Collector
-from headrace.connectors.instrument.command_line import agent_name
-from headrace.connectors.instrument.folder import AttemptFolder, Identity, make_folder
-from headrace.connectors.instrument.private import private_identity
-from headrace.connectors.instrument.records import Note
-from headrace.connectors.instrument.results import how_ended, result_of
+from headrace.connectors.commands.collector import Collector
+from headrace.connectors.commands.command_line import agent_name
+from headrace.connectors.commands.folder import AttemptFolder, Identity, make_folder
+from headrace.connectors.commands.private import private_identity
+from headrace.connectors.commands.records import Note
+from headrace.connectors.commands.results import how_ended, result_of
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.runner.config import CommandAgent
 from headrace.connectors.runner.errors import AgentUnusable

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from headrace.connectors.instrument.command_line import agent_name
+from headrace.connectors.commands.command_line import agent_name
 from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner.limits import Limits

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from headrace.connectors.described import Described
 from headrace.connectors.runner.retries import How
 from headrace.connectors.sdk import Attempt
-from headrace.connectors.sdk.described import Described
 from headrace.schemas.vocabulary import SpanStatus
 
 RUNNER, NUMBER = "headrace.runner", "headrace.attempt_number"

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from headrace.connectors.instrument.results import how_ended
+from headrace.connectors.commands.results import how_ended
 from headrace.connectors.runner import worker
 from headrace.connectors.runner.jobs import (
     AgentStuck,

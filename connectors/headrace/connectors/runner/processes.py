@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import IO
 
+from headrace.connectors.commands.command_line import filled
+from headrace.connectors.commands.environment import agent_environment
+from headrace.connectors.commands.folder import AttemptFolder
+from headrace.connectors.commands.results import MOST, how_ended
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.command_line import filled
-from headrace.connectors.instrument.environment import agent_environment
-from headrace.connectors.instrument.folder import AttemptFolder
-from headrace.connectors.instrument.results import MOST, how_ended
 from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner.config import CommandAgent
 from headrace.connectors.runner.jobs import Failure, Job

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from tempfile import gettempdir
 
-from headrace.connectors.instrument.session import send_left_behind
+from headrace.connectors.commands.session import send_left_behind
 from headrace.connectors.kafka import (
     DeadLetters,
     Decoder,

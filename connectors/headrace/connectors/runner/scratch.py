@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from headrace.connectors.instrument.errors import JournalError
-from headrace.connectors.instrument.folder import locked
+from headrace.connectors.commands.errors import JournalError
+from headrace.connectors.commands.folder import locked
 
 logger = logging.getLogger(__name__)
 

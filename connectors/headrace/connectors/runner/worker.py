@@ -11,15 +11,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
 
+from headrace.connectors.commands.private import hiding
+from headrace.connectors.described import error_facts, type_name
 from headrace.connectors.instrument.names import HIDE_HEADER
-from headrace.connectors.instrument.private import hiding
 from headrace.connectors.loopback import exempt
 from headrace.connectors.runner.agent import call_agent, import_from_here
 from headrace.connectors.runner.jobs import Done, Failure, Interrupt, Job
 from headrace.connectors.runner.limits import Limits
 from headrace.connectors.runner.scratch import scratch_environment
 from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
-from headrace.connectors.sdk.described import error_facts, type_name
 
 _FLUSH_S = 10.0
 _HEADERS = ("OPENAI_CUSTOM_HEADERS", "ANTHROPIC_CUSTOM_HEADERS")

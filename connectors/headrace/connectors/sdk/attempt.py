@@ -16,20 +16,20 @@ from contextvars import ContextVar, Token
 from dataclasses import replace
 from typing import Any
 
-from headrace.connectors.instrument.names import attempt_path
-from headrace.connectors.sdk.described import (
+from headrace.connectors.described import (
     REPLACED,
     as_attributes,
     as_json,
     as_name,
-    as_number,
     as_text,
     error_facts,
     marked,
     type_name,
 )
+from headrace.connectors.instrument.names import attempt_path
+from headrace.connectors.rewards import reward_fields
 from headrace.connectors.sdk.emitter import Durability, Emitter
-from headrace.schemas import STATUSES, Reward, Span, Start, episode_id, new_span_id, new_ulid
+from headrace.schemas import STATUSES, Span, Start, episode_id, new_span_id, new_ulid
 from headrace.schemas.vocabulary import SpanKind, SpanStatus
 
 logger = logging.getLogger(__name__)
@@ -331,13 +331,3 @@ def send_reward(
         **reward_fields(name, value, source, target),
     )
     return telemetry.emit_durably(span, timeout)
-
-
-def reward_fields(name: Any, value: Any, source: Any, target: Any) -> dict[str, Any]:
-    """The fields of a `Span` that a reward sets, whatever its value is."""
-    number, instead = as_number(value)
-    texts = {"name": as_name(name), "source": as_name(source), "target": as_name(target)}
-    return {
-        "reward": Reward(value=number, **texts),
-        "attributes": marked(instead.text, instead.replaced),
-    }

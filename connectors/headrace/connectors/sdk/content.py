@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from headrace.connectors.described import as_name, as_number, as_text, marked, type_name
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.privacy.spans import captured_of, redacted_of
 from headrace.connectors.sdk.config import SdkConfig
-from headrace.connectors.sdk.described import as_name, as_number, as_text, marked, type_name
 from headrace.schemas import KIND, STATUSES, Call, InvalidId, Reward, Span, Start, check_id
 
 EpisodeKey = tuple[str, str, str]

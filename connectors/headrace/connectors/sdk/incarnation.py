@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from headrace.connectors.described import REPLACED
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.sdk import spool as spools
 from headrace.connectors.sdk.config import SdkConfig
 from headrace.connectors.sdk.content import prepared
 from headrace.connectors.sdk.courier import Courier, Parcel
-from headrace.connectors.sdk.described import REPLACED
 from headrace.connectors.sdk.errors import Closed, MemoryFull, NotDurable
 from headrace.connectors.sdk.sealing import TOPIC, OpenBatch, Sealer, Ticket
 from headrace.connectors.sdk.stats import Ledger, Stats

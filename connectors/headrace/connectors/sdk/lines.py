@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ParamSpec, TypeVar, overload
 
+from headrace.connectors.described import as_json, as_name, as_number
 from headrace.connectors.instrument import names
 from headrace.connectors.instrument.child import begin, journal_here
 from headrace.connectors.instrument.journal import Journal
 from headrace.connectors.sdk.attempt import ToolResult, current_attempt
-from headrace.connectors.sdk.described import as_json, as_name, as_number
 from headrace.schemas import new_span_id
 from headrace.schemas.vocabulary import SpanKind, SpanStatus
 

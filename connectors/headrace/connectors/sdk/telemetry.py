@@ -13,9 +13,9 @@ from ctypes import py_object, pythonapi
 from multiprocessing.util import Finalize
 from typing import Any
 
+from headrace.connectors.described import as_name
 from headrace.connectors.sdk.attempt import Attempt
 from headrace.connectors.sdk.config import SdkConfig
-from headrace.connectors.sdk.described import as_name
 from headrace.connectors.sdk.emitter import Durability
 from headrace.connectors.sdk.errors import Closed, NotDurable
 from headrace.connectors.sdk.incarnation import Incarnation

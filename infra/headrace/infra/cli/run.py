@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
+from headrace.connectors.commands.command import Command, leave_as
+from headrace.connectors.commands.command_line import agent_name
+from headrace.connectors.commands.environment import agent_environment
+from headrace.connectors.commands.errors import CommandError, CommandUnusable
+from headrace.connectors.commands.folder import AttemptFolder, Ended, Identity, make_folder
+from headrace.connectors.commands.private import private_end, private_identity
+from headrace.connectors.commands.results import how_ended, last_line, result_of
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.command import Command, leave_as
-from headrace.connectors.instrument.command_line import agent_name
-from headrace.connectors.instrument.environment import agent_environment
-from headrace.connectors.instrument.errors import CommandUnusable, InstrumentError
-from headrace.connectors.instrument.folder import AttemptFolder, Ended, Identity, make_folder
-from headrace.connectors.instrument.private import private_end, private_identity
-from headrace.connectors.instrument.results import how_ended, last_line, result_of
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.privacy.switches import hidden_by
 from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
@@ -74,7 +74,7 @@ def run(
         folder = make_folder(
             loaded.directory / "spool" / "attempts", private_identity(identity, privacy)
         )
-    except InstrumentError as error:
+    except CommandError as error:
         fail(str(error), NOT_RUNNING)
     key = loaded.gateway.key_for(identity.project)
     named_agents = bool(loaded.agents.entries)

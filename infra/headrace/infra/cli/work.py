@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.connectors.instrument.command_line import words_of
-from headrace.connectors.instrument.errors import CommandUnusable
+from headrace.connectors.commands.command_line import words_of
+from headrace.connectors.commands.errors import CommandUnusable
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.privacy.logs import redact_logs
 from headrace.connectors.runner import (

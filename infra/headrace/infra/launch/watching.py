@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from headrace.connectors.instrument.folder import AttemptFolder, Ended
-from headrace.connectors.instrument.records import Note, survey
+from headrace.connectors.commands.folder import AttemptFolder, Ended
+from headrace.connectors.commands.records import Note, survey
 from headrace.infra.settings import Settings
 
 if TYPE_CHECKING:
-    from headrace.connectors.instrument.session import Session
+    from headrace.connectors.commands.session import Session
     from headrace.connectors.sdk import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Watcher(threading.Thread):
                 lacks = self._folder.has_no_headrace
                 self._told = Told(spans=spans, notes=notes, no_headrace=lacks)
                 return
-        from headrace.connectors.instrument.session import Session, send_left_behind
+        from headrace.connectors.commands.session import Session, send_left_behind
         from headrace.connectors.sdk import Telemetry, sdk_config
 
         settings = self._settings

@@ -1,10 +1,10 @@
 """A record of a journal as spans of its attempt."""
 
-from headrace.connectors.instrument.records import GivenReward, Raised
+from headrace.connectors.commands.records import GivenReward, Raised
+from headrace.connectors.described import as_attributes
 from headrace.connectors.mapping import Place, SourceSpan, map_span
+from headrace.connectors.rewards import reward_fields
 from headrace.connectors.sdk import Attempt
-from headrace.connectors.sdk.attempt import reward_fields
-from headrace.connectors.sdk.described import as_attributes
 from headrace.schemas.vocabulary import SpanKind, SpanStatus
 
 

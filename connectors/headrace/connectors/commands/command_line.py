@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from headrace.connectors.instrument.errors import CommandUnusable
+from headrace.connectors.commands.errors import CommandUnusable
 
 PLACEHOLDERS = ("input", "model", "rollout")
 _PLACE = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from headrace.connectors.commands.mapped import record_raised, record_reward, record_source
+from headrace.connectors.commands.records import GivenReward, Note, ProcessRecords, Raised, Record
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.mapped import record_raised, record_reward, record_source
-from headrace.connectors.instrument.records import GivenReward, Note, ProcessRecords, Raised, Record
 from headrace.connectors.sdk import Attempt
 
 logger = logging.getLogger(__name__)

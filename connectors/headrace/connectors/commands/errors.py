@@ -1,18 +1,18 @@
 """Errors of running agents by their command.
 
-InstrumentError
+CommandError
 ├── JournalError      the folder for an attempt's spans cannot be used
 └── CommandUnusable   the command cannot be started
 """
 
 
-class InstrumentError(Exception):
-    """Root of the errors of `headrace.connectors.instrument`."""
+class CommandError(Exception):
+    """Root of the errors of `headrace.connectors.commands`."""
 
 
-class JournalError(InstrumentError):
+class JournalError(CommandError):
     """The folder for an attempt's spans cannot be made or written."""
 
 
-class CommandUnusable(InstrumentError):
+class CommandUnusable(CommandError):
     """The command of an agent cannot be started."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.connectors.instrument.collector import Collector
-from headrace.connectors.instrument.folder import AttemptFolder, Ended, left_behind
-from headrace.connectors.instrument.records import Note, Raised
+from headrace.connectors.commands.collector import Collector
+from headrace.connectors.commands.folder import AttemptFolder, Ended, left_behind
+from headrace.connectors.commands.records import Note, Raised
+from headrace.connectors.described import Described
 from headrace.connectors.sdk import Attempt, NotDurable, Stats, Telemetry
-from headrace.connectors.sdk.described import Described
 from headrace.schemas import Start
 from headrace.schemas.vocabulary import InfrastructureEnd, SpanStatus
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from headrace.connectors.instrument.errors import CommandUnusable
+from headrace.connectors.commands.errors import CommandUnusable
 
 FORWARDED = frozenset(
     {

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from headrace.connectors.instrument.folder import Ended, Identity
+from headrace.connectors.commands.folder import Ended, Identity
 from headrace.connectors.privacy import Hidden, Privacy, PrivacySettings
 from headrace.connectors.privacy.switches import to_header
 from headrace.connectors.settings import to_environment

@@ -4,15 +4,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from headrace.connectors import instrument
+from headrace.connectors.commands.folder import AttemptFolder
+from headrace.connectors.commands.private import hiding, settings_for_agents
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.folder import AttemptFolder
 from headrace.connectors.instrument.frameworks import SWITCHES
-from headrace.connectors.instrument.private import hiding, settings_for_agents
 from headrace.connectors.loopback import with_exemption
 from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.privacy.switches import hidden_by
 
-SITE = Path(__file__).parent / "site"
+SITE = Path(instrument.__file__).parent / "site"
 PLACEHOLDER = "headrace"
 """API key where the user has none and the gateway asks for none: clients insist on one."""
 _OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"

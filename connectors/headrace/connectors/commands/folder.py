@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from headrace.connectors.commands.errors import JournalError
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.errors import JournalError
 
 logger = logging.getLogger(__name__)
 
