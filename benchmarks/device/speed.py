@@ -21,7 +21,7 @@ from benchmarks.device.options import PartOptions, attempt, part_options
 from headrace.kernels import linear_policy_loss
 from headrace.kernels.implementation import Impl
 from headrace.trainer import step as step_module
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import Batch
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.step import TrainStep
@@ -108,7 +108,7 @@ def _timed(
     step = TrainStep(policy, MasterOptimizer(policy, OptimizerConfig(lr=1e-6)))
     loss = partial(linear_policy_loss, impl=impl)
     with patch.object(step_module, "linear_policy_loss", loss):
-        take = partial(step.run, batch, GrpoConfig(), version=0)
+        take = partial(step.run, batch, AlgorithmConfig(), version=0)
         take()  # compiles
         _reset_peak(options)
         times = [_seconds(take, options) for _ in range(1 if options.rehearse else TURNS)]

@@ -13,7 +13,7 @@ from benchmarks.device.options import PartOptions, attempt, part_options
 from torch import Tensor
 
 from headrace.kernels import linear_logp
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import Batch
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import Policy
@@ -78,7 +78,7 @@ def _run(options: PartOptions) -> int:
 def take(policy: Policy, batch: Batch) -> Taken:
     """One step with default settings."""
     optimizer = _Seen(policy, OptimizerConfig(lr=1e-4))
-    result = TrainStep(policy, optimizer).run(batch, GrpoConfig(), version=0)
+    result = TrainStep(policy, optimizer).run(batch, AlgorithmConfig(), version=0)
     return Taken(result=result, gradients=optimizer.seen)
 
 

@@ -10,7 +10,7 @@ from headrace.streams.credit.config import CreditSettings
 
 def test_the_defaults_are_lightning_s_uniform_call_and_grpo() -> None:
     config = from_environment(CreditSettings, "credit", os.environ)
-    assert config.method.id == "uniform/grpo/uniform@2"
+    assert config.method.id == "uniform/grpo/uniform@3"
     assert config.rule == "reward-span:reward"
 
 
@@ -21,7 +21,7 @@ def test_each_stage_of_credit_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HEADRACE_CREDIT_GRACE_MS", "5")
     config = from_environment(CreditSettings, "credit", os.environ)
     assert config.rule == "span:a=1"
-    assert config.method.id == "discounted(0.9)/rloo/uniform@2"
+    assert config.method.id == "discounted(0.9)/rloo/uniform@3"
     assert config.patience.grace_ms == 5
 
 

@@ -79,7 +79,7 @@ def test_noise_is_not_blown_up_to_a_difference(name: str) -> None:
     assert 0 < np.abs(noisy).max() < 0.03
 
 
-@pytest.mark.parametrize("name", sorted(BASELINES.plain))
+@pytest.mark.parametrize("name", RELATIVE)
 def test_an_episode_alone_is_never_its_own_measure(name: str) -> None:
     assert BASELINES.named(name)(np.array([1.0])).tolist() == [0.0]
 
@@ -179,8 +179,8 @@ def test_a_credit_method_is_refused_at_start_up_and_named_by_its_stages() -> Non
         CreditMethod(baseline_name="gprs")
     with pytest.raises(UnknownMethod):
         CreditMethod(token_name="gae")
-    assert CreditMethod().id == "uniform/grpo/uniform@2"
+    assert CreditMethod().id == "uniform/grpo/uniform@3"
     roles, _ = roles_of(("p",), AgentsSettings(entries={"b": "p", "a": "frozen"}))
     assert CreditMethod(call_name="discounted(0.90)", roles=roles).id == (
-        "discounted(0.9)/grpo/uniform[a=frozen(p),b=p]@2"
+        "discounted(0.9)/grpo/uniform[a=frozen(p),b=p]@3"
     )

@@ -79,7 +79,7 @@ def test_a_method_compares_the_calls_of_a_group_by_what_it_noted_of_them(
     method: CreditMethod,
 ) -> None:
     credits = credited(groups_of(method), *EPISODES)
-    assert credits.credit == "same_question/grpo/uniform@2"
+    assert credits.credit == "same_question/grpo/uniform@3"
     assert [(s.sample_id, s.advantage) for s in credits.samples] == [
         ("r0/a/s0/0", 0.5),
         ("r0/a/s1/0", 0.0),

@@ -66,7 +66,7 @@ def test_each_is_measured_by_the_mean_of_those_before_it() -> None:
     assert [(c.baseline, c.mean) for c in credits] == [
         ("running_mean", 0.0), ("running_mean", 1.0), ("running_mean", 0.5)
     ]  # fmt: skip
-    assert credits[0].credit == "uniform/grpo+running_mean(10)/uniform@2"
+    assert credits[0].credit == "uniform/grpo+running_mean(10)/uniform@3"
     assert [s.advantage for c in credits for s in c.samples] == [0.0, -1.0, 0.5]
 
 

@@ -82,7 +82,7 @@ def test_a_group_waits_for_its_last_rollout_and_is_credited_whole() -> None:
     assert [s.sample_id for s in credits.samples] == [f"{r}/a0/s0/0" for r in ROLLOUTS]
     assert all(s.trainable and s.token_weights is None for s in credits.samples)
     assert credits.samples[3].advantage == credits.members[3].advantage < 0
-    assert (credits.rule, credits.credit) == ("result@1", "uniform/grpo/uniform@2")
+    assert (credits.rule, credits.credit) == ("result@1", "uniform/grpo/uniform@3")
 
 
 def test_equal_rewards_are_told_apart_from_training() -> None:

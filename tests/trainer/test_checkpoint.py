@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Glm4MoeConfig, Glm4MoeForCausalLM
 
 from headrace.trainer import checkpoint
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import Batch, PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.errors import CheckpointCorrupt, CheckpointMissing
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
@@ -35,7 +35,7 @@ def fresh(model: Path) -> TrainStep:
 
 
 def run(step: TrainStep, batch: Batch, version: int) -> None:
-    step.run(batch, GrpoConfig(horizon=8), version=version)
+    step.run(batch, AlgorithmConfig(horizon=8), version=version)
 
 
 @pytest.mark.parametrize("steps_before", [0, 2])

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from headrace.kernels import linear_policy_loss
 from headrace.trainer import policy as policy_module
 from headrace.trainer import step as step_module
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.optimizer import MOMENTS, MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import Policy
@@ -68,7 +68,7 @@ def test_all_that_the_loss_is_given_is_on_the_policys_device(
     monkeypatch.setattr(step_module, "linear_policy_loss", seen)
     rows = [make_row([1, 2, 3], [4, 5], name="a"), make_row([1, 2, 9], [10], name="b")]
     with pytest.raises(ReachedTheLoss):
-        on_fake_gpu.run(pack_rows(rows, PackingConfig()), GrpoConfig(horizon=8), version=3)
+        on_fake_gpu.run(pack_rows(rows, PackingConfig()), AlgorithmConfig(horizon=8), version=3)
     assert {str(part.device) for part in given.values()} == {"cuda:0"}
     # Of one dtype: else the kernels for it cannot be used.
     assert given["hidden"].dtype == given["weight"].dtype == torch.bfloat16
@@ -97,6 +97,6 @@ def test_a_step_with_the_kernels_is_the_step_without(
         monkeypatch.setattr(step_module, "linear_policy_loss", kernels)
         policy = Policy.load(tiny_model, compute_dtype=torch.bfloat16)
         step = TrainStep(policy, MasterOptimizer(policy, OptimizerConfig(lr=1e-2)))
-        result = step.run(pack_rows(rows, PackingConfig()), GrpoConfig(horizon=8), version=3)
+        result = step.run(pack_rows(rows, PackingConfig()), AlgorithmConfig(horizon=8), version=3)
         moved.append((result.loss, result.grad_norm, result.entropy))
     assert moved[0] == pytest.approx(moved[1], rel=2e-2)

@@ -24,7 +24,7 @@ from headrace.connectors.engines.transformers.engine import (
 from headrace.infra.embedded.models import tiny_llama
 from headrace.kernels import linear_logp
 from headrace.trainer import checkpoint
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import Policy
@@ -149,7 +149,7 @@ def trained(base: Path, dtype: DtypeSetting) -> TrainStep:
     policy = Policy.load(base, compute_dtype=getattr(torch, dtype))
     step = TrainStep(policy, MasterOptimizer(policy, OptimizerConfig(lr=1e-3)))
     rows = [a_row(n, (5, 6, 7), (8 + n, 9), advantage=1.0 - n) for n in range(3)]
-    step.run(pack_rows(rows, PackingConfig()), GrpoConfig(horizon=8), version=0)
+    step.run(pack_rows(rows, PackingConfig()), AlgorithmConfig(horizon=8), version=0)
     return step
 
 

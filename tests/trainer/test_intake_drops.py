@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from headrace.schemas import Member
+from headrace.trainer.intake import Intake
+from headrace.trainer.trainable import IntakeConfig
 from tests.trainer.taking_in import NOW, at, credits, feed, ids, intake, sample
 
 
@@ -208,3 +210,27 @@ def test_an_outcome_says_in_two_fields_why_and_what_exactly() -> None:
     samples = [replace(one, trainable=False, reason="rule_error") for one in asked.samples]
     told = state.add_credits(replace(asked, members=members, samples=samples), at("c", 1), NOW)
     assert {(one.reason, one.detail) for one in told} == {("rule_error", "KeyError: 'x'")}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "reason"),
+    [
+        ("grpo", "grpo", ""),
+        ("grpo", "rloo_std", ""),  # of an incomplete group
+        ("grpo", "running_mean", ""),  # of a group of one
+        ("grpo", "", ""),  # of before baselines were told
+        ("grpo", "dr_grpo", "baseline_mismatch"),
+        ("grpo", "none", "baseline_mismatch"),
+        ("none", "none", ""),
+        ("none", "running_mean", "baseline_mismatch"),
+        ("none", "grpo", "baseline_mismatch"),
+    ],
+)
+def test_credits_of_another_baseline_are_not_trained(wanted: str, given: str, reason: str) -> None:
+    core = Intake(IntakeConfig(policy="p", rollouts_per_step=2, baseline=wanted))
+    for i in range(2):
+        core.add_sample(sample("g", i), at("s", i))
+    outcomes = core.add_credits(replace(credits("g"), baseline=given), at("c", 0), NOW)
+    assert {one.reason for one in outcomes} == ({reason} if reason else set())
+    assert bool(core.next_batch(NOW)) is not bool(reason)
+    assert all(repr(given) in one.detail for one in outcomes)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from headrace.kernels import linear_logp
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import Batch, PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
@@ -17,7 +17,7 @@ from headrace.trainer.step import TrainStep
 
 MakeRow = Callable[..., TrainingRow]
 CONFIG = OptimizerConfig(lr=1e-2)
-ALGORITHM = GrpoConfig(horizon=8)
+ALGORITHM = AlgorithmConfig(horizon=8)
 
 
 def stepper(model: Path, *, dtype: torch.dtype = torch.float32, lr: float = 1e-2) -> TrainStep:
@@ -180,7 +180,7 @@ def test_kl_pulls_towards_the_reference(
     step = TrainStep(policy, MasterOptimizer(policy, CONFIG), reference=reference)
     rows = [make_row([1, 2], [3, 4, 5, 6], advantage=0.0)]
     batch = pack_rows(rows, PackingConfig())
-    algorithm = GrpoConfig(horizon=4, kl_coef=1.0)
+    algorithm = AlgorithmConfig(horizon=4, kl_coef=1.0)
     values = [step.run(batch, algorithm, version=3).reference_kl for _ in range(6)]
     assert values[-1] < values[0]
 
@@ -188,7 +188,7 @@ def test_kl_pulls_towards_the_reference(
 def test_kl_without_a_reference_is_refused(make_row: MakeRow, tiny_model: Path) -> None:
     batch = pack_rows(sampled_rows(make_row), PackingConfig())
     with pytest.raises(ValueError, match="reference"):
-        stepper(tiny_model).run(batch, GrpoConfig(kl_coef=0.1), version=3)
+        stepper(tiny_model).run(batch, AlgorithmConfig(kl_coef=0.1), version=3)
 
 
 def test_a_non_finite_loss_stops_the_step_and_changes_nothing(

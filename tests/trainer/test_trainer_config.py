@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from headrace.connectors.settings import BadSettings
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.config import TrainerConfig, config_from_environment
 from headrace.trainer.device import device_of
 from headrace.trainer.errors import PolicyLoadError
+from headrace.trainer.presets import PRESETS
 
 ENVIRONMENT = {
     "HEADRACE_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
@@ -90,6 +92,42 @@ def test_each_of_them_is_in_the_hash() -> None:
     assert len(hashes | {plain}) == len(changes) + 1
 
 
+def test_an_algorithm_stands_for_what_is_left_open_and_each_key_can_be_set_alone() -> None:
+    plain, changed = configured(algorithm="dapo"), configured(algorithm="dapo", clip_high="0.3")
+    assert (plain.algorithm.clip_high, changed.algorithm.clip_high) == (0.28, 0.3)
+    assert plain.algorithm == AlgorithmConfig.preset("dapo", horizon=16)
+    assert changed.algorithm.mask_truncated
+    assert plain.hash() != changed.hash()
+    assert not configured(algorithm="dapo", mask_truncated="false").algorithm.mask_truncated
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_the_intake_takes_the_baseline_of_the_algorithm(name: str) -> None:
+    config = configured(algorithm=name)
+    assert config.intake.baseline == PRESETS[config.algorithm.name].baseline
+
+
+def test_a_group_baseline_may_be_another_group_baseline() -> None:
+    environment = {**ENVIRONMENT, "HEADRACE_CREDIT_BASELINE": "leave_one_out"}
+    assert config_from_environment(Path("model"), environment).intake.baseline == "leave_one_out"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "baseline"),
+    [("grpo", "none"), ("reinforce_pp", "grpo"), ("reinforce_pp", "rloo")],
+)
+def test_a_baseline_that_contradicts_the_algorithm_is_refused(
+    algorithm: str, baseline: str
+) -> None:
+    environment = {
+        **ENVIRONMENT,
+        "HEADRACE_TRAINER_ALGORITHM": algorithm,
+        "HEADRACE_CREDIT_BASELINE": baseline,
+    }
+    with pytest.raises(BadSettings, match=r"\[credit\] baseline .*\[trainer\] algorithm"):
+        config_from_environment(Path("model"), environment)
+
+
 def test_packs_that_cannot_hold_what_the_engine_samples_are_refused() -> None:
     with pytest.raises(BadSettings, match=r"token_budget is 1024, and .* max_sequence is 2048"):
         configured(token_budget="1024")
@@ -107,7 +145,14 @@ def test_packs_that_cannot_hold_what_the_engine_samples_are_refused() -> None:
         ({"device": "gpu"}, "give auto, cpu, cuda or cuda:N"),
         ({"device": "cpu", "attention": "flex"}, "a CPU has no backward pass"),
         ({"stale": "keep"}, "give wait or withhold or drop"),
-        ({"aggregation": "mean"}, "give horizon or episode_mean or token_mean"),
+        ({"aggregation": "mean"}, "give horizon or episode_mean or call_mean or token_mean"),
+        ({"algorithm": "a2c"}, "give grpo or dr_grpo or rloo"),
+        ({"algorithm": "gspo", "aggregation": "token_mean"}, "is 'token_mean', and loss is 'gspo'"),
+        ({"loss": "reinforce"}, "is 'ratio', and loss is 'reinforce'"),
+        ({"dual_clip": "0.5"}, "give more than 1, or 0 for none"),
+        ({"algorithm": "cispo", "dual_clip": "3"}, "only 'ppo' has one"),
+        ({"mis_low": "3"}, "give more than mis_low, 3"),
+        ({"clip_low": "low"}, "clip_low .* is 'low': give a number"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(settings: dict[str, str], told: str) -> None:

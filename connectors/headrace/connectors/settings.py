@@ -318,7 +318,9 @@ def to_environment(section: str, config: Any) -> dict[str, str]:
 
 
 def text_of(value: Any) -> str:
-    """A value as an environment variable holds it."""
+    """A value as an environment variable holds it; None (a key left open) is empty."""
+    if value is None:
+        return ""
     if isinstance(value, tuple):
         return json.dumps(value) if any(_is_torn(item) for item in value) else ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -326,6 +328,8 @@ def text_of(value: Any) -> str:
 
 def converted(hint: Any, value: Any) -> Any:
     """A raw value as the type of its key. Raises ValueError or TypeError."""
+    if (given := _given(hint)) is not hint:
+        return None if value in (None, "") else converted(given, value)
     if typing.get_origin(hint) is tuple:
         items = _items(value) if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) for i in items):
@@ -360,8 +364,15 @@ def _items(text: str) -> Any:
     return text.split(",")
 
 
+def _given(hint: Any) -> Any:
+    """The type of a key's value where it is given: `float` of `float | None`."""
+    kinds = typing.get_args(hint)
+    return kinds[0] if kinds[1:] == (type(None),) else hint
+
+
 def kind(hint: Any) -> str:
     """A type in a user's words."""
+    hint = _given(hint)
     return _KINDS.get(hint, "a list of texts" if typing.get_origin(hint) is tuple else "text")
 
 

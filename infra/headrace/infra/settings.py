@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +46,7 @@ from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.host.config import StreamsSettings
 from headrace.streams.sink.config import SinkSettings
+from headrace.trainer.presets import PRESETS, contradictions
 from headrace.trainer.settings import TrainerSettings, bad_budget
 
 REGISTRY_PATH = "/apis/ccompat/v7"
@@ -266,7 +268,7 @@ def load(
         )
         faults += map(str, found)
         built[section] = hints[section]() if made is None else made
-    settings = Settings(**built)
+    settings = _followed(Settings(**built))
     faults += [
         str(fault._replace(source=sources.get((fault.section, fault.key), "")))
         for fault in _conflicts(settings)
@@ -274,6 +276,18 @@ def load(
     if faults:
         raise SettingsError("\n".join(faults))
     return settings
+
+
+def _followed(settings: Settings) -> Settings:
+    """The credit stage gives what the algorithm takes, where it is not told otherwise."""
+    preset, credit = PRESETS[settings.trainer.algorithm], settings.credit
+    tokens = credit.overlong_tokens
+    if tokens is None and preset.overlong:
+        tokens = settings.policy.max_sequence
+    changed = dataclasses.replace(
+        credit, baseline=credit.baseline or preset.baseline, overlong_tokens=tokens
+    )
+    return dataclasses.replace(settings, credit=changed)
 
 
 def _source(sources: Mapping[tuple[str, str], str], file: str, section: str, key: str) -> str:
@@ -331,6 +345,12 @@ def _conflicts(settings: Settings) -> Iterator[Fault]:
         yield Fault("registry", "url", text)
     if too_short := bad_budget(settings.trainer.token_budget, settings.policy.max_sequence):
         yield Fault("trainer", "token_budget", too_short)
+    yield from starmap(
+        Fault,
+        contradictions(
+            settings.trainer.algorithm, settings.credit.baseline, settings.trainer.whiten
+        ),
+    )
     ports = [
         ("gateway", "port", settings.gateway.port),
         *([("otlp", "port", settings.otlp.port)] if settings.otlp.enabled else []),

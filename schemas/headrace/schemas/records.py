@@ -228,6 +228,7 @@ class Sample:
     run_lengths: list[int] = field(default_factory=list)
     temperature: float = 1.0
     subject: str | None = None
+    finish_reason: str = ""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -140,6 +140,8 @@ class DropReason(StrEnum):
     BAD_ROW = "bad_row"
     TOO_LONG = "too_long"
     RULE_CHANGED = "rule_changed"
+    BASELINE_MISMATCH = "baseline_mismatch"
+    """Credited against another baseline than the trainer's algorithm takes."""
     FUTURE_VERSION = "future_version"
     OFF_BRANCH = "off_branch"
     NON_FINITE = "non_finite"

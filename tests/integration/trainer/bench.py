@@ -35,7 +35,7 @@ from headrace.schemas import (
     partition_of,
     to_avro,
 )
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.optimizer import OptimizerConfig
@@ -114,7 +114,7 @@ class Bench:
             base_name="tiny",
             checkpoints=self.directory / trainer,
             intake=IntakeConfig(policy=self.policy, **intake),
-            algorithm=GrpoConfig(horizon=4),
+            algorithm=AlgorithmConfig(horizon=4),
             optimizer=OptimizerConfig(lr=1e-3),
             threads=1,
             max_versions=max_versions,

@@ -33,7 +33,7 @@ from headrace.schemas import (
     to_avro,
 )
 from headrace.trainer import decided as past_decisions
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.decided import Decided, Decision, GroupKey
 from headrace.trainer.recover import Whose
@@ -145,7 +145,7 @@ def trainer(stack: Stack, topics: Topics, tmp_path: Path) -> Callable[[], Traine
         base_name="tiny",
         checkpoints=tmp_path / "checkpoints",
         intake=IntakeConfig(policy=topics.policy, rollouts_per_step=GROUP),
-        algorithm=GrpoConfig(horizon=4),
+        algorithm=AlgorithmConfig(horizon=4),
         threads=1,
     )
     return lambda: Trainer(config)

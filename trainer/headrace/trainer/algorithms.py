@@ -1,72 +1,109 @@
-"""Algorithm settings: which row loss, and how tokens are weighted.
+"""Algorithm settings as the step takes them: the row loss, and how tokens are weighted.
 
-Advantages come with the samples (`headrace.streams` computes baselines over groups); here they
-are turned into a loss. Denominators are those of the whole batch, before anything is rejected.
+Groups' baselines are formed by `headrace.streams`; here advantages are turned into a loss.
+Denominators are those of the whole batch, before anything is rejected.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor
 
 from headrace.kernels import LossConfig, aggregation_weights
 from headrace.trainer.batch import TrainingRow
-from headrace.trainer.choices import Aggregation, Correction, KlKind
+from headrace.trainer.choices import Aggregation, Algorithm, Correction, KlKind, RowLoss
+from headrace.trainer.presets import PRESETS
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class GrpoConfig:
-    """GRPO and Dr.GRPO (arXiv 2402.03300, 2503.20783), one optimiser step per batch."""
+class AlgorithmConfig:
+    """An algorithm, one optimiser step per batch. `preset` gives those that have a name."""
 
+    name: Algorithm = "grpo"
+    """The preset it was made from."""
+    row_loss: RowLoss = "ppo"
     aggregation: Aggregation = "horizon"
     """`horizon`: token sum per episode ÷ horizon ÷ episodes (Dr.GRPO; long episodes and many turns
-    weigh no more). `episode_mean`: mean over an episode's tokens ÷ episodes (GRPO). `token_mean`:
+    weigh no more). `episode_mean`: mean over an episode's tokens ÷ episodes (GRPO). `call_mean`:
+    mean over an episode's calls of the mean over their tokens ÷ episodes (GSPO). `token_mean`:
     ÷ all tokens (DAPO)."""
     horizon: int = 128
     """Tokens an episode may sample; constant, so that length is neither rewarded nor punished."""
+    whiten: bool = False
+    """Advantages are whitened over the tokens of the batch (REINFORCE++)."""
+    mask_truncated: bool = False
+    """Truncated calls weigh nothing, and stay in every denominator."""
     correction: Correction = "ratio"
-    """Off-policy correction. `ratio`: the clipped ratio is taken to the behaviour policy. `tis`:
-    truncated importance weight (with one step per batch the proximal policy is the current one,
-    so the ratio is 1 and never clips)."""
+    """Off-policy correction. `ratio`: the row loss's ratio is taken to the behaviour policy. Else
+    it is taken to the proximal policy, and rows weigh w of ρ = proximal ÷ behaviour: `tis`
+    min(ρ, tis_cap), `mis` ρ within `mis_bounds` and 0 outside, `decoupled` ρ, `none` 1. (With one
+    step per batch the proximal policy is the current one: its ratio is 1 and never clips.)"""
     clip_low: float = 0.2
     clip_high: float = 0.2
     dual_clip: float | None = 3.0
     """Bounds the loss of a token with A < 0 that became much likelier; None turns it off."""
     tis_cap: float = 2.0
-    """Cap of the importance weight under `tis`."""
+    mis_bounds: tuple[float, float] = (0.5, 2.0)
     kl_coef: float = 0.0
     """KL to the reference policy, which the step then needs."""
     kl_kind: KlKind = "k3"
     """Its estimator (`LossConfig.kl_kind`)."""
 
+    @classmethod
+    def preset(cls, name: Algorithm, **changes: Any) -> Self:
+        """The algorithm of a name, with some of its fields changed."""
+        preset = PRESETS[name]
+        fields = {
+            "row_loss": preset.loss,
+            "aggregation": preset.aggregation,
+            "whiten": preset.whiten,
+            "mask_truncated": preset.mask_truncated,
+            "correction": preset.correction,
+            "clip_low": preset.clip_low,
+            "clip_high": preset.clip_high,
+            "dual_clip": preset.dual_clip or None,
+        }
+        return cls(name=name, **{**fields, **changes})
+
     def __post_init__(self) -> None:
-        if self.aggregation not in ("horizon", "episode_mean", "token_mean"):
-            raise ValueError(
-                f"aggregation {self.aggregation!r} is unknown: use 'horizon', 'episode_mean' or "
-                "'token_mean'"
-            )
-        if self.correction not in ("ratio", "tis"):
-            raise ValueError(f"correction {self.correction!r} is unknown: use 'ratio' or 'tis'")
+        for key, kinds in (
+            ("name", Algorithm),
+            ("row_loss", RowLoss),
+            ("aggregation", Aggregation),
+            ("correction", Correction),
+        ):
+            if (value := getattr(self, key)) not in get_args(kinds):
+                known = ", ".join(map(repr, get_args(kinds)))
+                raise ValueError(f"{key} {value!r} is unknown: use one of {known}")
         if self.horizon < 1:
             raise ValueError(f"horizon is {self.horizon}: it must be at least 1 token")
+        if self.row_loss == "gspo" and self.aggregation != "call_mean":
+            raise ValueError(
+                f"aggregation is {self.aggregation!r}: row_loss 'gspo' needs 'call_mean'"
+            )
         self.loss()  # checks the rest
 
     def loss(self) -> LossConfig:
         """The row loss of these settings."""
-        if self.correction == "tis":
+        if self.correction == "ratio":
             return LossConfig(
-                kind="reinforce",
-                tis_cap=self.tis_cap,
+                kind=self.row_loss,
+                clip_low=self.clip_low,
+                clip_high=self.clip_high,
+                dual_clip=self.dual_clip,
                 kl_coef=self.kl_coef,
                 kl_kind=self.kl_kind,
             )
+        # The ratio to the policy before the step is 1, where every row loss has the gradient -A.
+        cap = {"tis": self.tis_cap, "decoupled": math.inf}.get(self.correction)
         return LossConfig(
-            kind="ppo",
-            clip_low=self.clip_low,
-            clip_high=self.clip_high,
-            dual_clip=self.dual_clip,
+            kind="reinforce",
+            tis_cap=cap,
+            mis_bounds=self.mis_bounds if self.correction == "mis" else None,
             kl_coef=self.kl_coef,
             kl_kind=self.kl_kind,
         )
@@ -86,22 +123,39 @@ class GrpoConfig:
             raise ValueError(
                 f"episodes is {episodes}, yet the rows are of {len(by_episode)} episodes"
             )
-        # The kernels' sequence is an episode: its calls one after the other.
         order = [place for places in by_episode.values() for place in places]
         sizes = [rows[place].sampled_ids.size for place in order]
-        ends = list(accumulate(sizes, initial=0))
-        calls = accumulate((len(places) for places in by_episode.values()), initial=0)
-        weights = aggregation_weights(
-            torch.ones(ends[-1]),
-            "sequence_mean" if self.aggregation == "episode_mean" else self.aggregation,
-            cu_seqlens=torch.tensor([ends[call] for call in calls]),
-            horizon=self.horizon,
-            sequences=len(by_episode) if episodes is None else episodes,
+        weights = self._aggregated(
+            sizes,
+            [len(places) for places in by_episode.values()],
+            len(by_episode) if episodes is None else episodes,
         )
         parts = dict(zip(order, torch.split(weights, sizes), strict=True))
 
         def credited(place: int) -> Tensor:
-            credit = rows[place].token_weights
+            row = rows[place]
+            if self.mask_truncated and row.truncated:
+                return torch.zeros_like(parts[place])
+            credit = row.token_weights
             return parts[place] if credit is None else parts[place] * torch.tensor(credit)
 
         return [credited(place) for place in range(len(rows))]
+
+    def _aggregated(self, sizes: list[int], calls: list[int], episodes: int) -> Tensor:
+        """Weights of the tokens of calls of these sizes, so many an episode, one after another."""
+        ends = list(accumulate(sizes, initial=0))
+        mask = torch.ones(ends[-1])
+        if self.aggregation == "call_mean":
+            each = aggregation_weights(
+                mask, "sequence_mean", cu_seqlens=torch.tensor(ends), sequences=episodes
+            )
+            shares = torch.tensor(calls).reciprocal().repeat_interleave(torch.tensor(calls))
+            return each * shares.repeat_interleave(torch.tensor(sizes))
+        # The kernels' sequence is an episode: its calls one after the other.
+        return aggregation_weights(
+            mask,
+            "sequence_mean" if self.aggregation == "episode_mean" else self.aggregation,
+            cu_seqlens=torch.tensor([ends[one] for one in accumulate(calls, initial=0)]),
+            horizon=self.horizon,
+            sequences=episodes,
+        )

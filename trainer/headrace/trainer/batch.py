@@ -38,6 +38,8 @@ class TrainingRow:
     temperature: float
     token_weights: NDArray[np.float32] | None = None
     """[S], credit within the call; None is uniform."""
+    truncated: bool = False
+    """Whether it ran into its limit of tokens."""
 
     def __post_init__(self) -> None:
         where = f"sample {self.sample_id}"

@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-Aggregation = Literal["horizon", "episode_mean", "token_mean"]
+Algorithm = Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "dapo", "gspo", "cispo"]
+Aggregation = Literal["horizon", "episode_mean", "call_mean", "token_mean"]
 Attention = Literal["dense", "flex"]
-Correction = Literal["ratio", "tis"]
+Correction = Literal["ratio", "tis", "mis", "decoupled", "none"]
 KlKind = Literal["k1", "k2", "k3", "k3_unbiased"]
+RowLoss = Literal["ppo", "reinforce", "gspo", "cispo", "sapo"]
 Stale = Literal["wait", "withhold", "drop"]

@@ -17,13 +17,14 @@ from headrace.connectors.kafka import (
     RegistryAccess,
 )
 from headrace.connectors.settings import BadSettings, Fault, sections_from_environment
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import PackingConfig
 from headrace.trainer.choices import Attention
 from headrace.trainer.device import device_of
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.optimizer import OptimizerConfig
-from headrace.trainer.settings import MAIN, TrainerSettings, bad_budget
+from headrace.trainer.presets import PRESETS, contradictions
+from headrace.trainer.settings import MAIN, CreditAsked, TrainerSettings, bad_budget
 from headrace.trainer.trainable import IntakeConfig
 
 CHECKPOINTS = "HEADRACE_CHECKPOINT_DIRECTORY"
@@ -42,7 +43,7 @@ class TrainerConfig:
     checkpoints: Path
     """Directory of the checkpoints; engines read the weights from there."""
     intake: IntakeConfig
-    algorithm: GrpoConfig = field(default_factory=GrpoConfig)
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     packing: PackingConfig = field(default_factory=PackingConfig)
     dtype: DtypeSetting = "auto"
@@ -84,6 +85,7 @@ class TrainerConfig:
 
 SECTIONS: Mapping[str, type] = {
     "trainer": TrainerSettings,
+    "credit": CreditAsked,
     "policy": PolicySettings,
     "kafka": KafkaAccess,
     "registry": RegistryAccess,
@@ -106,6 +108,9 @@ def config_from_environment(
     own, policy = made["trainer"], made["policy"]
     if too_short := bad_budget(own.token_budget, policy.max_sequence):
         raise BadSettings([Fault("trainer", "token_budget", too_short)])
+    baseline = made["credit"].baseline or PRESETS[own.algorithm].baseline
+    if faults := [Fault(*one) for one in contradictions(own.algorithm, baseline, own.whiten)]:
+        raise BadSettings(faults)
     if not environment.get(CHECKPOINTS):
         raise TrainerError(f"{CHECKPOINTS} is not set: `headrace up` sets it")
     run = environment.get("HEADRACE_RUN_DIRECTORY")
@@ -122,6 +127,7 @@ def config_from_environment(
             max_staleness=own.max_staleness,
             max_held_bytes=own.max_held_bytes,
             stale=own.stale,
+            baseline=baseline,
         ),
         algorithm=_algorithm(own),
         optimizer=OptimizerConfig(
@@ -142,14 +148,20 @@ def config_from_environment(
     )
 
 
-def _algorithm(own: TrainerSettings) -> GrpoConfig:
-    return GrpoConfig(
-        aggregation=own.aggregation,
+def _algorithm(own: TrainerSettings) -> AlgorithmConfig:
+    return AlgorithmConfig(
+        name=own.algorithm,
+        row_loss=own.chosen("loss"),
+        clip_low=own.chosen("clip_low"),
+        clip_high=own.chosen("clip_high"),
+        dual_clip=own.dual_clipped,
+        aggregation=own.chosen("aggregation"),
         horizon=own.horizon,
-        correction=own.correction,
-        clip_low=own.clip_low,
-        clip_high=own.clip_high,
+        whiten=own.chosen("whiten"),
+        mask_truncated=own.chosen("mask_truncated"),
+        correction=own.chosen("correction"),
         tis_cap=own.tis_cap,
+        mis_bounds=(own.mis_low, own.mis_high),
         kl_coef=own.kl_coef,
         kl_kind=own.kl_kind,
     )

@@ -135,6 +135,8 @@ class Intake:
         missing = trainable - self._held.of(key).keys()
         group = self._groups[key] = _Group(credits, first, missing=missing)
         if credits.outcome == GroupOutcome.TRAIN and trainable:
+            if mismatch := self.config.mismatch(credits):
+                return self.drop(key, mismatch.reason, now_ms, detail=mismatch.detail)
             self._look(key, group)
             return []
         reason = (

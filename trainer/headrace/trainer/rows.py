@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from headrace.schemas import Sample, SampleCredit
+from headrace.schemas.vocabulary import FinishReason
 from headrace.trainer.batch import TrainingRow
 from headrace.trainer.errors import RowError
 
@@ -55,4 +56,5 @@ def row_of(credit: SampleCredit, sample: Sample, vocabulary: int) -> TrainingRow
         advantage=credit.advantage,
         temperature=sample.temperature,
         token_weights=shares,
+        truncated=sample.finish_reason == FinishReason.LENGTH,
     )

@@ -1,15 +1,34 @@
 """What the trainer can be told: the section `[trainer]`. Imports no torch."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, get_args
 
 from headrace.connectors.settings import check, key
 from headrace.schemas import InvalidId, check_id
-from headrace.trainer.choices import Aggregation, Attention, Correction, KlKind, Stale
+from headrace.trainer.choices import (
+    Aggregation,
+    Algorithm,
+    Attention,
+    Correction,
+    KlKind,
+    RowLoss,
+    Stale,
+)
+from headrace.trainer.presets import PRESETS
 
 MAIN = "main"
 """Name of the trainer whose versions are served."""
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class CreditAsked:
+    """What the trainer reads of the section `[credit]`."""
+
+    baseline: str = ""
+    """Baseline of the groups; empty: the algorithm's."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -35,20 +54,40 @@ class TrainerSettings:
     """AdamW's weight decay; norms and biases have none."""
     max_grad_norm: float = key(1.0, least=1e-12)
     """Gradients of a greater norm are scaled down to it; the metric `grad_clipped` tells of it."""
-    aggregation: Aggregation = key("horizon", choices=("horizon", "episode_mean", "token_mean"))
+    algorithm: Algorithm = key("grpo", choices=tuple(PRESETS))
+    """How advantages become a gradient: a preset of what is left open below, and of
+    `[credit] baseline` (docs/algorithms.md)."""
+    loss: RowLoss | None = key(None, choices=get_args(RowLoss))
+    """Loss of a token."""
+    clip_low: float | None = key(None, least=0.0, most=1.0)
+    """The ratio counts down to 1 - clip_low …"""
+    clip_high: float | None = key(None, least=0.0)
+    """… and up to 1 + clip_high."""
+    dual_clip: float | None = key(None, least=0.0)
+    """Where the advantage is negative, a ratio above it counts no more (loss `ppo`; above 1); 0:
+    it always counts."""
+    aggregation: Aggregation | None = key(None, choices=get_args(Aggregation))
     """How tokens are weighted: `horizon` divides an episode's token sum by `horizon`,
-    `episode_mean` by its tokens (both then by the episodes); `token_mean` divides all by all."""
+    `episode_mean` by its tokens, `call_mean` takes the mean over its calls of the mean over their
+    tokens (all three then by the episodes); `token_mean` divides all by all."""
     horizon: int = key(16, least=1)
     """Constant by which an episode's token sum is divided."""
-    correction: Correction = key("ratio", choices=("ratio", "tis"))
-    """For samples of an older policy: `ratio` clips the ratio to it, `tis` weighs by it, at most
-    `tis_cap`."""
-    clip_low: float = key(0.2, least=0.0, most=1.0)
-    """The ratio counts down to 1 - clip_low …"""
-    clip_high: float = key(0.2, least=0.0)
-    """… and up to 1 + clip_high."""
+    whiten: bool | None = None
+    """Whether advantages are whitened over the tokens of a step."""
+    mask_truncated: bool | None = None
+    """Whether calls that ran into their limit of tokens are left out of the loss; their rewards
+    stay in the baseline, their tokens in the divisor."""
+    correction: Correction | None = key(None, choices=get_args(Correction))
+    """For samples of an older policy: `ratio` clips the ratio to it. Else the ratio is to the
+    policy before the step, and a token weighs, by how much likelier that policy makes it: `tis` at
+    most `tis_cap`, `mis` nothing outside of `mis_low` to `mis_high`, `decoupled` as much as that
+    is, `none` always 1."""
     tis_cap: float = key(2.0, least=1e-12)
     """Cap of the weight under `tis`."""
+    mis_low: float = key(0.5, least=0.0)
+    """A token that is less likelier than this weighs nothing under `mis` …"""
+    mis_high: float = key(2.0, least=1e-12)
+    """… and neither does one that is more so than this."""
     kl_coef: float = key(0.0, least=0.0)
     """Weight of the KL to the base model, which is then held in memory too; 0: none."""
     kl_kind: KlKind = key("k3", choices=("k1", "k2", "k3", "k3_unbiased"))
@@ -78,7 +117,43 @@ class TrainerSettings:
             ("name", _bad_name(self.name)),
             ("device", _bad_device(self.device)),
             ("attention", _bad_attention(self.attention, self.device)),
+            *self._contradictions(),
         )
+
+    def chosen(self, name: str) -> Any:
+        """A key's value: its own, or the algorithm's where it is left open."""
+        own = getattr(self, name)
+        return getattr(PRESETS[self.algorithm], name) if own is None else own
+
+    @property
+    def dual_clipped(self) -> float | None:
+        """The dual clip; None: none. The algorithm's is for the loss `ppo` alone."""
+        own = self.dual_clip
+        if own is None:
+            own = PRESETS[self.algorithm].dual_clip if self.chosen("loss") == "ppo" else 0.0
+        return own or None
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.algorithm not in PRESETS:
+            return  # its own fault says so
+        loss, dual = self.chosen("loss"), self.dual_clipped
+        if dual is not None and dual <= 1.0:
+            yield "dual_clip", f"is {dual:g}: give more than 1, or 0 for none"
+        if dual is not None and loss != "ppo":
+            yield "dual_clip", f"is {dual:g}, and loss is {loss!r}: only 'ppo' has one; give 0"
+        if loss == "gspo" and self.chosen("aggregation") != "call_mean":
+            yield (
+                "aggregation",
+                f"is {self.chosen('aggregation')!r}, and loss is 'gspo', whose ratio is that of a "
+                "whole call: give 'call_mean', or another loss",
+            )
+        if loss == "reinforce" and self.chosen("correction") == "ratio":
+            yield (
+                "correction",
+                "is 'ratio', and loss is 'reinforce', which has none: give 'tis', 'mis' or 'none'",
+            )
+        if self.mis_high <= self.mis_low:
+            yield "mis_high", f"is {self.mis_high:g}: give more than mis_low, {self.mis_low:g}"
 
     @property
     def rollouts_per_step(self) -> int:

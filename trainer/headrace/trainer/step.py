@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from headrace.kernels import linear_logp, linear_policy_loss, policy_metrics
-from headrace.trainer.algorithms import GrpoConfig
+from headrace.trainer.advantages import advantages_of
+from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import Batch, Pack, TrainingRow
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.gather import gather_rows
@@ -73,6 +74,13 @@ class _Tokens:
     versions: Tensor
     sampled_by_one: Tensor
     """Whether one version sampled the token's whole row."""
+    calls: Tensor
+    """[rows], how many tokens each call has: they follow each other."""
+
+    @property
+    def bounds(self) -> Tensor:
+        """Of the calls, [rows + 1]."""
+        return torch.nn.functional.pad(self.calls.cumsum(0), (1, 0))
 
 
 @dataclass(kw_only=True, slots=True, frozen=True, eq=False)
@@ -101,7 +109,7 @@ class TrainStep:
     def run(
         self,
         batch: Batch,
-        algorithm: GrpoConfig,
+        algorithm: AlgorithmConfig,
         *,
         version: int,
         episodes: int | None = None,
@@ -118,11 +126,12 @@ class TrainStep:
         if algorithm.kl_coef > 0.0 and self.reference is None:
             raise ValueError("kl_coef is above 0: give TrainStep a reference policy")
         weights = algorithm.token_weights(batch.rows, episodes=episodes)
+        advantages = advantages_of(batch.rows, weights, algorithm)
         self.optimizer.discard()
         total = 0.0
         tokens, scores = [], []
         for pack in batch.packs:
-            tokens.append(_tokens(pack, batch, weights, self.policy.device))
+            tokens.append(_tokens(pack, batch, weights, advantages, self.policy.device))
             loss, scored = self._backward(pack, tokens[-1], algorithm)
             if not np.isfinite(loss):
                 self.optimizer.discard()
@@ -148,7 +157,7 @@ class TrainStep:
         )
 
     def _backward(
-        self, pack: Pack, tokens: _Tokens, algorithm: GrpoConfig
+        self, pack: Pack, tokens: _Tokens, algorithm: AlgorithmConfig
     ) -> tuple[float, _Scores]:
         """Loss of a pack; its gradients are left on the policy's parameters, the head's part of
         them in the optimiser's sum."""
@@ -166,6 +175,7 @@ class TrainStep:
             temperature=tokens.temperature,
             loss=algorithm.loss(),
             reference_logp=reference_logp,
+            cu_seqlens=tokens.bounds,
             main_grad=self.optimizer.gradient_sum(self.policy.head),
         )
         loss = float(out.loss.detach())
@@ -182,7 +192,13 @@ class TrainStep:
         ).logp
 
 
-def _tokens(pack: Pack, batch: Batch, weights: Sequence[Tensor], device: torch.device) -> _Tokens:
+def _tokens(
+    pack: Pack,
+    batch: Batch,
+    weights: Sequence[Tensor],
+    advantages: Sequence[Tensor],
+    device: torch.device,
+) -> _Tokens:
     rows = [batch.rows[index] for index in pack.rows]
 
     def column(of: Callable[[TrainingRow], ArrayLike], dtype: torch.dtype) -> Tensor:
@@ -192,11 +208,12 @@ def _tokens(pack: Pack, batch: Batch, weights: Sequence[Tensor], device: torch.d
     return _Tokens(
         targets=column(lambda row: row.sampled_ids.astype(np.int64), torch.int64),
         temperature=column(lambda row: row.temperature, torch.float32),
-        advantages=column(lambda row: row.advantage, torch.float32),
+        advantages=torch.cat([advantages[index] for index in pack.rows]).to(device),
         behaviour_logp=column(lambda row: row.behaviour_logp, torch.float32),
         token_weights=torch.cat([weights[index] for index in pack.rows]).to(device),
         versions=column(lambda row: row.versions, torch.int64),
         sampled_by_one=column(lambda row: np.ptp(row.versions) == 0, torch.bool),
+        calls=torch.tensor([row.sampled_ids.size for row in rows], device=device),
     )
 
 
@@ -214,7 +231,7 @@ def _result(
     tokens: _Tokens,
     scores: _Scores,
     *,
-    algorithm: GrpoConfig,
+    algorithm: AlgorithmConfig,
     version: int,
     own_samples: bool,
     loss: float,
@@ -229,6 +246,7 @@ def _result(
         token_weights=tokens.token_weights,
         loss=algorithm.loss(),
         reference_logp=scores.reference_logp,
+        cu_seqlens=tokens.bounds,
     )
     same = tokens.sampled_by_one & (tokens.versions == version) & (tokens.token_weights != 0)
     if not own_samples:

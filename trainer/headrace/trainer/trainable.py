@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.schemas import Credits, Sample
-from headrace.schemas.vocabulary import MemberStatus
+from headrace.schemas.vocabulary import DropReason, MemberStatus
 from headrace.trainer.choices import Stale
 from headrace.trainer.decided import GroupKey
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.held import LeftOut, oldest_version
+from headrace.trainer.presets import baselines_of
 from headrace.trainer.ready import rollouts_of
 
 
@@ -27,8 +28,21 @@ class IntakeConfig:
     stale: Stale = "withhold"
     """What becomes of a staler sample: `drop` drops its group, else it is left out alone; `wait`
     takes no step that would make running rollouts stale (`add_task`)."""
+    baseline: str = ""
+    """What advantages were formed against: Credits of another baseline are not trained
+    (`baseline_mismatch`). Empty: whatever they are."""
     max_held_bytes: int = 1 << 30
     """Samples in memory; beyond it the oldest are let go, and their groups dropped (`memory`)."""
+
+    def mismatch(self, credits: Credits) -> LeftOut | None:
+        """Why the advantages of Credits are not what the algorithm takes; None: they are."""
+        if not self.baseline or credits.baseline in baselines_of(self.baseline):
+            return None
+        return LeftOut(
+            DropReason.BASELINE_MISMATCH,
+            f"credited against {credits.baseline!r}, and [trainer] algorithm takes "
+            f"{self.baseline!r}",
+        )
 
     def __post_init__(self) -> None:
         if not self.policy:

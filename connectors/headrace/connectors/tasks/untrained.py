@@ -33,6 +33,10 @@ _ADVICE: Mapping[str, str] = {
         "they were sampled from a version that training did not go on from: what is asked for now "
         "is not"
     ),
+    DropReason.BASELINE_MISMATCH: (
+        "they were credited for another algorithm: set [trainer] algorithm and [credit] baseline "
+        "together, and start `headrace up` again"
+    ),
     DropReason.NON_FINITE: "the weights are broken: serve an older version and train on from it",
     LAST_VERSION: "the trainer has made its last version: raise [trainer] max_versions",
     Untrainable.NOT_SELECTED: "no agent of theirs is trained: see the section [agents]",

@@ -98,6 +98,7 @@ def samples_of(episode: Episode, calls: Sequence[CallFacts], tokens: Tokens) -> 
             run_lengths=call.run_lengths,
             temperature=call.record.temperature,
             subject=episode.subject,
+            finish_reason=call.record.finish_reason,
         )
         for call in calls
         if call.record.trainable

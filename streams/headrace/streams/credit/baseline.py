@@ -82,6 +82,6 @@ def leave_one_out(rewards: Array) -> Array:
 
 
 def none(rewards: Array) -> Array:
-    """The reward itself: for a trainer that has its own baseline (REINFORCE++, a critic). A
-    singleton gives 0: nothing says whether its reward is much."""
-    return rewards.copy() if len(rewards) > 1 else np.zeros(len(rewards))
+    """The reward itself: for a trainer that has its own baseline (REINFORCE++, a critic), to which
+    a group of equal rewards, or of one, says as much as any other."""
+    return rewards.copy()

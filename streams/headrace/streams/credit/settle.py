@@ -98,7 +98,7 @@ def _statistics(
     state: GroupState, chosen: dict[str, MemberFacts], method: CreditMethod
 ) -> _Statistics:
     rewards = {
-        rollout: member.reward.value
+        rollout: member.reward.value + method.overlong.of_calls(member.calls)
         for rollout, member in sorted(chosen.items())
         if member.reward.value is not None
     }
@@ -116,7 +116,11 @@ def _statistics(
     compare = state.running.advantages if alone else baseline
     of_calls = method.call.advantages(CreditedGroup(episodes=taking_part, baseline=compare))
     # Calls may tell apart what episodes do not: a method may compare the calls of a group.
-    telling = bool(advantages.any()) or any(bool(each.any()) for each in of_calls)
+    telling = (
+        method.tells_of_equals
+        or bool(advantages.any())
+        or any(bool(each.any()) for each in of_calls)
+    )
     return _Statistics(
         outcome=_outcome(state, len(chosen), len(rewards), telling),
         baseline=name,
