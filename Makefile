@@ -7,6 +7,11 @@ SEED ?= 1
 KILLS ?= 200
 # Folders of tests/ for `make test`, of examples/frameworks/ for `make frameworks`; empty: all. Not taken from the surroundings.
 ONLY =
+# What `make demo` shows: make demo NAME=text_to_sql. Each may need an environment of its own.
+NAME =
+FRAMEWORK_OF_text_to_sql = langchain
+FRAMEWORK_OF_retrieval = openai-agents
+FRAMEWORK_OF_calculator_autogen = autogen
 FRAMEWORKS = $(or $(ONLY),$(notdir $(wildcard examples/frameworks/*)))
 UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
@@ -18,8 +23,8 @@ export PYTHONSAFEPATH := 1
 
 .PHONY: demo test setup check unit faults kernels trl peers vllm frameworks framework-environments framework-loop fmt lock help
 
-demo: setup ## the whole loop: a real agent makes a real model better
-	$(BIN)/headrace demo
+demo: setup $(addprefix .venv-frameworks/,$(FRAMEWORK_OF_$(NAME))) ## the whole loop: a real agent makes a real model better. Another: make demo NAME=text_to_sql
+	$(strip $(BIN)/headrace demo $(NAME))
 
 test: setup ## all tests; the real parts are started once. Some folders: make test ONLY="streams schemas"
 	$(PYTEST) $(addprefix tests/,$(ONLY))

@@ -15,6 +15,18 @@ class Elsewhere:
 
 ELSEWHERE = (
     Elsewhere(
+        pattern=r"make demo NAME=(text_to_sql|retrieval|calculator_autogen)",
+        file="tests/frameworks/test_demos.py",
+        proof="def test_an_agent_of_a_framework_is_trained_and_tested",
+        why="run there, short, where the framework's environment is",
+    ),
+    Elsewhere(
+        pattern=r"headrace up --settings examples/text_to_sql/frozen_checker\.toml",
+        file="tests/examples/test_demo_cases.py",
+        proof="def test_other_settings_of_an_example_are_settings",
+        why="read there: a checker that is frozen is run in tests/e2e/test_two_agents.py",
+    ),
+    Elsewhere(
         pattern=r"headrace dlq (list|(show|replay) \S+/3/1204|replay --all --topic \S+)",
         file="tests/integration/test_dead_letters_replayed.py",
         proof="def test_what_was_set_aside_is_listed_shown_and_sent_again",

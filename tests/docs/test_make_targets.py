@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace.infra.cli import doctor
+from headrace.infra.demo import CASES, Case
 from tests.docs.blocks import ROOT, commands
 
 TARGETS = sorted({each.text for each in commands() if each.text.startswith("make ")})
@@ -78,6 +79,14 @@ def test_the_folders_that_contributors_are_told_of_are_there() -> None:
 
 def test_make_demo_is_headrace_demo() -> None:
     assert dry_run("make demo", VENV=sys.prefix)[-1] == f"{sys.prefix}/bin/headrace demo"
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_make_demo_of_a_name_makes_the_environment_of_its_agent(case: Case) -> None:
+    lines = dry_run(f"make demo NAME={case.name}", VENV=sys.prefix)
+    assert lines[-1] == f"{sys.prefix}/bin/headrace demo {case.name}"
+    made = {line.split("/")[-1] for line in lines if " venv " in line}
+    assert made == ({case.framework} if case.framework else set())
 
 
 def test_the_interpreter_can_be_chosen_as_a_wrong_one_is_told(tmp_path: Path) -> None:

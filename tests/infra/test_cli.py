@@ -325,6 +325,7 @@ def test_a_demo_never_empties_a_folder_that_no_demo_made(
 ) -> None:
     (tmp_path / "examples" / "calculator").mkdir(parents=True)
     (tmp_path / "examples" / "calculator" / "agent.py").touch()
+    (tmp_path / "examples" / "calculator" / "settings.toml").touch()
     data = tmp_path / ".headrace"
     data.mkdir()
     (data / "precious").touch()
@@ -338,6 +339,13 @@ def test_a_demo_outside_a_checkout_says_where_its_agent_is(headrace: Headrace) -
     result = headrace("demo")
     assert result.returncode == NOT_RUNNING
     assert "examples/calculator" in result.stderr
+
+
+def test_a_demo_that_does_not_exist_names_those_that_do(headrace: Headrace) -> None:
+    result = headrace("demo", "sql")
+    assert result.returncode == WRONG_USE
+    assert "there is no demo sql" in result.stderr
+    assert "text_to_sql (LangGraph: write, execute, check and rewrite a query)" in result.stderr
 
 
 def test_without_the_servers_extras_work_and_tasks_stay_and_the_rest_says_what_to_install(

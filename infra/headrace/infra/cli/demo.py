@@ -5,25 +5,39 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.infra.cli.app import INTERRUPTED, NO, app
+from headrace.infra.cli.app import INTERRUPTED, NO, WRONG_USE, app, fail
 from headrace.infra.settings import load
 
 
 @app.command()
 def demo(
-    versions: Annotated[int, typer.Option(min=1, help="Policy versions to train.")] = 10,
-    heldout: Annotated[int, typer.Option(min=8, help="Held-out questions of the test.")] = 64,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="What learns: calculator, text_to_sql, retrieval or calculator_autogen."
+        ),
+    ] = "calculator",
+    versions: Annotated[
+        int | None, typer.Option(min=1, help="Policy versions to train; default: what it takes.")
+    ] = None,
+    heldout: Annotated[int, typer.Option(min=8, help="Held-out tasks of the test.")] = 64,
 ) -> None:
     """Close the whole loop on genuine parts and test whether the model got better.
 
-    A calculator agent on the plain OpenAI SDK, SmolLM2-135M, Kafka, ClickHouse and the trainer,
-    all on this machine. Exit code 0 only if the last version beats the first with p < 0.01.
-    The parts go on running afterwards, so that you can ask questions; `headrace down` stops them.
+    An agent (by default a calculator agent on the plain OpenAI SDK), SmolLM2-135M, Kafka,
+    ClickHouse and the trainer, all on this machine. Exit code 0 only if the last version beats
+    the first with p < 0.01. The parts go on running afterwards, so that you can ask questions;
+    `headrace down` stops them.
     """
-    from headrace.infra.demo import DemoConfig, run_demo  # here: the other verbs start faster
+    from headrace.infra.demo import CASES, DemoConfig, run_demo  # here: other verbs start faster
 
+    if name not in CASES:
+        known = "; ".join(f"{case.name} ({case.about})" for case in CASES.values())
+        fail(f"there is no demo {name}: there are {known}", WRONG_USE)
+    case = CASES[name]
+    config = DemoConfig(case=case, versions=versions or case.versions, heldout=heldout)
     try:
-        learnt = run_demo(load(), DemoConfig(versions=versions, heldout=heldout), Console())
+        learnt = run_demo(load(), config, Console())
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if not learnt:

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.tasks import TaskSource
+from headrace.connectors.tasks import TaskItem, TaskSource
 from headrace.infra.demo import queries
 from headrace.infra.demo.paired import PairedTest, paired
-from headrace.infra.demo.workplace import POLICY
 from headrace.infra.errors import InfraError
 
 TEST_S = 420.0
 POLL_S = 1.0
+SOLVED = 1 - 1e-6
+"""Reward of a right answer, but for what sums of parts lose."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -41,37 +42,42 @@ class HeldOut:
 
 
 def evaluate(
-    source: TaskSource, client: ClickHouse, questions: int, last: int, console: Console
+    source: TaskSource,
+    client: ClickHouse,
+    items: Sequence[TaskItem],
+    versions: tuple[int, int],
+    policy: str,
+    console: Console,
 ) -> HeldOut:
-    """Run the held-out questions pinned to version 0 and to `last`; same seeds, never trained.
+    """Run held-out tasks pinned to the first and the last version; same seeds, never trained.
 
     Raises InfraError if the answers do not come within some minutes.
     """
-    from examples.calculator.tasks import heldout
-
-    items = heldout(questions)
-    for version in (0, last):
+    first, last = versions
+    for version in versions:
         source.send_eval(items, version)
-    rows = _await_answers(client, 2 * len(items), console)
+    rows = _await_answers(client, policy, 2 * len(items), console)
     answers = {
         version: {str(row["input"]): row for row in rows if row["version"] == version}
-        for version in (0, last)
+        for version in versions
     }
-    order = sorted(answers[0])
-    before = [_right(answers[0][key]) for key in order]
+    order = sorted(answers[first])
+    before = [_right(answers[first][key]) for key in order]
     after = [_right(answers[last][key]) for key in order]
     shown = _interesting(order, before, after)
     return HeldOut(
-        first=0,
+        first=first,
         last=last,
         paired=paired(before, after),
         transcripts=tuple(
-            _transcript(client, answers[0][key], answers[last][key]) for key in shown
+            _transcript(client, answers[first][key], answers[last][key]) for key in shown
         ),
     )
 
 
-def _await_answers(client: ClickHouse, wanted: int, console: Console) -> list[Mapping[str, Any]]:
+def _await_answers(
+    client: ClickHouse, policy: str, wanted: int, console: Console
+) -> list[Mapping[str, Any]]:
     end = time.monotonic() + TEST_S
     with Progress(
         TextColumn("  held-out questions"),
@@ -83,7 +89,7 @@ def _await_answers(client: ClickHouse, wanted: int, console: Console) -> list[Ma
     ) as bar:
         task = bar.add_task("", total=wanted)
         while True:
-            rows = queries.ask(client, queries.EVALUATED, policy=POLICY)
+            rows = queries.ask(client, queries.EVALUATED, policy=policy)
             bar.update(task, completed=len(rows))
             if len(rows) >= wanted:
                 return rows
@@ -96,8 +102,8 @@ def _await_answers(client: ClickHouse, wanted: int, console: Console) -> list[Ma
 
 
 def _right(row: Mapping[str, Any]) -> bool:
-    # No reward means that no call was executed: the answer is not right.
-    return bool(row["reward"] is not None and row["reward"] > 0)
+    # A part of the reward is for a part of the way: only a whole one is a right answer.
+    return bool(row["reward"] is not None and row["reward"] >= SOLVED)
 
 
 def _interesting(
@@ -125,4 +131,4 @@ def _said(client: ClickHouse, row: Mapping[str, Any]) -> str:
     rows = queries.ask(
         client, queries.TRANSCRIPT, rollout_id=row["rollout_id"], attempt=row["attempt"]
     )
-    return str(rows[0]["output"]) if rows else "(no call)"
+    return " → ".join(str(row["output"]) for row in rows) or "(no call)"

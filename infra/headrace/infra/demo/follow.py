@@ -10,7 +10,6 @@ from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
 from headrace.connectors.kafka import Registry, Tailer
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.demo import queries
-from headrace.infra.demo.workplace import POLICY
 from headrace.infra.errors import InfraError
 from headrace.infra.settings import Settings
 from headrace.schemas import Codec, PolicyRecord, PolicyVersion, from_avro
@@ -38,7 +37,7 @@ def follow_versions(
                 for message in tail.read(READ_S):
                     record = from_avro(PolicyRecord, codec.decode(message.topic, message.value))
                     version = record.version
-                    if version is None or version.policy != POLICY:
+                    if version is None or version.policy != settings.policy.name:
                         continue
                     seen_at = time.monotonic()
                     line = _line(version, speed.since_last(), seen_at - started)

@@ -32,7 +32,7 @@ ORDER BY t.version, t.input
 
 TRANSCRIPT = """
 SELECT output FROM calls WHERE rollout_id = {rollout_id:String} AND attempt = {attempt:String}
-ORDER BY logged_at LIMIT 1
+ORDER BY logged_at, call_id
 """
 
 SPANS = "SELECT count() AS spans FROM spans"

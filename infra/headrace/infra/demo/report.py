@@ -10,7 +10,6 @@ from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.demo import queries
 from headrace.infra.demo.evaluation import HeldOut
 from headrace.infra.demo.plot import draw
-from headrace.infra.demo.workplace import POLICY
 from headrace.infra.settings import Settings
 from headrace.schemas.vocabulary import SampleOutcome
 
@@ -39,12 +38,12 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
     console.rule("asked of ClickHouse")
     client = ClickHouse(settings.clickhouse_config)
     try:
-        by_version = queries.ask(client, queries.REWARD_BY_VERSION, policy=POLICY)
-        ledger = queries.ask(client, queries.LEDGER, policy=POLICY)
+        by_version = queries.ask(client, queries.REWARD_BY_VERSION, policy=settings.policy.name)
+        ledger = queries.ask(client, queries.LEDGER, policy=settings.policy.name)
     finally:
         client.close()
     for query, rows in ((queries.REWARD_BY_VERSION, by_version), (queries.LEDGER, ledger)):
-        shown = " ".join(query.split()).replace("{policy:String}", f"'{POLICY}'")
+        shown = " ".join(query.split()).replace("{policy:String}", f"'{settings.policy.name}'")
         console.print(shown, style="dim", markup=False, highlight=False, soft_wrap=True)
         table = Table(*(rows[0] if rows else ("no rows",)), box=None, pad_edge=False)
         for row in rows:
@@ -76,7 +75,7 @@ def say_what_next(console: Console, settings: Settings) -> None:
         f"curl '{settings.clickhouse_url}/?database={settings.clickhouse.database}' --data-binary "
         "'SELECT * FROM reward_by_policy FORMAT PrettyCompact'\n"
         f"OPENAI_BASE_URL={settings.gateway_url}/v1 OPENAI_API_KEY=any python your_agent.py  "
-        f'# model="{POLICY}"\n'
+        f'# model="{settings.policy.name}"\n'
         "headrace down",
         highlight=False,
         markup=False,

@@ -1,6 +1,5 @@
 """The demo from start to finish."""
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,16 +12,15 @@ from rich.console import Console
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.tasks import TaskSource
 from headrace.infra.demo import report
+from headrace.infra.demo.cases import Case, Tasks
 from headrace.infra.demo.evaluation import evaluate
 from headrace.infra.demo.follow import follow_versions
 from headrace.infra.demo.workplace import prepare
-from headrace.infra.errors import SetupError
 from headrace.infra.launch import background
 from headrace.infra.launch.runners import source_config, work_process
 from headrace.infra.launch.running import check_ports, fetch
 from headrace.infra.settings import Settings
 
-AGENT = "examples.calculator.agent:run"
 SIGNIFICANCE = 0.01
 ATTEMPT_S = 300.0
 
@@ -31,7 +29,9 @@ ATTEMPT_S = 300.0
 class DemoConfig:
     """How long the demo trains and how hard it is tested."""
 
-    versions: int = 10
+    case: Case
+    """What learns."""
+    versions: int
     """Policy versions to train."""
     heldout: int = 64
     """Held-out questions, asked of the first and of the last version."""
@@ -43,14 +43,16 @@ def run_demo(settings: Settings, config: DemoConfig, console: Console) -> bool:
     Ctrl-C stops every part and is raised on.
     """
     started = time.monotonic()
-    _find_example()
-    settings, file = prepare(settings, {"trainer": {"max_versions": config.versions}})
+    overrides = {name: dict(values) for name, values in config.case.settings().items()}
+    overrides.setdefault("trainer", {})["max_versions"] = config.versions
+    python = config.case.python
+    settings, file = prepare(settings, overrides)
     check_ports(settings)
     console.rule("the parts")
     fetch(settings, console)
     try:
         background.start(console, settings.directory, settings=file)
-        learnt = _learn_and_test(settings, file, config, console)
+        learnt = _learn_and_test(settings, file, config, python, console)
     except BaseException:  # Ctrl-C too: nothing is left running behind a demo that did not end
         with console.status("stopping every part"):
             background.stop(settings.directory)
@@ -60,28 +62,21 @@ def run_demo(settings: Settings, config: DemoConfig, console: Console) -> bool:
     return learnt
 
 
-def _find_example() -> None:
-    """Make `examples` importable; raises SetupError outside a checkout."""
-    here = Path.cwd()
-    if not (here / "examples" / "calculator" / "agent.py").exists():
-        raise SetupError(
-            "the demo's agent is in examples/calculator of headrace's repository: run "
-            "`headrace demo` in a clone of it"
-        )
-    if str(here) not in sys.path:
-        sys.path.append(str(here))
-
-
-def _learn_and_test(settings: Settings, file: Path, config: DemoConfig, console: Console) -> bool:
+def _learn_and_test(
+    settings: Settings, file: Path, config: DemoConfig, python: Path, console: Console
+) -> bool:
+    tasks = config.case.tasks()
     client = ClickHouse(settings.clickhouse_config)
-    source = TaskSource(source_config(settings, agent=AGENT, deadline_s=ATTEMPT_S))
+    source = TaskSource(source_config(settings, agent=config.case.agent, deadline_s=ATTEMPT_S))
     try:
-        with work_process(file, settings.directory / "logs" / "work.log"):
+        with work_process(file, settings.directory / "logs" / "work.log", python):
             console.rule("learning")
-            with _tasks(source, settings):
+            with _feeding(source, tasks):
                 follow_versions(settings, config.versions, client, console)
             console.rule("the test")
-            test = evaluate(source, client, config.heldout, config.versions, console)
+            items = tasks.heldout(config.heldout)
+            versions = (0, config.versions)
+            test = evaluate(source, client, items, versions, settings.policy.name, console)
     finally:
         source.close()
         client.close()
@@ -90,16 +85,14 @@ def _learn_and_test(settings: Settings, file: Path, config: DemoConfig, console:
 
 
 @contextmanager
-def _tasks(source: TaskSource, settings: Settings) -> Iterator[None]:
+def _feeding(source: TaskSource, tasks: Tasks) -> Iterator[None]:
     """Training tasks keep coming while the block runs."""
-    from examples.calculator.tasks import train
-
     stop = threading.Event()
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            source.run(train(seed=0), stop)
+            source.run(tasks.train(seed=0), stop)
         except BaseException as error:  # handed to the demo's own thread
             failure.append(error)
 

@@ -7,17 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.settings import is_secret, keys
+from headrace.connectors.settings import Names, is_secret, keys
 from headrace.infra.errors import SettingsError
 from headrace.infra.launch import background
 from headrace.infra.settings import Settings, load
 
 MARKER = "demo.toml"
-POLICY = "calculator"
-OVERRIDES: Mapping[str, Mapping[str, Any]] = {
-    "policy": {"name": POLICY},
-    "credit": {"rule": "examples.calculator.rewards:calculator"},
-}
 
 
 def prepare(
@@ -39,10 +34,7 @@ def prepare(
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = directory / MARKER
-    merged = {section: dict(values) for section, values in OVERRIDES.items()}
-    for section, values in overrides.items():
-        merged.setdefault(section, {}).update(values)
-    file.write_text(_toml(settings, merged))
+    file.write_text(_toml(settings, overrides))
     return load(file), file
 
 
@@ -51,6 +43,10 @@ def _toml(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> str
     for section in dataclasses.fields(settings):
         lines.append(f"\n[{section.name}]")
         part = getattr(settings, section.name)
+        if isinstance(part, Names):
+            named = {**part.entries, **overrides.get(section.name, {})}
+            lines += [f"{json.dumps(name)} = {json.dumps(text)}" for name, text in named.items()]
+            continue
         for key in keys(type(part)):
             if is_secret(key):
                 continue  # secrets come from the environment only

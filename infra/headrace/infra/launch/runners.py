@@ -80,12 +80,14 @@ def source_config(
 
 
 @contextmanager
-def work_process(settings_file: Path, log: Path) -> Iterator[None]:
-    """`headrace work` in a process of its own while the block runs."""
+def work_process(
+    settings_file: Path, log: Path, python: Path = Path(sys.executable)
+) -> Iterator[None]:
+    """`headrace work` in a process while the block runs; `python` has the packages of its agent."""
     from headrace.infra.supervise.process import ChildProcess  # here: it needs the `local` extra
 
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "headrace.infra.cli", "work"]
+    command = [str(python), "-P", "-m", "headrace.infra.cli", "work"]
     command += ["--settings", str(settings_file)]
     environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     process = ChildProcess(command, environment, log)
