@@ -45,6 +45,18 @@ ELSEWHERE = (
         why="run there, beside a live stage whose results must stay",
     ),
     Elsewhere(
+        pattern=r"headrace export transitions --parquet transitions\.parquet.*",
+        file="tests/integration/test_transitions.py",
+        proof="def test_an_export_is_a_file_of_whole_episodes",
+        why="run there, on an episode whose transitions are known",
+    ),
+    Elsewhere(
+        pattern=r"from headrace\.connectors\.clickhouse import .*Wanted.*",
+        file="tests/integration/test_transitions.py",
+        proof="def test_the_example_of_the_page_runs_and_prints_what_it_says",
+        why="run there, on the page's own episode",
+    ),
+    Elsewhere(
         pattern=r"headrace audit( --json)?",
         file="tests/integration/test_audit.py",
         proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +15,9 @@ from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
 from headrace.connectors.kafka import Registry
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.sql import plain
+from headrace.infra.cli.times import HOW, log_time
 from headrace.infra.settings import load
-from headrace.infra.terminal.live import LiveLine
+from headrace.infra.terminal.live import LiveLine, bar
 from headrace.schemas import Codec
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.replay import (
@@ -33,15 +33,11 @@ from headrace.streams.replay import replay as run_replay
 from headrace.streams.replay.extent import CREDIT_GROUP
 from headrace.streams.reward import RewardError, Rule, load_rule
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_BAR = 20
-_TIME = "Log time: 90m, 12h or 7d ago, or ISO 8601."
-
 
 @app.command()
 def replay(
-    since: Annotated[str, typer.Option("--from", help=f"{_TIME} Left out: all.")] = "",
-    until: Annotated[str, typer.Option(help=f"{_TIME} Left out: now.")] = "",
+    since: Annotated[str, typer.Option("--from", help=f"{HOW} Left out: all.")] = "",
+    until: Annotated[str, typer.Option(help=f"{HOW} Left out: now.")] = "",
     rules: Annotated[str, typer.Option(help="Reward rule instead of [credit] rule.")] = "",
     credit: Annotated[str, typer.Option(help="Call method instead of [credit] call.")] = "",
     baseline: Annotated[str, typer.Option(help="Instead of [credit] baseline.")] = "",
@@ -72,7 +68,7 @@ def replay(
     loaded = load(settings)
     live = dataclasses.replace(loaded.credit, roles=loaded.roles)
     asked = _asked(live, rule=rules, call=credit, baseline=baseline, token=token)
-    begin, end = _time(since, "--from"), _time(until, "--until")
+    begin, end = log_time(since, "--from"), log_time(until, "--until")
     rule, live_rule = _rule(asked.rule), _rule(live.rule)
     was = Names(rule=live_rule.id, credit=live.method.id)
     names = Names(rule=rule.id, credit=asked.method.id)
@@ -138,28 +134,11 @@ def _rule(text: str) -> Rule:
         sys.path.remove(here)
 
 
-def _time(text: str, option: str) -> int:
-    """Log time in milliseconds; 0 for an empty text."""
-    if not text:
-        return 0
-    number, unit = text[:-1], text[-1]
-    try:
-        if unit in _UNITS:
-            moment = datetime.now(UTC) - timedelta(**{_UNITS[unit]: float(number)})
-        else:
-            moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        fail(f"{option} {text!r} is no time: write 90m, 12h, 7d or 2026-01-31T12:00", WRONG_USE)
-    return max(1, int(moment.timestamp() * 1000))
-
-
 def _progress(done: Replayed, total: int) -> str:
-    share = done.records / total if total else 1.0
-    bar = "#" * int(_BAR * share)
+    share = min(1.0, done.records / total) if total else 1.0
     left = done.seconds / share * (1 - share) if share else 0.0
     return (
-        f"[{bar:.<{_BAR}}] {share:.0%}, {done.episodes:,} episodes, {done.rate:,.0f} a second, "
-        f"{left:.0f} s to go"
+        f"{bar(share)}, {done.episodes:,} episodes, {done.rate:,.0f} a second, {left:.0f} s to go"
     )
 
 

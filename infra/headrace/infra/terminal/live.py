@@ -10,7 +10,13 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+_BAR = 20  # characters
 PLAIN_S = 10.0  # without a terminal, how often a change is told
+
+
+def bar(share: float) -> str:
+    """How much is done of something, 0 to 1."""
+    return f"[{'#' * int(_BAR * share):.<{_BAR}}] {share:.0%}"
 
 
 class LiveLine:
