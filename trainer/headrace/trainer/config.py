@@ -65,6 +65,11 @@ class TrainerConfig:
         return _published(self.intake.policy, self.intake.trainer)
 
     @property
+    def consumer_group(self) -> str:
+        """Consumer group whose offsets tell how far the trainer is."""
+        return f"headrace.trainer.{self.publishes}"
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """In what the step is calculated, and why."""
         return choose(self.dtype, device=device_of(self.device))

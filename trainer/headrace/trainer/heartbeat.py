@@ -1,26 +1,39 @@
 """What a trainer reports of itself."""
 
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from headrace.connectors.worker.heartbeat import write_heartbeat
+from headrace.connectors.worker.metrics import Reporter
 
 HEARTBEAT_S = 1.0
 
 
 class Heartbeat:
-    """Writes `file` at most once a second, and at once when what is done changes."""
+    """Tells `reporter` at most once a second, and at once when what is done changes."""
 
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
+    def __init__(self, reporter: Reporter | None) -> None:
+        self._reporter = reporter
         self._at = 0.0
         self._doing = ""
+
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """The numbers are served as metrics while the block lasts."""
+        if self._reporter is None:
+            yield
+            return
+        self._reporter.serve()
+        try:
+            yield
+        finally:
+            self._reporter.close()
 
     def beat(self, doing: str, **facts: Any) -> None:
         """Tell what is being done, with some numbers."""
         now = time.monotonic()
-        if self._file is None or (doing == self._doing and now - self._at < HEARTBEAT_S):
+        if self._reporter is None or (doing == self._doing and now - self._at < HEARTBEAT_S):
             return
         self._at, self._doing = now, doing
-        write_heartbeat(self._file, {"ready": True, "doing": doing, **facts})
+        self._reporter.tell({"ready": True, "doing": doing, **facts})

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Stopped, ends_of
+from headrace.connectors.worker.metrics import Reporter, Subscription
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, Task, from_avro
 from headrace.schemas.vocabulary import DropReason, HaltReason
 from headrace.trainer.batch import pack_rows
@@ -16,7 +17,7 @@ from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.pinned import Position
-from headrace.trainer.reading import position_of
+from headrace.trainer.reading import READ, position_of
 from headrace.trainer.rows import rows_of
 from headrace.trainer.session import CREDITS, SAMPLES, Session, now_ms, opened
 from headrace.trainer.settings import MAIN
@@ -31,7 +32,7 @@ class Trainer:
 
     def __init__(self, config: TrainerConfig) -> None:
         self.config = config
-        self.heartbeat = Heartbeat(config.heartbeat)
+        self.heartbeat = Heartbeat(_reporter(config))
 
     def run(self, stop: threading.Event) -> None:
         """Recover, then train until `stop` is set.
@@ -40,11 +41,12 @@ class Trainer:
         CommitRefused, CheckpointError, PolicyLoadError; and LogLost.
         """
         torch.set_num_threads(self.config.threads)
-        try:
-            while not stop.is_set():
-                self._train_until_halted(stop)
-        except Stopped:
-            logger.info("stopped while waiting; a restart goes on from the last commit")
+        with self.heartbeat.served():
+            try:
+                while not stop.is_set():
+                    self._train_until_halted(stop)
+            except Stopped:
+                logger.info("stopped while waiting; a restart goes on from the last commit")
 
     def _train_until_halted(self, stop: threading.Event) -> None:
         patience = Patience("the trainer", stop=stop)
@@ -55,6 +57,13 @@ class Trainer:
                     loop.turn()
             except Halted:
                 logger.error("halted: read on from the last commit after `headrace resume`")
+
+
+def _reporter(config: TrainerConfig) -> Reporter | None:
+    if config.heartbeat is None:
+        return None
+    subscription = Subscription(kafka=config.kafka, group=config.consumer_group, topics=READ)
+    return Reporter(config.heartbeat, part=config.heartbeat.stem, subscription=subscription)
 
 
 class Halted(Exception):

@@ -179,7 +179,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         # Before the first version there is no telling where outcomes begin: all are read.
         if (span := decided.needs(past.last_at)) is not None:
             decided.restore(span, history.decisions(span))
-        group = f"headrace.trainer.{config.publishes}"
+        group = config.consumer_group
         guard = make_guard(
             config.kafka,
             codec,

@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -20,6 +21,7 @@ from headrace.connectors.clickhouse.arrow_types import plain
 from headrace.connectors.clickhouse.config import ClickHouseConfig
 from headrace.connectors.clickhouse.errors import ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.loopback import is_loopback_url
+from headrace.connectors.worker.insert_times import INSERTS
 
 T = TypeVar("T")
 
@@ -103,7 +105,7 @@ class ClickHouse:
         if data.num_rows == 0:
             return 0
         whole = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
-        with _translated(f"INSERT INTO {table}"):
+        with _timed(table), _translated(f"INSERT INTO {table}"):
             summary = self._connected().insert_arrow(
                 table, whole.combine_chunks(), settings=dict(_ONE_BLOCK)
             )
@@ -174,6 +176,17 @@ class ClickHouse:
                 self._described.clear()
             self._described[sql] = known
         return known
+
+
+@contextmanager
+def _timed(table: str) -> Iterator[None]:
+    began = time.monotonic()
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        INSERTS.add(table, time.monotonic() - began, failed=failed)
 
 
 def retrying(

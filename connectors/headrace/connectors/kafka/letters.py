@@ -41,6 +41,18 @@ class Kept:
         return f"{self.letter.topic}/{self.letter.partition}/{self.letter.offset}"
 
 
+def depths(config: KafkaConfig) -> dict[str, int]:
+    """How many records each dead-letter topic has; those without any are left out.
+
+    Raises KafkaUnavailable.
+    """
+    places = [(dead_letters_of(topic), 0) for topic in Topic]
+    offsets = Offsets(config)
+    starts, ends = offsets.starts(places), offsets.ends(places)
+    found = {where[0]: ends[where] - starts[where] for where in places}
+    return {topic: number for topic, number in found.items() if number}
+
+
 def kept_letters(config: KafkaConfig, topics: Sequence[str]) -> list[Kept]:
     """All dead letters of some topics, one for each record, in the order of their places.
 

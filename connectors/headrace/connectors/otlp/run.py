@@ -17,7 +17,7 @@ from headrace.connectors.otlp.intake import Intake
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.privacy.logs import redact_logs
 from headrace.connectors.sdk import Telemetry, sdk_config
-from headrace.connectors.worker.heartbeat import write_heartbeat
+from headrace.connectors.worker.metrics import Reporter
 
 _BEAT_S = 1.0
 
@@ -88,9 +88,20 @@ async def _beating(config: OtlpConfig, intake: Intake, telemetry: Telemetry) -> 
 
 
 async def _beat(config: OtlpConfig, intake: Intake, telemetry: Telemetry) -> None:
-    while config.heartbeat is not None:
-        stats = telemetry.stats()
-        counters = dict(intake.counters) | {"waiting": stats.pending, "spooled": stats.spooled}
-        report = {"ready": True, "counters": {k: v for k, v in counters.items() if v}}
-        await asyncio.to_thread(write_heartbeat, config.heartbeat, report)
-        await asyncio.sleep(_BEAT_S)
+    if config.heartbeat is None:
+        return
+    reporter = Reporter(config.heartbeat, part="otlp")
+    reporter.serve()
+    try:
+        while True:
+            stats = telemetry.stats()
+            counters = dict(intake.counters) | {"waiting": stats.pending, "spooled": stats.spooled}
+            report = {
+                "ready": True,
+                "counters": {k: v for k, v in counters.items() if v},
+                "held_bytes": stats.held_bytes,
+            }
+            await asyncio.to_thread(reporter.tell, report)
+            await asyncio.sleep(_BEAT_S)
+    finally:
+        reporter.close()

@@ -17,6 +17,7 @@ from headrace.connectors.privacy.summary import summary
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app
 from headrace.infra.errors import LogUnavailable
+from headrace.infra.launch.behind import Behind, behind, set_aside
 from headrace.infra.launch.halted import halted_partitions
 from headrace.infra.launch.parts import arithmetic, heartbeat_file
 from headrace.infra.launch.untrained import UntrainedPolicy, untrained_policies
@@ -32,13 +33,14 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Show every part: state, endpoint, restarts, what the workers have done, what is halted, and
-    which policy its last groups taught nothing.
+    """Show every part: state, endpoint, restarts, what the workers have done and how far behind
+    they are, dead letters, what is halted, and which policy its last groups taught nothing.
 
     Exit code 0 if every part is ready, 3 otherwise; 1 if all are ready and a partition is halted.
     """
     loaded = load(settings)
     parts = describe(loaded)
+    letters = add_lags(loaded, parts)
     halted = halts(loaded, parts)
     chosen = arithmetic(loaded)
     teaching_nothing = untrained(loaded, parts)
@@ -47,6 +49,7 @@ def status(
         report = {
             "parts": parts,
             "halted": halted,
+            "dead_letters": letters,
             "arithmetic": dataclasses.asdict(chosen),
             "untrained": [dataclasses.asdict(one) for one in teaching_nothing],
             "privacy": {"capture": loaded.privacy.capture, "said": said},
@@ -57,6 +60,7 @@ def status(
         if any(part["name"] == "gateway" for part in parts):
             typer.echo(f"\nengine and trainer calculate in {chosen.dtype}: {chosen.reason}")
             typer.echo(f"privacy: {said}")
+        _print_letters(letters)
         _print_halted(halted)
         for one in teaching_nothing:
             typer.echo(f"\n{one.policy}: {one.message}")
@@ -88,6 +92,20 @@ def describe(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
+def add_lags(settings: Settings, parts: list[dict[str, Any]]) -> dict[str, int]:
+    """Add to the parts how far they are behind; gives the depths of dead-letter topics.
+
+    Nothing while the broker is not ready.
+    """
+    states = {part["name"]: part["state"] for part in parts}
+    if not parts or states.get("kafka", _READY) != _READY:
+        return {}
+    lags = behind(settings)
+    for part in parts:
+        part["lag"] = lags.get(part["name"]) if part["state"] == _READY else None
+    return set_aside(settings)
+
+
 def halts(settings: Settings, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The halted partitions: as the log has them, or as the workers last said if it is away."""
     states = {part["name"]: part["state"] for part in parts}
@@ -116,6 +134,11 @@ def untrained(settings: Settings, parts: list[dict[str, Any]]) -> list[Untrained
 
 def _last_said(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [halt for part in parts for halt in part["work"].get("halted", ())]
+
+
+def _print_letters(letters: dict[str, int]) -> None:
+    for topic, number in letters.items():
+        typer.echo(f"\n{topic}: {number:,} dead letters; `headrace dlq list` shows them")
 
 
 def _print_halted(halted: list[dict[str, Any]]) -> None:
@@ -166,6 +189,7 @@ def _detail(part: dict[str, Any]) -> str:
         part["endpoint"] or "",
         f"version {work['version']}" if "version" in work else "",
         work.get("waiting") or work.get("doing", ""),
+        str(Behind(**part["lag"])) if part.get("lag") else "",
         ", ".join(f"{name} {count}" for name, count in counted.items() if count),
     ]
     return "; ".join(filter(None, parts))

@@ -23,7 +23,7 @@ from headrace.connectors.runner import (
 )
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.private import OTHERS, keep_private
-from headrace.infra.launch.runners import runner_config, unrecorded
+from headrace.infra.launch.runners import RunnerReport, runner_config, unrecorded
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
 from headrace.infra.terminal.log_lines import show_logs
@@ -122,21 +122,31 @@ def work(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     runner = Runner(config)
-    with LiveLine(watched) as line:
+    with RunnerReport(runner, config, loaded.directory, name) as report, LiveLine(watched) as line:
         if as_json:
-            _tell_events(runner, stop)
+            _tell_events(runner, stop, report)
             return
         console = Console(highlight=False)
         console.print(f"working for {config.gateway_url}; Ctrl-C stops")
-        runner.run(stop, on_turn=lambda: line.update(progress(runner, stopping=stop.is_set())))
+
+        def turn() -> None:
+            report.turn()
+            line.update(progress(runner, stopping=stop.is_set()))
+
+        runner.run(stop, on_turn=turn)
     console.print(f"attempts: {runner.stats}")
 
 
-def _tell_events(runner: Runner, stop: threading.Event) -> None:
+def _tell_events(runner: Runner, stop: threading.Event, report: RunnerReport) -> None:
     events = Events(typer.echo)
+
+    def turn() -> None:
+        report.turn()
+        events.turn(runner, stopping=stop.is_set())
+
     runner.run(
         stop,
-        on_turn=lambda: events.turn(runner, stopping=stop.is_set()),
+        on_turn=turn,
         on_end=events.ended,
     )
     events.over(runner)

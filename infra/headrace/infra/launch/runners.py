@@ -2,17 +2,24 @@
 
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from headrace.connectors.privacy import PrivacySettings
-from headrace.connectors.runner import CommandAgent, RunnerConfig, RunnerSettings
+from headrace.connectors.runner import CommandAgent, Runner, RunnerConfig, RunnerSettings
 from headrace.connectors.settings import keys
 from headrace.connectors.tasks import TaskSourceConfig
+from headrace.connectors.worker.metrics import Reporter, Subscription
 from headrace.infra.settings import Settings
+from headrace.schemas.topics import Topic
 
 STOP_S = 20.0
+BEAT_S = 1.0
 COMMANDS_AT_ONCE = 8
 
 
@@ -48,6 +55,51 @@ def runner_config(
         journals=settings.directory / "spool" / "attempts",
         scratch=settings.directory / "spool" / "scratch",
     )
+
+
+class RunnerReport:
+    """Tells once a second how a runner fares, while the block lasts."""
+
+    def __init__(self, runner: Runner, config: RunnerConfig, directory: Path, name: str) -> None:
+        self._runner = runner
+        self._at = float("-inf")
+        self._reporter = Reporter(
+            directory / "run" / f"work-{name}.json",
+            part="work",
+            subscription=Subscription(
+                kafka=config.kafka.client("headrace-runner-lag"),
+                group=config.group,
+                topics=[Topic.TASKS],
+            ),
+        )
+
+    def __enter__(self) -> Self:
+        """Serve the metrics."""
+        self._reporter.serve()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Serve them no more."""
+        self._reporter.close()
+
+    def turn(self) -> None:
+        """To be called several times a second."""
+        if time.monotonic() - self._at < BEAT_S:
+            return
+        self._at = time.monotonic()
+        runner = self._runner
+        self._reporter.tell(
+            {
+                "ready": True,
+                "waiting": "no broker answers" if runner.away else "",
+                "counters": asdict(runner.stats),
+            }
+        )
 
 
 def unrecorded(settings: PrivacySettings, project: str) -> str | None:

@@ -126,6 +126,11 @@ class Assembler:
         return len(self._episodes)
 
     @property
+    def open_episodes(self) -> int:
+        """Episodes that wait for their end, those that are stubs included."""
+        return len(self._open_deadlines) + len(self._stub_deadlines)
+
+    @property
     def stubs(self) -> int:
         """Open episodes of which only the id and a deadline are known."""
         return len(self._stubs)

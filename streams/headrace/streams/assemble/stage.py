@@ -227,6 +227,7 @@ class AssembleStage:
         self.counters["takes"] += 1
         self.counters["in_memory"] = self._assembler.episodes
         self.counters["stubs"] = self._assembler.stubs
+        self.counters["open"] = self._assembler.open_episodes
         self.counters["memory_bytes"] = self._assembler.held_bytes
 
 

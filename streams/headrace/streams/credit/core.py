@@ -81,6 +81,11 @@ class Groups:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def waiting_groups(self) -> int:
+        """Groups that are not decided yet, those that are stubs included."""
+        return len(self._deadlines)
+
     def stub(self, partition: int, key: GroupKey, close_by: int) -> None:
         """An open group that is stored but not held; `close_by` may be too early, never late."""
         self._deadlines.arm(partition, key, close_by)

@@ -110,6 +110,7 @@ class CreditStage:
             await self._patience.auntil_done(partial(self._credits.deliver, final))
             await self._patience.auntil_done(partial(self._store.write, changes))
             self._groups.evict(changes)
+        self.counters["groups_waiting"] = self._groups.waiting_groups
         return decoded.refused
 
     def next_deadline(self, where: Partition) -> int | None:

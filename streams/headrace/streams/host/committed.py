@@ -31,9 +31,9 @@ from headrace.connectors.kafka import (
     make_guard,
 )
 from headrace.connectors.worker.exits import EXIT_RESUMED
-from headrace.connectors.worker.heartbeat import write_heartbeat
 from headrace.schemas import Codec
 from headrace.streams.host.config import HostConfig
+from headrace.streams.host.report import make_reporter
 from headrace.streams.host.takes import Takes
 from headrace.streams.stage import Stage
 
@@ -156,13 +156,16 @@ class _Host:
         return bool(await self._patience.auntil_done(self._guard.resumed))
 
     async def _beat(self) -> None:
-        if self._config.run_directory is None:
+        if (reporter := make_reporter(self._config, self._stage)) is None:
             return
-        file = self._config.run_directory / f"{self._config.member_id}.json"
-        while True:
-            report = self._takes.report(self._assigned, ready=self._loaded)
-            await asyncio.to_thread(write_heartbeat, file, report)
-            await asyncio.sleep(_BEAT_S)
+        reporter.serve()
+        try:
+            while True:
+                report = self._takes.report(self._assigned, ready=self._loaded)
+                await asyncio.to_thread(reporter.tell, report)
+                await asyncio.sleep(_BEAT_S)
+        finally:
+            reporter.close()
 
 
 def instance_id(member: str, topics: Sequence[str]) -> str:

@@ -24,11 +24,11 @@ from headrace.connectors.kafka import (
     make_guard,
 )
 from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
-from headrace.connectors.worker.heartbeat import write_heartbeat
 from headrace.schemas import Codec, Unavailable
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
 from headrace.streams.errors import HostError
 from headrace.streams.host.config import HostConfig
+from headrace.streams.host.report import make_reporter
 from headrace.streams.host.takes import Takes
 from headrace.streams.host.ticks import Ticker
 from headrace.streams.stage import Stage
@@ -137,6 +137,7 @@ class _Host:
         self.patience = Patience(config.member_id)
         self.takes = Takes(stage, config, guard, self.patience)
         self.ticker = Ticker(config.kafka, self.topic, self._next_deadline)
+        self.reporter = make_reporter(config, stage)
         self.loading: asyncio.Task[None] | None = None
 
     def install(self, supervisor: Any) -> None:
@@ -201,7 +202,9 @@ class _Host:
             os._exit(EXIT_REVOKED)
 
     async def _beat(self) -> None:
-        """Once a second: ticks for quiet partitions, halted ones, and the heartbeat."""
+        """Once a second: ticks for quiet partitions, halted ones, and how it fares."""
+        if self.reporter is not None:
+            self.reporter.serve()
         while not self.app.should_stop:
             if self.loading is not None and self.loading.done():
                 self.loading.result()  # a stage that failed to load is a crash, not a silence
@@ -210,9 +213,8 @@ class _Host:
                     await asyncio.to_thread(self.ticker.append, due)
                 if self.guard.halted:
                     await self._hold()
-            if self.config.run_directory is not None:
-                path = self.config.run_directory / f"{self.config.member_id}.json"
-                await asyncio.to_thread(write_heartbeat, path, self._report())
+            if self.reporter is not None:
+                await asyncio.to_thread(self.reporter.tell, self._report())
             await asyncio.sleep(1.0)
 
     async def _hold(self) -> None:
