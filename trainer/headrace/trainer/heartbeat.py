@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from headrace.connectors.worker.metrics import Reporter
+from headrace.connectors.metrics import Reporter
 
 HEARTBEAT_S = 1.0
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Stopped, ends_of
-from headrace.connectors.worker.metrics import Reporter, Subscription
+from headrace.connectors.metrics import Reporter, Subscription
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, Task, from_avro
 from headrace.schemas.vocabulary import DropReason, HaltReason
 from headrace.trainer.batch import pack_rows

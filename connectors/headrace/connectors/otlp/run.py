@@ -9,6 +9,7 @@ import uvicorn
 
 from headrace.connectors.http_server import listening
 from headrace.connectors.http_server.listening import Server
+from headrace.connectors.metrics import Reporter
 from headrace.connectors.otlp.app import create_app
 from headrace.connectors.otlp.config import OtlpConfig
 from headrace.connectors.otlp.errors import ConfigurationError
@@ -17,7 +18,6 @@ from headrace.connectors.otlp.intake import Intake
 from headrace.connectors.privacy import Privacy
 from headrace.connectors.privacy.logs import redact_logs
 from headrace.connectors.sdk import Telemetry, sdk_config
-from headrace.connectors.worker.metrics import Reporter
 
 _BEAT_S = 1.0
 

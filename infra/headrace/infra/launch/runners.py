@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from headrace.connectors.metrics import Reporter, Subscription
 from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner import CommandAgent, Runner, RunnerConfig, RunnerSettings
 from headrace.connectors.settings import keys
 from headrace.connectors.tasks import TaskSourceConfig
-from headrace.connectors.worker.metrics import Reporter, Subscription
 from headrace.infra.settings import Settings
 from headrace.schemas.topics import Topic
 

@@ -1,6 +1,6 @@
 """How a stage's worker tells how it fares."""
 
-from headrace.connectors.worker.metrics import Reporter, Subscription
+from headrace.connectors.metrics import Reporter, Subscription
 from headrace.streams.host.config import HostConfig
 from headrace.streams.stage import Stage
 

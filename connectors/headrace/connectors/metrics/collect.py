@@ -13,9 +13,9 @@ from prometheus_client.core import (
 
 from headrace.connectors.kafka.lag import Lag
 from headrace.connectors.kafka.offsets import Partition
+from headrace.connectors.metrics import names
+from headrace.connectors.metrics.names import MetricName
 from headrace.connectors.worker.insert_times import BUCKETS_S, InsertTimes
-from headrace.connectors.worker.metrics import names
-from headrace.connectors.worker.metrics.names import MetricName
 
 GAUGES: Mapping[str, MetricName] = {
     "open": names.OPEN_EPISODES,

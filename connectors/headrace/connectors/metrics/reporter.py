@@ -17,7 +17,7 @@ from headrace.connectors.worker.insert_times import INSERTS
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from headrace.connectors.worker.metrics.server import MetricsServer
+    from headrace.connectors.metrics.server import MetricsServer
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Reporter:
         try:
             from prometheus_client import CollectorRegistry
 
-            from headrace.connectors.worker.metrics.server import MetricsServer
+            from headrace.connectors.metrics.server import MetricsServer
 
             registry = CollectorRegistry()
             registry.register(self)
@@ -89,7 +89,7 @@ class Reporter:
 
     def collect(self) -> "Iterator[Metric]":
         """All metrics, as they are when somebody asks."""
-        from headrace.connectors.worker.metrics import collect
+        from headrace.connectors.metrics import collect
 
         yield from collect.of_report(self._part, self._report)
         yield from collect.of_inserts(self._part, INSERTS.tables())
@@ -101,7 +101,7 @@ class Reporter:
 
     def _of_kafka(self) -> "list[Metric]":
         """What the broker says; nothing while it is away."""
-        from headrace.connectors.worker.metrics import collect
+        from headrace.connectors.metrics import collect
 
         if self._lags is None or self._subscription is None:
             return []

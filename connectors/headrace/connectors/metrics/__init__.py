@@ -3,6 +3,6 @@
 `names` says which metrics there are, `collect` makes them of a worker's report, `server` answers.
 """
 
-from headrace.connectors.worker.metrics.reporter import Reporter, Subscription
+from headrace.connectors.metrics.reporter import Reporter, Subscription
 
 __all__ = ["Reporter", "Subscription"]

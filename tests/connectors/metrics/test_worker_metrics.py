@@ -15,10 +15,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.connectors.kafka.lag import Lag
+from headrace.connectors.metrics import Reporter, collect
+from headrace.connectors.metrics.names import METRICS
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.connectors.worker.insert_times import InsertClock
-from headrace.connectors.worker.metrics import Reporter, collect
-from headrace.connectors.worker.metrics.names import METRICS
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 REPORT = {
