@@ -15,9 +15,10 @@ from torch import Tensor
 from headrace.kernels import linear_logp
 from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import Batch
+from headrace.trainer.measures import StepResult
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import Policy
-from headrace.trainer.step import StepResult, TrainStep
+from headrace.trainer.step import TrainStep
 
 CPU = torch.device("cpu")
 
@@ -25,13 +26,13 @@ CPU = torch.device("cpu")
 class _Seen(MasterOptimizer):
     """Keeps the gradients of a step, before they are clipped."""
 
-    def apply(self) -> float:
+    def apply(self, rate: float = 1.0) -> float:
         self.seen = {
             name: master.grad.double().cpu()
             for name, master in self.masters.items()
             if master.grad is not None
         }
-        return super().apply()
+        return super().apply(rate)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

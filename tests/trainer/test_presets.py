@@ -58,7 +58,7 @@ def step_of(
     optimizer = MasterOptimizer(policy, OptimizerConfig())
     seen: dict[str, torch.Tensor] = {}
 
-    def spy() -> float:
+    def spy(rate: float = 1.0) -> float:
         seen.update({n: m.grad.clone() for n, m in optimizer.masters.items() if m.grad is not None})
         return 0.0
 

@@ -129,7 +129,7 @@ def gradients(model: Path, batch: Batch) -> dict[str, torch.Tensor]:
     step = stepper(model)
     seen: dict[str, torch.Tensor] = {}
 
-    def spy() -> float:
+    def spy(rate: float = 1.0) -> float:
         for name, master in step.optimizer.masters.items():
             assert master.grad is not None
             seen[name] = master.grad.clone()

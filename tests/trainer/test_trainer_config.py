@@ -11,6 +11,7 @@ from headrace.trainer.config import TrainerConfig, config_from_environment
 from headrace.trainer.device import device_of
 from headrace.trainer.errors import PolicyLoadError
 from headrace.trainer.presets import PRESETS
+from headrace.trainer.schedules import LearningRate
 
 ENVIRONMENT = {
     "HEADRACE_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
@@ -107,6 +108,26 @@ def test_the_intake_takes_the_baseline_of_the_algorithm(name: str) -> None:
     assert config.intake.baseline == PRESETS[config.algorithm.name].baseline
 
 
+def test_corrections_and_schedules_reach_the_step_and_the_hash() -> None:
+    config = configured(
+        correction="decoupled",
+        correction_level="geometric",
+        reject="k3",
+        denominator="after",
+        updates="3",
+        schedule="cosine",
+        warmup_versions="5",
+        schedule_versions="50",
+        schedule_end="0.1",
+    )
+    algorithm = config.algorithm
+    assert (algorithm.correction, algorithm.correction_level) == ("decoupled", "geometric")
+    assert (algorithm.reject, algorithm.reject_bounds) == ("k3", (0.0, 0.01))
+    assert (algorithm.denominator, algorithm.updates) == ("after", 3)
+    assert config.learning_rate == LearningRate(schedule="cosine", warmup=5, versions=50, end=0.1)
+    assert config.hash() != configured().hash()
+
+
 def test_a_group_baseline_may_be_another_group_baseline() -> None:
     environment = {**ENVIRONMENT, "HEADRACE_CREDIT_BASELINE": "leave_one_out"}
     assert config_from_environment(Path("model"), environment).intake.baseline == "leave_one_out"
@@ -152,6 +173,9 @@ def test_packs_that_cannot_hold_what_the_engine_samples_are_refused() -> None:
         ({"dual_clip": "0.5"}, "give more than 1, or 0 for none"),
         ({"algorithm": "cispo", "dual_clip": "3"}, "only 'ppo' has one"),
         ({"mis_low": "3"}, "give more than mis_low, 3"),
+        ({"reject": "k3", "reject_low": "1"}, "give reject_low, 1, or more"),
+        ({"schedule": "linear"}, "give more than warmup_versions, 0"),
+        ({"updates": "0"}, "give 1 or more"),
         ({"clip_low": "low"}, "clip_low .* is 'low': give a number"),
     ],
 )

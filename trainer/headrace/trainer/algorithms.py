@@ -15,13 +15,22 @@ from torch import Tensor
 
 from headrace.kernels import LossConfig, aggregation_weights
 from headrace.trainer.batch import TrainingRow
-from headrace.trainer.choices import Aggregation, Algorithm, Correction, KlKind, RowLoss
+from headrace.trainer.choices import (
+    Aggregation,
+    Algorithm,
+    Correction,
+    CorrectionLevel,
+    Denominator,
+    KlKind,
+    Reject,
+    RowLoss,
+)
 from headrace.trainer.presets import PRESETS
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class AlgorithmConfig:
-    """An algorithm, one optimiser step per batch. `preset` gives those that have a name."""
+    """An algorithm. `preset` gives those that have a name."""
 
     name: Algorithm = "grpo"
     """The preset it was made from."""
@@ -40,8 +49,17 @@ class AlgorithmConfig:
     correction: Correction = "ratio"
     """Off-policy correction. `ratio`: the row loss's ratio is taken to the behaviour policy. Else
     it is taken to the proximal policy, and rows weigh w of ρ = proximal ÷ behaviour: `tis`
-    min(ρ, tis_cap), `mis` ρ within `mis_bounds` and 0 outside, `decoupled` ρ, `none` 1. (With one
-    step per batch the proximal policy is the current one: its ratio is 1 and never clips.)"""
+    min(ρ, tis_cap), `mis` ρ within `mis_bounds` and 0 outside, `decoupled` ρ, `none` 1. The
+    proximal policy is that before the step."""
+    correction_level: CorrectionLevel = "token"
+    """Whose ratio weighs a row: its token's, the product over its call, or the geometric mean."""
+    reject: Reject = "none"
+    """Which calls are left out, by the ratios of their tokens (`headrace.trainer.corrections`)."""
+    reject_bounds: tuple[float, float] = (0.0, math.inf)
+    denominator: Denominator = "before"
+    """Whether what is rejected stays in the divisor; `after`: the rest weighs the more."""
+    updates: int = 1
+    """Optimiser steps per batch, all against the same proximal policy."""
     clip_low: float = 0.2
     clip_high: float = 0.2
     dual_clip: float | None = 3.0
@@ -51,7 +69,8 @@ class AlgorithmConfig:
     kl_coef: float = 0.0
     """KL to the reference policy, which the step then needs."""
     kl_kind: KlKind = "k3"
-    """Its estimator (`LossConfig.kl_kind`)."""
+    """Its estimator (`LossConfig.kl_kind`): `k1` is taken from the reward, others are in the
+    loss."""
 
     @classmethod
     def preset(cls, name: Algorithm, **changes: Any) -> Self:
@@ -75,36 +94,62 @@ class AlgorithmConfig:
             ("row_loss", RowLoss),
             ("aggregation", Aggregation),
             ("correction", Correction),
+            ("correction_level", CorrectionLevel),
+            ("reject", Reject),
+            ("denominator", Denominator),
         ):
             if (value := getattr(self, key)) not in get_args(kinds):
                 known = ", ".join(map(repr, get_args(kinds)))
                 raise ValueError(f"{key} {value!r} is unknown: use one of {known}")
         if self.horizon < 1:
             raise ValueError(f"horizon is {self.horizon}: it must be at least 1 token")
+        if self.updates < 1:
+            raise ValueError(f"updates is {self.updates}: it must be at least 1")
         if self.row_loss == "gspo" and self.aggregation != "call_mean":
             raise ValueError(
                 f"aggregation is {self.aggregation!r}: row_loss 'gspo' needs 'call_mean'"
             )
         self.loss()  # checks the rest
 
+    @property
+    def kl_in_reward(self) -> bool:
+        """Whether the KL to the reference is taken from the reward."""
+        return self.kl_coef > 0.0 and self.kl_kind == "k1"
+
+    @property
+    def takes_proximal(self) -> bool:
+        """Whether ratios are to the proximal policy where that is not the current one, or is
+        needed for weights of calls."""
+        more = self.updates > 1 or self.correction_level != "token"
+        return more and self.correction != "ratio"
+
+    @property
+    def scores_first(self) -> bool:
+        """Whether the batch must be scored before its gradients can be formed."""
+        return self.takes_proximal or self.reject != "none" or self.kl_in_reward
+
     def loss(self) -> LossConfig:
         """The row loss of these settings."""
-        if self.correction == "ratio":
+        own = self.correction_level == "token"  # weights of calls are no matter of rows
+        cap = {"tis": self.tis_cap, "decoupled": math.inf}.get(self.correction) if own else None
+        kl_coef = 0.0 if self.kl_in_reward else self.kl_coef
+        if self.correction == "ratio" or self.takes_proximal:
             return LossConfig(
                 kind=self.row_loss,
                 clip_low=self.clip_low,
                 clip_high=self.clip_high,
-                dual_clip=self.dual_clip,
-                kl_coef=self.kl_coef,
+                dual_clip=self.dual_clip if self.row_loss == "ppo" else None,
+                tis_cap=cap,
+                mis_bounds=self.mis_bounds if self.correction == "mis" and own else None,
+                kl_coef=kl_coef,
                 kl_kind=self.kl_kind,
             )
         # The ratio to the policy before the step is 1, where every row loss has the gradient -A.
-        cap = {"tis": self.tis_cap, "decoupled": math.inf}.get(self.correction)
         return LossConfig(
             kind="reinforce",
             tis_cap=cap,
             mis_bounds=self.mis_bounds if self.correction == "mis" else None,
-            kl_coef=self.kl_coef,
+            kl_coef=kl_coef,
             kl_kind=self.kl_kind,
         )
 

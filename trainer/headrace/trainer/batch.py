@@ -40,6 +40,9 @@ class TrainingRow:
     """[S], credit within the call; None is uniform."""
     truncated: bool = False
     """Whether it ran into its limit of tokens."""
+    agent: str = ""
+    turn: int = 0
+    """Its place among the calls of its episode."""
 
     def __post_init__(self) -> None:
         where = f"sample {self.sample_id}"

@@ -24,6 +24,7 @@ from headrace.trainer.device import device_of
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.optimizer import OptimizerConfig
 from headrace.trainer.presets import PRESETS, contradictions
+from headrace.trainer.schedules import LearningRate
 from headrace.trainer.settings import MAIN, CreditAsked, TrainerSettings, bad_budget
 from headrace.trainer.trainable import IntakeConfig
 
@@ -45,6 +46,8 @@ class TrainerConfig:
     intake: IntakeConfig
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    learning_rate: LearningRate = field(default_factory=LearningRate)
+    """What share of the optimiser's rate each version takes."""
     packing: PackingConfig = field(default_factory=PackingConfig)
     dtype: DtypeSetting = "auto"
     """Number format of the arithmetic; the engine's must be the same."""
@@ -80,6 +83,7 @@ class TrainerConfig:
             "intake": asdict(self.intake),
             "algorithm": asdict(self.algorithm),
             "optimizer": asdict(self.optimizer),
+            "learning_rate": asdict(self.learning_rate),
             "packing": asdict(self.packing),
             "attention": self.attention,
             "compute_dtype": self.arithmetic.dtype,
@@ -140,6 +144,12 @@ def config_from_environment(
             weight_decay=own.weight_decay,
             max_grad_norm=own.max_grad_norm,
         ),
+        learning_rate=LearningRate(
+            schedule=own.schedule,
+            warmup=own.warmup_versions,
+            versions=own.schedule_versions,
+            end=own.schedule_end,
+        ),
         packing=_packing(own),
         dtype=policy.dtype,
         device=own.device,
@@ -167,6 +177,11 @@ def _algorithm(own: TrainerSettings) -> AlgorithmConfig:
         correction=own.chosen("correction"),
         tis_cap=own.tis_cap,
         mis_bounds=(own.mis_low, own.mis_high),
+        correction_level=own.correction_level,
+        reject=own.reject,
+        reject_bounds=own.reject_bounds,
+        denominator=own.denominator,
+        updates=own.updates,
         kl_coef=own.kl_coef,
         kl_kind=own.kl_kind,
     )

@@ -90,8 +90,10 @@ class MasterOptimizer:
         for parameter in self._parameters.values():
             parameter.grad = None
 
-    def apply(self) -> float:
+    def apply(self, rate: float = 1.0) -> float:
         """Clip, step, publish into the policy, and return the gradient norm before clipping.
+
+        `rate` is the share of the learning rate to take.
 
         Raises NonFiniteStep, weights untouched, when a gradient is not finite.
         """
@@ -107,6 +109,8 @@ class MasterOptimizer:
                 "and ratios, or lower lr"
             )
         torch.nn.utils.clip_grads_with_norm_(masters, self.config.max_grad_norm, norm)
+        for group in self._adam.param_groups:
+            group["lr"] = self.config.lr * rate
         self._adam.step()
         self.discard()
         with torch.no_grad():

@@ -1,6 +1,7 @@
 """Credited samples as training rows."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,8 +17,8 @@ def rows_of(
     """One row for each of the samples that has a credit. Raises RowError for one that does not
     hold."""
     return [
-        row_of(credit, samples[credit.sample_id], vocabulary)
-        for credit in credits
+        replace(row_of(credit, samples[credit.sample_id], vocabulary), turn=turn)
+        for turn, credit in enumerate(credits)  # of each episode in the order of its calls
         if credit.sample_id in samples
     ]
 
@@ -56,5 +57,6 @@ def row_of(credit: SampleCredit, sample: Sample, vocabulary: int) -> TrainingRow
         advantage=credit.advantage,
         temperature=sample.temperature,
         token_weights=shares,
+        agent=credit.agent,
         truncated=sample.finish_reason == FinishReason.LENGTH,
     )

@@ -16,12 +16,13 @@ from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.heartbeat import Heartbeat
+from headrace.trainer.measures import StepResult
 from headrace.trainer.pinned import Position
 from headrace.trainer.reading import READ, position_of
 from headrace.trainer.rows import rows_of
 from headrace.trainer.session import CREDITS, SAMPLES, Session, now_ms, opened
 from headrace.trainer.settings import MAIN
-from headrace.trainer.step import StepResult, TrainStep
+from headrace.trainer.step import TrainStep
 from headrace.trainer.trainable import TrainableGroup
 
 logger = logging.getLogger(__name__)
@@ -181,10 +182,14 @@ class Loop:
                 version=self._intake.sampled_from,
                 own_samples=config.intake.trainer == MAIN,
                 episodes=sum(group.episodes for group in groups),
+                rate=config.learning_rate.share(next_version),
             )
         except NonFiniteStep as error:
             logger.error("step %d was not taken: %s", next_version, error)
             self._drop(groups, DropReason.NON_FINITE)
+            if config.algorithm.updates > 1:  # some of them may have been taken
+                self._session.reload()
+                self._step = self._made_step()
             self._non_finite += 1
             if self._non_finite >= NON_FINITE_STEPS:
                 self._halt(str(error))

@@ -128,6 +128,10 @@ class Session:
         self.at = head
         return True
 
+    def reload(self) -> None:
+        """Take the weights of the version that is loaded as they were committed."""
+        self.policy, self.optimizer = _loaded(self.config, self.versions[self.at])
+
     def flush(self) -> None:
         """Commit the pending outcomes without a version.
 

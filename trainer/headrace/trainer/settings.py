@@ -1,5 +1,6 @@
 """What the trainer can be told: the section `[trainer]`. Imports no torch."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +13,24 @@ from headrace.trainer.choices import (
     Algorithm,
     Attention,
     Correction,
+    CorrectionLevel,
+    Denominator,
     KlKind,
+    Reject,
     RowLoss,
+    Schedule,
     Stale,
 )
 from headrace.trainer.presets import PRESETS
 
 MAIN = "main"
 """Name of the trainer whose versions are served."""
+_REJECT_BOUNDS = {
+    "none": (0.0, math.inf),
+    "geometric": (0.99, 1.01),
+    "k2": (0.0, 2.0),
+    "k3": (0.0, 0.01),
+}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -50,6 +61,17 @@ class TrainerSettings:
     `drop` drops the group."""
     learning_rate: float = key(1e-5, least=1e-12, most=1.0)
     """Learning rate of AdamW on the fp32 master weights."""
+    schedule: Schedule = key("constant", choices=get_args(Schedule))
+    """How the learning rate falls, by the number of the version that a step makes: `linear`, or as
+    a `cosine`, until `schedule_versions`."""
+    warmup_versions: int = key(0, least=0)
+    """Versions over which it first rises, linearly."""
+    schedule_versions: int = key(0, least=0)
+    """The version at which it has fallen to `schedule_end`."""
+    schedule_end: float = key(0.0, least=0.0, most=1.0)
+    """What is left of it then, a share."""
+    updates: int = key(1, least=1)
+    """Optimiser steps on the samples of a version."""
     weight_decay: float = key(0.0, least=0.0, most=1.0)
     """AdamW's weight decay; norms and biases have none."""
     max_grad_norm: float = key(1.0, least=1e-12)
@@ -82,16 +104,31 @@ class TrainerSettings:
     policy before the step, and a token weighs, by how much likelier that policy makes it: `tis` at
     most `tis_cap`, `mis` nothing outside of `mis_low` to `mis_high`, `decoupled` as much as that
     is, `none` always 1."""
+    correction_level: CorrectionLevel = key("token", choices=get_args(CorrectionLevel))
+    """Whose likelihood weighs a token under `tis`, `mis` and `decoupled`: its own, its call's
+    (`sequence`: the product over the call's tokens), or their `geometric` mean."""
     tis_cap: float = key(2.0, least=1e-12)
     """Cap of the weight under `tis`."""
     mis_low: float = key(0.5, least=0.0)
     """A token that is less likelier than this weighs nothing under `mis` …"""
     mis_high: float = key(2.0, least=1e-12)
     """… and neither does one that is more so than this."""
+    reject: Reject = key("none", choices=get_args(Reject))
+    """Calls that are left out because the policy has moved away from them, by the ratio ρ of its
+    tokens' likelihoods to those at sampling: `geometric` by exp(mean log ρ), `k2` by mean ½·log²ρ,
+    `k3` by mean (ρ - 1 - log ρ)."""
+    reject_low: float | None = key(None, least=0.0)
+    """They are kept from this (open: 0.99 under `geometric`, else 0) …"""
+    reject_high: float | None = key(None, least=0.0)
+    """… to this (open: 1.01 under `geometric`, 2 under `k2`, 0.01 under `k3`)."""
+    denominator: Denominator = key("before", choices=get_args(Denominator))
+    """Whether tokens of calls that are rejected count in the divisor: `before` rejection they do;
+    `after` it the rest weighs the more."""
     kl_coef: float = key(0.0, least=0.0)
     """Weight of the KL to the base model, which is then held in memory too; 0: none."""
     kl_kind: KlKind = key("k3", choices=("k1", "k2", "k3", "k3_unbiased"))
-    """Its estimator."""
+    """Its estimator: `k1` is taken from the reward (of each token, and so from the advantage of
+    all before it), the others are in the loss."""
     device: str = "auto"
     """`cpu`, `cuda` or `cuda:N`; `auto` takes a GPU if there is one."""
     threads: int = key(2, least=1)
@@ -133,6 +170,15 @@ class TrainerSettings:
             own = PRESETS[self.algorithm].dual_clip if self.chosen("loss") == "ppo" else 0.0
         return own or None
 
+    @property
+    def reject_bounds(self) -> tuple[float, float]:
+        """Between which calls are kept."""
+        low, high = _REJECT_BOUNDS[self.reject]
+        return (
+            low if self.reject_low is None else self.reject_low,
+            high if self.reject_high is None else self.reject_high,
+        )
+
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.algorithm not in PRESETS:
             return  # its own fault says so
@@ -152,6 +198,15 @@ class TrainerSettings:
                 "correction",
                 "is 'ratio', and loss is 'reinforce', which has none: give 'tis', 'mis' or 'none'",
             )
+        if self.schedule != "constant" and self.schedule_versions <= self.warmup_versions:
+            yield (
+                "schedule_versions",
+                f"is {self.schedule_versions}, and schedule is {self.schedule!r}: give more than "
+                f"warmup_versions, {self.warmup_versions}",
+            )
+        if self.reject in _REJECT_BOUNDS and self.reject_bounds[1] < self.reject_bounds[0]:
+            low = self.reject_bounds[0]
+            yield "reject_high", f"is {self.reject_bounds[1]:g}: give reject_low, {low:g}, or more"
         if self.mis_high <= self.mis_low:
             yield "mis_high", f"is {self.mis_high:g}: give more than mis_low, {self.mis_low:g}"
 
