@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from headrace.connectors.engines import InvalidRequest, InvalidWeights, SamplingParameters
 from headrace.connectors.engines.completion import CompletionText
-from headrace.connectors.engines.transformers.text import Text
+from headrace.connectors.engines.text import Text
 from headrace.connectors.engines.vocabulary import Vocabulary, read_vocabulary
 
 LINES = ["naïve 😀 façade", "don't  stop\n\tnow 12345", "語のトークン", "<|x|> and </s>"] * 3

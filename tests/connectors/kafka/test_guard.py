@@ -15,7 +15,7 @@ from headrace.connectors.kafka import (
     DeadLetter,
     Guard,
     PoisonCount,
-    PoisonLimit,
+    PoisonSettings,
     accepts,
 )
 from headrace.schemas import Halt
@@ -61,7 +61,7 @@ class Kafka:
         self.write(replace(halt, state=RESUMED, end=halt.end if end is None else end))
 
     def guard(self, records: int = 2) -> Guard:
-        limit = PoisonLimit(records=records, window_ms=1_000)
+        limit = PoisonSettings(poison_limit=records, poison_window_ms=1_000)
         return Guard(stage="test", group=GROUP, offsets=self, halts=self, letters=self, limit=limit)
 
 
@@ -266,18 +266,18 @@ def test_only_a_resumed_loss_of_the_whole_range_is_accepted() -> None:
 def test_the_limit_is_passed_exactly_when_a_window_holds_more(
     times: list[int], records: int, window_ms: int
 ) -> None:
-    count = PoisonCount(PoisonLimit(records=records, window_ms=window_ms))
+    count = PoisonCount(PoisonSettings(poison_limit=records, poison_window_ms=window_ms))
     for number, now in enumerate(times):
         within = [at for at in times[: number + 1] if now - at <= window_ms]
         assert count.refused(ZERO, number, now) == (len(within) > records)
 
 
 def test_without_a_limit_nothing_is_ever_past_it() -> None:
-    count = PoisonCount(PoisonLimit(records=0))
+    count = PoisonCount(PoisonSettings(poison_limit=0))
     assert not any(count.refused(ZERO, at, 1) for at in range(1_000))
 
 
-@pytest.mark.parametrize("settings", [{"records": -1}, {"window_ms": 0}])
+@pytest.mark.parametrize("settings", [{"poison_limit": -1}, {"poison_window_ms": 0}])
 def test_a_limit_that_cannot_work_names_its_setting(settings: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="poison_limit"):
-        PoisonLimit(**settings)
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        PoisonSettings(**settings)

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from headrace.connectors.kafka import (
     KafkaConfig,
     Outgoing,
-    PoisonLimit,
+    PoisonSettings,
     Registry,
     RegistryAccess,
     Tailer,
@@ -105,7 +105,7 @@ class Bench:
     def config(self, **intake: Any) -> TrainerConfig:
         trainer = intake.setdefault("trainer", "main")
         max_versions = intake.pop("max_versions", 0)
-        poison = intake.pop("poison", PoisonLimit())
+        poison = intake.pop("poison", PoisonSettings())
         intake.setdefault("rollouts_per_step", GROUP)
         return TrainerConfig(
             kafka=self.kafka,

@@ -13,7 +13,7 @@ from headrace.connectors.kafka import (
     RESUMED,
     HaltLog,
     Outgoing,
-    PoisonLimit,
+    PoisonSettings,
 )
 from tests.integration.trainer.bench import CREDITS, SAMPLES, SECONDS, Bench, end_of, trained
 from tests.support.waiting import wait_until
@@ -62,7 +62,7 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(bench: Bench) -> None:
 
 def test_too_many_unreadable_records_halt_the_trainer_until_it_is_resumed(bench: Bench) -> None:
     before, after = bench.group_ids(2)
-    limit = PoisonLimit(records=3, window_ms=600_000)
+    limit = PoisonSettings(poison_limit=3, poison_window_ms=600_000)
     halts = HaltLog(bench.kafka, bench.codec)
     key = (f"headrace.trainer.{bench.policy}", (CREDITS, 3))
     with bench.trainer(poison=limit):

@@ -12,7 +12,6 @@ from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.kafka import (
     KafkaAccess,
     KafkaConfig,
-    PoisonLimit,
     PoisonSettings,
     RegistryAccess,
 )
@@ -57,7 +56,7 @@ class TrainerConfig:
     threads: int = 2
     max_versions: int = 0
     """Stop training (but keep accounting) at this version; 0: never."""
-    poison: PoisonLimit = field(default_factory=PoisonLimit)
+    poison: PoisonSettings = field(default_factory=PoisonSettings)
     """How many records of a partition may be refused before the trainer halts."""
     heartbeat: Path | None = None
     """File that says what the trainer is doing; None: none."""
@@ -156,7 +155,7 @@ def config_from_environment(
         attention=own.attention,
         threads=own.threads,
         max_versions=own.max_versions,
-        poison=made["streams"].poison,
+        poison=made["streams"],
         heartbeat=Path(run) / f"{environment.get('HEADRACE_PART') or 'trainer'}.json"
         if run
         else None,

@@ -36,7 +36,7 @@ from headrace.connectors.kafka.halts import (
 )
 from headrace.connectors.kafka.letters import REPLAYABLE, Kept, kept_letters, send_again
 from headrace.connectors.kafka.offsets import Offsets, Partition
-from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit, PoisonSettings
+from headrace.connectors.kafka.poison import PoisonCount, PoisonSettings
 from headrace.connectors.kafka.reader import FORWARDED_HEADER, TICK_HEADER, LogRecord, ends_of
 from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, RegistryAccess, subject_of
 from headrace.connectors.kafka.stretch import Stretch, read_stretch
@@ -75,7 +75,6 @@ __all__ = [
     "Partition",
     "Patience",
     "PoisonCount",
-    "PoisonLimit",
     "PoisonSettings",
     "Registry",
     "RegistryAccess",

@@ -23,7 +23,7 @@ from headrace.connectors.kafka.halts import (
     lost_range,
 )
 from headrace.connectors.kafka.offsets import Offsets, Partition
-from headrace.connectors.kafka.poison import PoisonCount, PoisonLimit
+from headrace.connectors.kafka.poison import PoisonCount, PoisonSettings
 from headrace.schemas import Codec, Halt, to_avro
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Guard:
         offsets: LogOffsets,
         halts: Halts,
         letters: Letters,
-        limit: PoisonLimit,
+        limit: PoisonSettings,
     ) -> None:
         self.halted: Mapping[Partition, Halt] = {}
         """Partitions that are not to be read on. Replaced, never changed."""
@@ -200,9 +200,9 @@ class Guard:
 
         A dead letter is younger than its record, so none of them is missed.
         """
-        if not self._limit.records:
+        if not self._limit.poison_limit:
             return {}
-        since = max(0, letter.log_time - self._limit.window_ms)
+        since = max(0, letter.log_time - self._limit.poison_window_ms)
         found = self._letters.refused(where, self._stage, since)
         first = self._forgiven.get(where, 0)
         return {at: log_time for at, log_time in found.items() if first <= at < letter.offset}
@@ -226,8 +226,9 @@ class Guard:
             offset=offset,
             end=offset,
             reason=POISON,
-            message=f"more than {limit.records} records within {limit.window_ms // 1000} s could "
-            f"not be read, the last one (offset {last.offset}) because: {last.message}",
+            message=f"more than {limit.poison_limit} records within "
+            f"{limit.poison_window_ms // 1000} s could not be read, the last one "
+            f"(offset {last.offset}) because: {last.message}",
         )
         self._halt(where, halt)
 
@@ -238,7 +239,7 @@ class Guard:
 
 
 def make_guard(
-    kafka: KafkaConfig, codec: Codec, *, stage: str, group: str, limit: PoisonLimit
+    kafka: KafkaConfig, codec: Codec, *, stage: str, group: str, limit: PoisonSettings
 ) -> Guard:
     """The guard on real servers; connects with its first question. Give it a codec of its own."""
     return Guard(

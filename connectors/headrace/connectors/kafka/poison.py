@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 
 from headrace.connectors.kafka.offsets import Partition
-from headrace.connectors.settings import key
+from headrace.connectors.settings import check, key
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class PoisonSettings:
-    """The keys of `[streams]` that the trainer heeds too."""
+    """How many refused records are put up with: keys of `[streams]` that the trainer heeds too.
+
+    A few unreadable records are somebody's mistake and become dead letters; more than
+    `poison_limit` of them within `poison_window_ms` mean that something is wrong with what is
+    written or with the registry, and that going on would move the stream to the dead letters.
+    """
 
     poison_limit: int = key(100, least=0)
     """Unreadable records of a partition within the window before it is halted
@@ -16,32 +21,8 @@ class PoisonSettings:
     poison_window_ms: int = key(600_000, least=1)
     """The window, in milliseconds of log time."""
 
-    @property
-    def poison(self) -> "PoisonLimit":
-        """How many records of a partition may be refused before it is halted."""
-        return PoisonLimit(records=self.poison_limit, window_ms=self.poison_window_ms)
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class PoisonLimit:
-    """How many refused records are put up with.
-
-    A few unreadable records are somebody's mistake and become dead letters; more than `records`
-    of them within `window_ms` mean that something is wrong with what is written or with the
-    registry, and that going on would move the stream into the dead-letter topic.
-    """
-
-    records: int = 100
-    """Refused records of a partition that are put up with; 0: any number."""
-    window_ms: int = 600_000
-    """Log time, in milliseconds, over which they are counted."""
-
     def __post_init__(self) -> None:
-        if self.records < 0 or self.window_ms <= 0:
-            raise ValueError(
-                f"[streams] poison_limit is {self.records} and poison_window_ms "
-                f"{self.window_ms}: give a number of records (0: no limit) and a positive time"
-            )
+        check(self, "streams")
 
 
 class PoisonCount:
@@ -50,7 +31,7 @@ class PoisonCount:
     A set of offsets: a record that is read and refused again counts once.
     """
 
-    def __init__(self, limit: PoisonLimit) -> None:
+    def __init__(self, limit: PoisonSettings) -> None:
         self.limit = limit
         self._times: dict[Partition, dict[int, int]] = {}
 
@@ -59,16 +40,19 @@ class PoisonCount:
 
     def begin(self, where: Partition, earlier: dict[int, int]) -> None:
         """Count from what was refused before: offset -> log time in milliseconds."""
-        newest = sorted(earlier.items())[-self.limit.records - 1 :]
+        newest = sorted(earlier.items())[-self.limit.poison_limit - 1 :]
         self._times[where] = dict(newest)
 
     def refused(self, where: Partition, offset: int, log_time: int) -> bool:
         """Count a refused record; whether its partition is past the limit now."""
-        if not self.limit.records:
+        if not self.limit.poison_limit:
             return False
         times = self._times.setdefault(where, {})
         times[offset] = log_time
-        if len(times) > self.limit.records + 1:
+        if len(times) > self.limit.poison_limit + 1:
             del times[min(times)]
         oldest = times[min(times)]
-        return len(times) > self.limit.records and log_time - oldest <= self.limit.window_ms
+        return (
+            len(times) > self.limit.poison_limit
+            and log_time - oldest <= self.limit.poison_window_ms
+        )

@@ -56,7 +56,7 @@ def run_committed(make_stage: Callable[[], Stage], config: HostConfig) -> NoRetu
         Codec(Registry(config.registry)),
         stage=config.name,
         group=config.group_id,
-        limit=config.poison,
+        limit=config,
     )
     sys.exit(asyncio.run(_Host(make_stage(), config, guard, kafka).run()))
 

@@ -52,7 +52,7 @@ def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
         Codec(Registry(config.registry)),
         stage=config.name,
         group=config.group_id,
-        limit=config.poison,
+        limit=config,
     )
     app = build_app(make_stage(), config, guard)
     _collect_seldom()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,15 @@ from headrace.connectors.engines.base import (
     EngineStats,
     Generation,
     GenerationRequest,
-    Messages,
     OnIncrement,
-    Tools,
 )
 from headrace.connectors.engines.completion import CompletionText
 from headrace.connectors.engines.delivery import Delivery, answer_of
 from headrace.connectors.engines.errors import InvalidRequest, PromptTooLong, UnknownVersion
+from headrace.connectors.engines.text import ReadsText, Text
 from headrace.connectors.engines.transformers.constraints import Constraints
 from headrace.connectors.engines.transformers.row import DecodeRow
 from headrace.connectors.engines.transformers.scheduler import Scheduler
-from headrace.connectors.engines.transformers.text import Text
 from headrace.connectors.engines.transformers.versions import VersionJob, Versions
 from headrace.connectors.engines.transformers.weights import load_model
 
@@ -75,7 +72,7 @@ class TransformersEngineConfig:
             raise ValueError("batch_window_ms and shared_prompt_tokens must be 0 or more")
 
 
-class TransformersEngine:
+class TransformersEngine(ReadsText):
     """An Engine (see base.py) over a transformers model.
 
     The constructor loads the model, which takes seconds: build it outside the event loop. One
@@ -127,23 +124,6 @@ class TransformersEngine:
     @property
     def max_sequence(self) -> int:
         return self._config.max_sequence
-
-    @property
-    def chat_template(self) -> str:
-        return self._text.chat_template
-
-    @property
-    def end_ids(self) -> frozenset[int]:
-        return self._text.vocabulary.end_ids
-
-    def render(self, messages: Messages, tools: Tools = ()) -> str:
-        return self._text.render(messages, tools)
-
-    def encode(self, text: str) -> tuple[int, ...]:
-        return self._text.encode(text)
-
-    def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
-        return self._text.vocabulary.bytes_of(token_ids)
 
     async def generate(
         self, request: GenerationRequest, on_increment: OnIncrement | None = None

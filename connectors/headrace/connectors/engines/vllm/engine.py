@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +13,7 @@ from headrace.connectors.engines.base import (
     EngineStats,
     Generation,
     GenerationRequest,
-    Messages,
     OnIncrement,
-    Tools,
 )
 from headrace.connectors.engines.errors import (
     EngineClosed,
@@ -26,7 +24,7 @@ from headrace.connectors.engines.errors import (
     PromptTooLong,
     UnknownVersion,
 )
-from headrace.connectors.engines.transformers.text import Text
+from headrace.connectors.engines.text import ReadsText, Text
 from headrace.connectors.engines.vllm.checkpoint import check_fits
 from headrace.connectors.engines.vllm.request import body_of
 from headrace.connectors.engines.vllm.server import ServedModel, VllmServer
@@ -59,7 +57,7 @@ class VllmEngineConfig:
     """Most tokens of a prompt and its completion; None takes the server's limit."""
 
 
-class VllmEngine:
+class VllmEngine(ReadsText):
     """An Engine (see base.py) over a vLLM server. `await VllmEngine.connect(config)` makes one.
 
     vLLM holds the weights of one version. A pin of that version is kept (a new version waits for
@@ -132,23 +130,6 @@ class VllmEngine:
     @property
     def max_sequence(self) -> int:
         return self._longest
-
-    @property
-    def chat_template(self) -> str:
-        return self._text.chat_template
-
-    @property
-    def end_ids(self) -> frozenset[int]:
-        return self._text.vocabulary.end_ids
-
-    def render(self, messages: Messages, tools: Tools = ()) -> str:
-        return self._text.render(messages, tools)
-
-    def encode(self, text: str) -> tuple[int, ...]:
-        return self._text.encode(text)
-
-    def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
-        return self._text.vocabulary.bytes_of(token_ids)
 
     async def generate(
         self, request: GenerationRequest, on_increment: OnIncrement | None = None

@@ -1,6 +1,7 @@
 """Between text and tokens: the chat template, and the tokenizer."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,34 @@ class Text:
         except (TemplateError, ValueError, TypeError, KeyError) as error:
             raise InvalidRequest(f"The chat template refuses these messages: {error}") from error
         return text
+
+
+class ReadsText:
+    """What an Engine (base.py) answers about text, from the `_text` of its model."""
+
+    _text: Text
+
+    @property
+    def chat_template(self) -> str:
+        """The model's chat template; empty if it has none."""
+        return self._text.chat_template
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return self._text.vocabulary.end_ids
+
+    def render(self, messages: Messages, tools: Tools = ()) -> str:
+        """A conversation as text. Raises InvalidRequest."""
+        return self._text.render(messages, tools)
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of text."""
+        return self._text.encode(text)
+
+    def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
+        """The bytes that tokens stand for."""
+        return self._text.vocabulary.bytes_of(token_ids)
 
 
 def _vocabulary(backend: Any, size: int, end_ids: frozenset[int]) -> Vocabulary:
