@@ -81,6 +81,9 @@ class KafkaSettings(KafkaAccess):
     """Port of its controller."""
     partitions: int = key(8, least=1, most=1_000)
     """Partitions of each topic; recorded at creation, refused if the broker has others."""
+    replication: int = key(0, least=0, most=100)
+    """Brokers of yours that hold each partition of the topics that `headrace up` makes; 0: as the
+    cluster's default says. The embedded broker is one."""
 
     def __post_init__(self) -> None:
         lacks = (
@@ -91,7 +94,17 @@ class KafkaSettings(KafkaAccess):
                 "name your broker in bootstrap"
             )
         )
-        self.check(("security_protocol", lacks), ("bootstrap", _bad_bootstrap(self.bootstrap)))
+        alone = self.replication > 1 and not self.bootstrap
+        self.check(
+            ("security_protocol", lacks),
+            ("bootstrap", _bad_bootstrap(self.bootstrap)),
+            (
+                "replication",
+                f"is {self.replication}, and the embedded broker is one: name yours in bootstrap"
+                if alone
+                else "",
+            ),
+        )
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

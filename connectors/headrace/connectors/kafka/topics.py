@@ -82,11 +82,13 @@ DEAD_LETTERS = tuple(
 TOPICS = STREAMS + DEAD_LETTERS
 
 
-def create_topics(kafka: KafkaConfig | str, partitions: int = DEFAULT_PARTITIONS) -> None:
+def create_topics(
+    kafka: KafkaConfig | str, partitions: int = DEFAULT_PARTITIONS, replication: int = 0
+) -> None:
     """Create the topics that are missing and check the ones that are there.
 
-    The replication factor is the cluster's default. `kafka` may be the bootstrap alone.
-    Safe to call again and from several processes at once.
+    kafka: may be the bootstrap alone. replication: brokers that hold each partition; 0: as many as
+    the cluster's default says. Safe to call again and from several processes at once.
 
     Raises:
         TopicMismatch: a topic exists with another partition count or other settings.
@@ -98,7 +100,7 @@ def create_topics(kafka: KafkaConfig | str, partitions: int = DEFAULT_PARTITIONS
     try:
         existing = admin.list_topics(timeout=_TIMEOUT_S).topics
         wanted = [spec for spec in TOPICS if spec.name not in existing]
-        _create(admin, wanted, partitions)
+        _create(admin, wanted, partitions, replication)
         found = admin.list_topics(timeout=_TIMEOUT_S).topics
         for spec in TOPICS:
             if spec.name in existing:
@@ -111,11 +113,16 @@ def create_topics(kafka: KafkaConfig | str, partitions: int = DEFAULT_PARTITIONS
         ) from error
 
 
-def _create(admin: AdminClient, specs: list[TopicSpec], partitions: int) -> None:
+def _create(admin: AdminClient, specs: list[TopicSpec], partitions: int, replication: int) -> None:
     if not specs:
         return
     new = [
-        NewTopic(spec.name, num_partitions=spec.count(partitions), config=spec.config)
+        NewTopic(
+            spec.name,
+            num_partitions=spec.count(partitions),
+            replication_factor=replication or -1,
+            config=spec.config,
+        )
         for spec in specs
     ]
     for name, future in admin.create_topics(new, operation_timeout=_TIMEOUT_S).items():

@@ -9,14 +9,12 @@ import typer
 from rich.console import Console
 
 from headrace.connectors.clickhouse import ClickHouseUnavailable
-from headrace.infra.audit import Audit
 from headrace.infra.audit import audit as run_audit
 from headrace.infra.audit.run import ASSEMBLE, CREDIT
+from headrace.infra.audit.told import SHOWN, lines
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app, fail
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
-
-SHOWN = 10
 
 
 @app.command()
@@ -53,20 +51,6 @@ def audit(
         report["differences"] = report["differences"][:SHOWN]
         typer.echo(json.dumps(report, indent=1))
     else:
-        _tell(found)
+        typer.echo("\n".join(lines(found)))
     if not found.clean:
         raise typer.Exit(NO)
-
-
-def _tell(found: Audit) -> None:
-    for of, numbers in found.counts.items():
-        told = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in numbers.items())
-        typer.echo(f"{of:<10} {told}")
-    for note in found.notes:
-        typer.echo(note)
-    for one in found.differences[:SHOWN]:
-        typer.echo(f"{one.kind}: {one.where}: {one.detail}")
-    if (more := sum(found.found.values()) - SHOWN) > 0:
-        typer.echo(f"… and {more:,} more")
-    kinds = ", ".join(f"{number:,} {kind}" for kind, number in found.found.items())
-    typer.echo(f"differences: {kinds}" if kinds else "clean: nothing lost, nothing doubled")

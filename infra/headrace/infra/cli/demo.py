@@ -21,13 +21,19 @@ def demo(
         int | None, typer.Option(min=1, help="Policy versions to train; default: what it takes.")
     ] = None,
     heldout: Annotated[int, typer.Option(min=8, help="Held-out tasks of the test.")] = 64,
+    chaos: Annotated[
+        bool,
+        typer.Option(
+            "--chaos", help="Kill part after part while it learns, and end with an audit."
+        ),
+    ] = False,
 ) -> None:
     """Close the whole loop on genuine parts and test whether the model got better.
 
     An agent (by default a calculator agent on the plain OpenAI SDK), SmolLM2-135M, Kafka,
     ClickHouse and the trainer, all on this machine. Exit code 0 only if the last version beats
-    the first with p < 0.01. The parts go on running afterwards, so that you can ask questions;
-    `headrace down` stops them.
+    the first with p < 0.01 (and, with --chaos, if nothing was lost or doubled). The parts go on
+    running afterwards, so that you can ask questions; `headrace down` stops them.
     """
     from headrace.infra.demo import CASES, DemoConfig, run_demo  # here: other verbs start faster
 
@@ -35,7 +41,7 @@ def demo(
         known = "; ".join(f"{case.name} ({case.about})" for case in CASES.values())
         fail(f"there is no demo {name}: there are {known}", WRONG_USE)
     case = CASES[name]
-    config = DemoConfig(case=case, versions=versions or case.versions, heldout=heldout)
+    config = DemoConfig(case=case, versions=versions or case.versions, heldout=heldout, chaos=chaos)
     try:
         learnt = run_demo(load(), config, Console())
     except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +11,25 @@ from rich.console import Console
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.tasks import TaskSource
+from headrace.infra.audit import audit
+from headrace.infra.audit.told import lines
 from headrace.infra.demo import report
 from headrace.infra.demo.cases import Case, Tasks
+from headrace.infra.demo.chaos import Chaos, summary
 from headrace.infra.demo.evaluation import evaluate
 from headrace.infra.demo.follow import follow_versions
 from headrace.infra.demo.workplace import prepare
+from headrace.infra.errors import PartFailed
 from headrace.infra.launch import background
 from headrace.infra.launch.runners import source_config, work_process
 from headrace.infra.launch.running import check_ports, fetch
 from headrace.infra.settings import Settings
+from headrace.infra.supervise import State, read_status
 
 SIGNIFICANCE = 0.01
 ATTEMPT_S = 300.0
+BACK_S = 120.0
+LOOK_S = 0.5
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -35,10 +42,13 @@ class DemoConfig:
     """Policy versions to train."""
     heldout: int = 64
     """Held-out questions, asked of the first and of the last version."""
+    chaos: bool = False
+    """Parts are killed while it learns, and an audit ends the demo."""
 
 
 def run_demo(settings: Settings, config: DemoConfig, console: Console) -> bool:
-    """Run the demo; True if the last version beats the first with p < 0.01.
+    """Run the demo; True if the last version beats the first with p < 0.01, and if an audit of a
+    demo with chaos is clean.
 
     Ctrl-C stops every part and is raised on.
     """
@@ -53,13 +63,14 @@ def run_demo(settings: Settings, config: DemoConfig, console: Console) -> bool:
     try:
         background.start(console, settings.directory, settings=file)
         learnt = _learn_and_test(settings, file, config, python, console)
+        clean = _audited(settings, console) if config.chaos else True
     except BaseException:  # Ctrl-C too: nothing is left running behind a demo that did not end
         with console.status("stopping every part"):
             background.stop(settings.directory)
         raise
     console.print(f"\n{time.monotonic() - started:.0f} s in all.")
     report.say_what_next(console, settings)
-    return learnt
+    return learnt and clean
 
 
 def _learn_and_test(
@@ -71,8 +82,12 @@ def _learn_and_test(
     try:
         with work_process(file, settings.directory / "logs" / "work.log", python):
             console.rule("learning")
-            with _feeding(source, tasks):
+            chaos = Chaos(settings.directory, console) if config.chaos else nullcontext()
+            with _feeding(source, tasks), chaos:
                 follow_versions(settings, config.versions, client, console)
+            if isinstance(chaos, Chaos):
+                console.print(summary(chaos.killed))
+                _await_ready(settings, console)
             console.rule("the test")
             items = tasks.heldout(config.heldout)
             versions = (0, config.versions)
@@ -82,6 +97,29 @@ def _learn_and_test(
         client.close()
     report.show(console, settings, test, settings.directory / "demo.png")
     return test.paired.p_value < SIGNIFICANCE
+
+
+def _await_ready(settings: Settings, console: Console) -> None:
+    """Until every part is back from the last time that it was killed; raises PartFailed."""
+    with console.status("waiting until every part is back"):
+        end = time.monotonic() + BACK_S
+        while (status := read_status(settings.directory)) is not None:
+            late = [part.name for part in status.parts if part.state is not State.READY]
+            if not late:
+                return
+            if time.monotonic() > end:
+                raise PartFailed(late[0], f"is not back after {BACK_S:.0f} s")
+            time.sleep(LOOK_S)
+
+
+def _audited(settings: Settings, console: Console) -> bool:
+    """Compare the log with the tables and say what was found."""
+    console.rule("the audit")
+    with console.status("reading the log"):
+        found = audit(settings)
+    for line in lines(found):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return found.clean
 
 
 @contextmanager

@@ -198,7 +198,8 @@ def with_own_code(environment: Mapping[str, str]) -> dict[str, str]:
 def prepare_external(settings: Settings) -> None:
     """Create topics, register schemas and migrate in the services the settings place elsewhere."""
     if settings.kafka.bootstrap:
-        topics.create_topics(settings.kafka_access.client("headrace-up"), settings.kafka.partitions)
+        kafka = settings.kafka_access.client("headrace-up")
+        topics.create_topics(kafka, settings.kafka.partitions, settings.kafka.replication)
     if settings.registry.url:
         _register_schemas(settings.registry_access)
     if settings.clickhouse.url:
