@@ -53,5 +53,7 @@ def _toml(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> str
             value = overrides.get(section.name, {}).get(key.name, getattr(part, key.name))
             if section.name == "data" and key.name == "directory":
                 value = str(settings.directory)
+            if value is None:
+                continue  # TOML has no word for what is not given
             lines.append(f"{key.name} = {json.dumps(value)}")
     return "\n".join(lines) + "\n"
