@@ -382,3 +382,11 @@ def test_patience_names_the_setting_that_cannot_work() -> None:
         GroupPatience(grace_ms=-1)
     with pytest.raises(ValueError, match="max_wait_ms"):
         GroupPatience(max_wait_ms=0)
+
+
+def test_rewards_of_calls_reach_their_samples_and_sum_to_the_member_s() -> None:
+    calls = [call(), call("s1")]
+    members = [episode(f"r{i}", str(i % 2), calls=calls) for i in range(4)]
+    credits = take(groups_of(), *members)
+    assert credits is not None
+    assert [one.reward for one in credits.samples] == [0.0, 0.0, 0.0, 1.0] * 2

@@ -68,6 +68,21 @@ def reinforce_pp(rows: Sequence[TrainingRow], logps: Sequence[Tensor]) -> Tensor
     return -torch.stack(gains).sum() / len(rewards)
 
 
+def ppo(rows: Sequence[TrainingRow], logps: Sequence[Tensor]) -> Tensor:
+    """A_k = r_k + λ·A_{k+1} over an episode's calls (the critic says 0), whitened; PPO's clip."""
+    found: list[float] = []
+    for place, row in enumerate(rows):
+        later = [other for other in rows[place:] if other.episode_id == row.episode_id]
+        found.append(sum(0.95**k * other.reward for k, other in enumerate(later)))
+    by_token = np.repeat(found, [row.sampled_ids.size for row in rows])
+    mean, std = by_token.mean(), by_token.std(ddof=1)
+    gains = [
+        clipped(ratios(row, logp), (advantage - mean) / std, 0.2, 0.2).sum()
+        for row, logp, advantage in zip(rows, logps, found, strict=True)
+    ]
+    return -torch.stack(gains).sum() / len(by_token)
+
+
 def dapo(rows: Sequence[TrainingRow], logps: Sequence[Tensor]) -> Tensor:
     """-1/Σ|o_i| Σ_i Σ_t min(…) with clip-higher; truncated answers give nothing and count."""
     gains = [
@@ -101,6 +116,7 @@ FORMULAS: dict[str, Losses] = {
     "dr_grpo": dr_grpo,
     "rloo": rloo,
     "reinforce_pp": reinforce_pp,
+    "ppo": ppo,
     "dapo": dapo,
     "gspo": gspo,
     "cispo": cispo,

@@ -13,6 +13,7 @@ from headrace.streams.credit.registry import BASELINES
 from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.choices import Algorithm
+from headrace.trainer.critic import Critic, CriticConfig
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import Policy
 from headrace.trainer.presets import PRESETS, baselines_of
@@ -35,6 +36,7 @@ def rows_of(make_row: MakeRow, model: Path) -> list[TrainingRow]:
     ]
     policy = Policy.load(model, compute_dtype=torch.float64)
     shifts = np.linspace(-0.5, 0.5, sum(row.sampled_ids.size for row in rows))
+    rows = [replace(row, turn=turn, reward=row.advantage) for turn, row in enumerate(rows)]
     return list(_shifted(policy, rows, shifts))
 
 
@@ -50,6 +52,13 @@ def _shifted(
         start = end
 
 
+def critic_of(model: Path, name: Algorithm) -> Critic | None:
+    if not PRESETS[name].critic:
+        return None
+    body = Policy.load(model, compute_dtype=torch.float32)
+    return Critic(body, CriticConfig(optimizer=OptimizerConfig(lr=1e-3)))
+
+
 def step_of(
     model: Path, rows: Sequence[TrainingRow], name: Algorithm, packing: PackingConfig | None = None
 ) -> tuple[float, dict[str, torch.Tensor]]:
@@ -63,7 +72,7 @@ def step_of(
         return 0.0
 
     optimizer.apply = spy  # type: ignore[method-assign]  # looks before the step
-    result = TrainStep(policy, optimizer).run(
+    result = TrainStep(policy, optimizer, critic=critic_of(model, name)).run(
         pack_rows(rows, packing or PackingConfig()),
         AlgorithmConfig.preset(name, horizon=HORIZON),
         version=3,
@@ -117,7 +126,7 @@ def test_an_episode_weighs_the_same_however_many_calls_it_makes(
 def test_what_has_no_advantage_has_no_gradient(
     make_row: MakeRow, tiny_model: Path, name: Algorithm
 ) -> None:
-    rows = [replace(row, advantage=0.0) for row in rows_of(make_row, tiny_model)]
+    rows = [replace(row, advantage=0.0, reward=0.0) for row in rows_of(make_row, tiny_model)]
     _, gradients = step_of(tiny_model, rows, name)
     assert all(not grad.any() for grad in gradients.values())
 
@@ -128,7 +137,8 @@ def test_it_makes_a_planted_token_likely(
 ) -> None:
     """One token of 48 is right; each step samples 16 answers from the policy itself."""
     policy = Policy.load(tiny_model, compute_dtype=torch.float32)
-    step = TrainStep(policy, MasterOptimizer(policy, OptimizerConfig(lr=1e-2)))
+    optimizer = MasterOptimizer(policy, OptimizerConfig(lr=1e-2))
+    step = TrainStep(policy, optimizer, critic=critic_of(tiny_model, name))
     baseline = BASELINES.named(PRESETS[name].baseline)
     algorithm = AlgorithmConfig.preset(name, horizon=1)
     draw = np.random.default_rng(0)
@@ -144,6 +154,7 @@ def test_it_makes_a_planted_token_likely(
             replace(
                 make_row([1, 2, 3], [token], name=str(i), advantage=advantage, version=version),
                 behaviour_logp=np.log(p[[token]]).astype(np.float32),
+                reward=float(token == planted),
             )
             for i, (token, advantage) in enumerate(
                 zip(answers.tolist(), advantages.tolist(), strict=True)

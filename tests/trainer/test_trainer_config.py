@@ -135,7 +135,7 @@ def test_a_group_baseline_may_be_another_group_baseline() -> None:
 
 @pytest.mark.parametrize(
     ("algorithm", "baseline"),
-    [("grpo", "none"), ("reinforce_pp", "grpo"), ("reinforce_pp", "rloo")],
+    [("grpo", "none"), ("reinforce_pp", "grpo"), ("reinforce_pp", "rloo"), ("ppo", "grpo")],
 )
 def test_a_baseline_that_contradicts_the_algorithm_is_refused(
     algorithm: str, baseline: str
@@ -147,6 +147,29 @@ def test_a_baseline_that_contradicts_the_algorithm_is_refused(
     }
     with pytest.raises(BadSettings, match=r"\[credit\] baseline .*\[trainer\] algorithm"):
         config_from_environment(Path("model"), environment)
+
+
+def test_ppo_has_a_critic_with_settings_of_its_own() -> None:
+    assert configured().critic is None
+    environment = {
+        **ENVIRONMENT,
+        "HEADRACE_TRAINER_ALGORITHM": "ppo",
+        "HEADRACE_TRAINER_GAE": "token",
+        "HEADRACE_TRAINER_GAMMA": "0.99",
+        "HEADRACE_CRITIC_LEARNING_RATE": "1e-4",
+        "HEADRACE_CRITIC_WARMUP": "2",
+    }
+    config = config_from_environment(Path("model"), environment)
+    assert config.critic is not None
+    assert (config.critic.optimizer.lr, config.critic.warmup) == (1e-4, 2)
+    assert (config.algorithm.gae, config.algorithm.gamma) == ("token", 0.99)
+    assert [config.rate(version) for version in (1, 2, 3)] == [0.0, 0.0, 1.0]
+    other = {**environment, "HEADRACE_CRITIC_CLIP": "0.5"}
+    assert config.hash() != config_from_environment(Path("model"), other).hash()
+    with pytest.raises(BadSettings, match=r"\[credit\] call .* by its critic"):
+        config_from_environment(
+            Path("model"), {**environment, "HEADRACE_CREDIT_CALL": "discounted(0.9)"}
+        )
 
 
 def test_packs_that_cannot_hold_what_the_engine_samples_are_refused() -> None:

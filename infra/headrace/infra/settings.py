@@ -47,7 +47,7 @@ from headrace.streams.credit.config import CreditSettings
 from headrace.streams.host.config import StreamsSettings
 from headrace.streams.sink.config import SinkSettings
 from headrace.trainer.presets import PRESETS, contradictions
-from headrace.trainer.settings import TrainerSettings, bad_budget
+from headrace.trainer.settings import CriticSettings, TrainerSettings, bad_budget
 
 REGISTRY_PATH = "/apis/ccompat/v7"
 """Where the embedded registry speaks the API of Confluent's."""
@@ -152,6 +152,7 @@ class Settings:
     credit: CreditSettings = field(default_factory=CreditSettings)
     sink: SinkSettings = field(default_factory=SinkSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    critic: CriticSettings = field(default_factory=CriticSettings)
 
     @property
     def directory(self) -> Path:
@@ -361,7 +362,10 @@ def _conflicts(settings: Settings) -> Iterator[Fault]:
     yield from starmap(
         Fault,
         contradictions(
-            settings.trainer.algorithm, settings.credit.baseline, settings.trainer.whiten
+            settings.trainer.algorithm,
+            settings.credit.baseline,
+            settings.trainer.whiten,
+            settings.credit.call,
         ),
     )
     ports = [

@@ -257,6 +257,7 @@ class SampleCredit:
     trainable: bool = True
     reason: str = ""
     token_weights: bytes | None = None
+    reward: float | None = None
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

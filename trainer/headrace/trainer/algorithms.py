@@ -21,6 +21,7 @@ from headrace.trainer.choices import (
     Correction,
     CorrectionLevel,
     Denominator,
+    Gae,
     KlKind,
     Reject,
     RowLoss,
@@ -44,6 +45,12 @@ class AlgorithmConfig:
     """Tokens an episode may sample; constant, so that length is neither rewarded nor punished."""
     whiten: bool = False
     """Advantages are whitened over the tokens of the batch (REINFORCE++)."""
+    critic: bool = False
+    """Advantages are estimates by a critic, which the step then needs."""
+    gae: Gae = "turn"
+    """Whether its steps are tokens or calls."""
+    gamma: float = 1.0
+    lam: float = 0.95
     mask_truncated: bool = False
     """Truncated calls weigh nothing, and stay in every denominator."""
     correction: Correction = "ratio"
@@ -80,6 +87,7 @@ class AlgorithmConfig:
             "row_loss": preset.loss,
             "aggregation": preset.aggregation,
             "whiten": preset.whiten,
+            "critic": preset.critic,
             "mask_truncated": preset.mask_truncated,
             "correction": preset.correction,
             "clip_low": preset.clip_low,
@@ -96,6 +104,7 @@ class AlgorithmConfig:
             ("correction", Correction),
             ("correction_level", CorrectionLevel),
             ("reject", Reject),
+            ("gae", Gae),
             ("denominator", Denominator),
         ):
             if (value := getattr(self, key)) not in get_args(kinds):
@@ -103,6 +112,8 @@ class AlgorithmConfig:
                 raise ValueError(f"{key} {value!r} is unknown: use one of {known}")
         if self.horizon < 1:
             raise ValueError(f"horizon is {self.horizon}: it must be at least 1 token")
+        if not (0.0 < self.gamma <= 1.0 and 0.0 <= self.lam <= 1.0):
+            raise ValueError(f"gamma is {self.gamma}, lam {self.lam}: give (0, 1] and [0, 1]")
         if self.updates < 1:
             raise ValueError(f"updates is {self.updates}: it must be at least 1")
         if self.row_loss == "gspo" and self.aggregation != "call_mean":

@@ -43,6 +43,8 @@ class TrainingRow:
     agent: str = ""
     turn: int = 0
     """Its place among the calls of its episode."""
+    reward: float = 0.0
+    """What it earned, for a critic."""
 
     def __post_init__(self) -> None:
         where = f"sample {self.sample_id}"
@@ -59,6 +61,8 @@ class TrainingRow:
             raise RowError(f"{where}: behaviour_logp is not finite: drop it")
         if self.token_weights is not None and not np.isfinite(self.token_weights).all():
             raise RowError(f"{where}: token_weights are not finite: drop it")
+        if not np.isfinite(self.reward):
+            raise RowError(f"{where}: reward is {self.reward}: drop it")
         if not np.isfinite(self.advantage):
             raise RowError(f"{where}: advantage is {self.advantage}: drop it")
         if not 0.0 < self.temperature < np.inf:

@@ -1,10 +1,11 @@
 """Checkpoints: complete, durable directories named by version and content hash.
 
 `<directory>/000007-3f9a…/` is a Hugging Face model directory (bf16 weights, configuration,
-tokenizer: engines load it as it is) with `optimizer.safetensors` (fp32 masters and moments) and
-`manifest.json` (the hash of every file). The content hash is that of the manifest, so it covers
-all files and stays checkable for those that remain after pruning. The committed PolicyVersion names
-it; a directory that no record names is an orphan of a crash.
+tokenizer: engines load it as it is) with `optimizer.safetensors` (fp32 masters and moments),
+`critic.safetensors` (the same of a critic, where there is one) and `manifest.json` (the hash of
+every file). The content hash is that of the manifest, so it covers all files and stays checkable
+for those that remain after pruning. The committed PolicyVersion names it; a directory that no
+record names is an orphan of a crash.
 """
 
 import copy
@@ -31,6 +32,9 @@ from headrace.trainer.policy import PUBLISHED_DTYPE, Policy
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
+CRITIC = "critic.safetensors"
+_STATE = (OPTIMIZER, CRITIC)
+"""Files that are pruned: only who trains on needs them."""
 FORMAT = 1
 _NAME = re.compile(r"(\d{6,})-[0-9a-f]{16}")
 _SAVING = ".saving-"
@@ -65,7 +69,13 @@ class Checkpoint:
     optimizer: MasterOptimizer
 
 
-def save(directory: Path, version: int, policy: Policy, optimizer: MasterOptimizer) -> Saved:
+def save(
+    directory: Path,
+    version: int,
+    policy: Policy,
+    optimizer: MasterOptimizer,
+    critic: MasterOptimizer | None = None,
+) -> Saved:
     """Write a checkpoint; when this returns, it is whole and on disk.
 
     The same content twice gives the same directory. A failure leaves nothing that looks whole.
@@ -75,6 +85,8 @@ def save(directory: Path, version: int, policy: Policy, optimizer: MasterOptimiz
     directory.mkdir(parents=True, exist_ok=True)
     with _temporary(directory) as draft:
         _write_files(draft, policy, optimizer)
+        if critic is not None:
+            save_file(critic.state(), draft / CRITIC)
         files = {path.name: _describe(path) for path in sorted(draft.iterdir())}
         manifest = _canonical({"format": FORMAT, "version": version, "files": files})
         content_hash = hashlib.sha256(manifest).hexdigest()
@@ -129,6 +141,21 @@ def load(
     return Checkpoint(version=manifest["version"], policy=policy, optimizer=optimizer)
 
 
+def load_critic(path: Path, critic: MasterOptimizer) -> bool:
+    """Take over a critic's state from a checkpoint that was verified; false: it has none.
+
+    Raises CheckpointCorrupt.
+    """
+    if not (path / CRITIC).is_file():
+        return False
+    try:
+        critic.restore(load_file(path / CRITIC))
+    except (KeyError, ValueError) as error:
+        raise CheckpointCorrupt(f"{path / CRITIC} is not of this model: {error}") from error
+    critic.publish()
+    return True
+
+
 def verify(path: Path, expected_hash: str, *, with_optimizer: bool = True) -> dict[str, Any]:
     """Check every file against its hash, and the manifest against `expected_hash`; returns it."""
     file = path / MANIFEST
@@ -142,10 +169,10 @@ def verify(path: Path, expected_hash: str, *, with_optimizer: bool = True) -> di
         )
     manifest: dict[str, Any] = json.loads(content)
     for name, description in manifest["files"].items():
-        if name == OPTIMIZER and not with_optimizer:
+        if name in _STATE and not with_optimizer:
             continue
         if not (path / name).is_file():
-            why = "it was pruned" if name == OPTIMIZER else "it was removed"
+            why = "it was pruned" if name in _STATE else "it was removed"
             raise CheckpointMissing(
                 f"{path / name} is not there ({why}): load with with_optimizer=False to start "
                 "from the bf16 weights, or restore it"
@@ -173,10 +200,10 @@ def prune(directory: Path, *, keep_optimizer: int = 2) -> list[Path]:
             versions[path] = int(name[1])
     kept = sorted(set(versions.values()))[-keep_optimizer:]
     for path, version in versions.items():
-        state = path / OPTIMIZER
-        if version not in kept and state.is_file():
-            state.unlink()
-            removed.append(state)
+        for state in (path / name for name in _STATE):
+            if version not in kept and state.is_file():
+                state.unlink()
+                removed.append(state)
     return removed
 
 

@@ -2,12 +2,13 @@
 
 from typing import Literal
 
-Algorithm = Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "dapo", "gspo", "cispo"]
+Algorithm = Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "dapo", "gspo", "cispo"]
 Aggregation = Literal["horizon", "episode_mean", "call_mean", "token_mean"]
 Attention = Literal["dense", "flex"]
 Correction = Literal["ratio", "tis", "mis", "decoupled", "none"]
 CorrectionLevel = Literal["token", "sequence", "geometric"]
 Denominator = Literal["before", "after"]
+Gae = Literal["token", "turn"]
 KlKind = Literal["k1", "k2", "k3", "k3_unbiased"]
 RowLoss = Literal["ppo", "reinforce", "gspo", "cispo", "sapo"]
 Reject = Literal["none", "geometric", "k2", "k3"]

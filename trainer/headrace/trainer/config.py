@@ -19,12 +19,13 @@ from headrace.connectors.settings import BadSettings, Fault, sections_from_envir
 from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import PackingConfig
 from headrace.trainer.choices import Attention
+from headrace.trainer.critic import CriticConfig
 from headrace.trainer.device import device_of
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.optimizer import OptimizerConfig
 from headrace.trainer.presets import PRESETS, contradictions
 from headrace.trainer.schedules import LearningRate
-from headrace.trainer.settings import MAIN, CreditAsked, TrainerSettings, bad_budget
+from headrace.trainer.settings import MAIN, CreditAsked, CriticSettings, TrainerSettings, bad_budget
 from headrace.trainer.trainable import IntakeConfig
 
 CHECKPOINTS = "HEADRACE_CHECKPOINT_DIRECTORY"
@@ -47,6 +48,8 @@ class TrainerConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     learning_rate: LearningRate = field(default_factory=LearningRate)
     """What share of the optimiser's rate each version takes."""
+    critic: CriticConfig | None = None
+    """Of an algorithm that has one."""
     packing: PackingConfig = field(default_factory=PackingConfig)
     dtype: DtypeSetting = "auto"
     """Number format of the arithmetic; the engine's must be the same."""
@@ -76,6 +79,13 @@ class TrainerConfig:
         """In what the step is calculated, and why."""
         return choose(self.dtype, device=device_of(self.device))
 
+    def rate(self, version: int) -> float:
+        """What share of the learning rate the step to a version takes: none while only the critic
+        learns."""
+        if self.critic is not None and version <= self.critic.warmup:
+            return 0.0
+        return self.learning_rate.share(version)
+
     def hash(self) -> str:
         """sha256 over what shapes the training (not over addresses and paths)."""
         shaping = {
@@ -83,6 +93,7 @@ class TrainerConfig:
             "algorithm": asdict(self.algorithm),
             "optimizer": asdict(self.optimizer),
             "learning_rate": asdict(self.learning_rate),
+            "critic": None if self.critic is None else asdict(self.critic),
             "packing": asdict(self.packing),
             "attention": self.attention,
             "compute_dtype": self.arithmetic.dtype,
@@ -93,6 +104,7 @@ class TrainerConfig:
 
 SECTIONS: Mapping[str, type] = {
     "trainer": TrainerSettings,
+    "critic": CriticSettings,
     "credit": CreditAsked,
     "policy": PolicySettings,
     "kafka": KafkaAccess,
@@ -117,10 +129,14 @@ def config_from_environment(
     if too_short := bad_budget(own.token_budget, policy.max_sequence):
         raise BadSettings([Fault("trainer", "token_budget", too_short)])
     baseline = made["credit"].baseline or PRESETS[own.algorithm].baseline
-    if faults := [Fault(*one) for one in contradictions(own.algorithm, baseline, own.whiten)]:
+    if faults := [
+        Fault(*one)
+        for one in contradictions(own.algorithm, baseline, own.whiten, made["credit"].call)
+    ]:
         raise BadSettings(faults)
     if not environment.get(CHECKPOINTS):
         raise TrainerError(f"{CHECKPOINTS} is not set: `headrace up` sets it")
+    algorithm = _algorithm(own)
     run = environment.get("HEADRACE_RUN_DIRECTORY")
     return TrainerConfig(
         kafka=made["kafka"].client("headrace-trainer"),
@@ -137,7 +153,7 @@ def config_from_environment(
             stale=own.stale,
             baseline=baseline,
         ),
-        algorithm=_algorithm(own),
+        algorithm=algorithm,
         optimizer=OptimizerConfig(
             lr=own.learning_rate,
             weight_decay=own.weight_decay,
@@ -154,6 +170,7 @@ def config_from_environment(
         device=own.device,
         attention=own.attention,
         threads=own.threads,
+        critic=_critic(made["critic"]) if algorithm.critic else None,
         max_versions=own.max_versions,
         poison=made["streams"],
         heartbeat=Path(run) / f"{environment.get('HEADRACE_PART') or 'trainer'}.json"
@@ -172,6 +189,10 @@ def _algorithm(own: TrainerSettings) -> AlgorithmConfig:
         aggregation=own.chosen("aggregation"),
         horizon=own.horizon,
         whiten=own.chosen("whiten"),
+        critic=own.chosen("critic"),
+        gae=own.gae,
+        gamma=own.gamma,
+        lam=own.lam,
         mask_truncated=own.chosen("mask_truncated"),
         correction=own.chosen("correction"),
         tis_cap=own.tis_cap,
@@ -184,6 +205,11 @@ def _algorithm(own: TrainerSettings) -> AlgorithmConfig:
         kl_coef=own.kl_coef,
         kl_kind=own.kl_kind,
     )
+
+
+def _critic(own: CriticSettings) -> CriticConfig:
+    optimizer = OptimizerConfig(lr=own.learning_rate, max_grad_norm=own.max_grad_norm)
+    return CriticConfig(optimizer=optimizer, clip=own.clip, warmup=own.warmup)
 
 
 def _packing(own: TrainerSettings) -> PackingConfig:

@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from headrace.trainer.errors import NonFiniteStep
-from headrace.trainer.policy import PUBLISHED_DTYPE, Policy
+from headrace.trainer.policy import PUBLISHED_DTYPE
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -36,10 +36,17 @@ class OptimizerConfig:
             raise ValueError(f"max_grad_norm is {self.max_grad_norm}: it must be above 0")
 
 
+class Trained(Protocol):
+    """What an optimiser moves: a policy, or a critic."""
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Trained parameters by name, tied ones once."""
+
+
 class MasterOptimizer:
     """Holds masters, moments and accumulated gradients, all fp32, by parameter name."""
 
-    def __init__(self, policy: Policy, config: OptimizerConfig) -> None:
+    def __init__(self, policy: Trained, config: OptimizerConfig) -> None:
         self._parameters = policy.parameters()
         self.masters = {
             name: torch.nn.Parameter(parameter.detach().float().clone())
@@ -113,10 +120,14 @@ class MasterOptimizer:
             group["lr"] = self.config.lr * rate
         self._adam.step()
         self.discard()
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(self.masters[name].to(PUBLISHED_DTYPE))
+        self.publish()
         return float(norm)
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Make the parameters the bf16 image of the masters."""
+        for name, parameter in self._parameters.items():
+            parameter.copy_(self.masters[name].to(PUBLISHED_DTYPE))
 
     def _non_finite(self) -> list[str]:
         return [

@@ -81,6 +81,10 @@ class Policy:
         """Trained parameters by name, tied ones once."""
         return dict(self.model.named_parameters())
 
+    def decoder_parameters(self) -> dict[str, Tensor]:
+        """Those that hidden states are made of, by name."""
+        return dict(self._decoder.named_parameters())
+
     def buffers(self) -> dict[str, Tensor]:
         """What the model keeps beside its parameters, by name (a router's bias, say)."""
         kept = self.model.state_dict().keys()

@@ -28,6 +28,8 @@ class Preset:
     correction: Correction = "ratio"
     whiten: bool = False
     """Advantages are whitened over the tokens of a step."""
+    critic: bool = False
+    """The trainer has a critic, and advantages are its estimates."""
     mask_truncated: bool = False
     """Calls that ran into their limit of tokens are not trained."""
     overlong: bool = False
@@ -39,6 +41,7 @@ PRESETS: Mapping[Algorithm, Preset] = {
     "dr_grpo": Preset(baseline="dr_grpo", aggregation="horizon"),
     "rloo": Preset(baseline="rloo", aggregation="horizon", loss="reinforce", correction="tis"),
     "reinforce_pp": Preset(baseline=NO_BASELINE, aggregation="token_mean", whiten=True),
+    "ppo": Preset(baseline=NO_BASELINE, aggregation="token_mean", whiten=True, critic=True),
     "dapo": Preset(
         baseline="grpo",
         aggregation="token_mean",
@@ -69,19 +72,27 @@ def baselines_of(baseline: str) -> frozenset[str]:
 
 
 def contradictions(
-    algorithm: Algorithm, baseline: str, whiten: bool | None
+    algorithm: Algorithm, baseline: str, whiten: bool | None, call: str = "uniform"
 ) -> Iterator[tuple[str, str, str]]:
-    """(section, key, what is wrong with it) between an algorithm and the groups' baseline."""
-    own = PRESETS[algorithm].whiten if whiten is None else whiten
+    """(section, key, what is wrong with it) between an algorithm and credit."""
+    preset = PRESETS[algorithm]
+    own = preset.critic or (preset.whiten if whiten is None else whiten)
+    if preset.critic and call != "uniform":
+        yield (
+            "credit",
+            "call",
+            f"is {call!r}, and [trainer] algorithm {algorithm!r} estimates the advantages of calls "
+            "by its critic: leave [credit] call at 'uniform', or choose another algorithm",
+        )
     if baseline == NO_BASELINE and not own:
         yield (
             "credit",
             "baseline",
             f"is 'none', and [trainer] algorithm {algorithm!r} has no baseline of its own: whether "
             "a reward is much would be asked of nothing. Leave [credit] baseline empty, or set "
-            "[trainer] algorithm to 'reinforce_pp' or [trainer] whiten to true",
+            "[trainer] algorithm to 'reinforce_pp' or 'ppo', or [trainer] whiten to true",
         )
-    if PRESETS[algorithm].baseline == NO_BASELINE != baseline:
+    if preset.baseline == NO_BASELINE != baseline:
         yield (
             "credit",
             "baseline",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,12 +13,21 @@ from headrace.trainer.errors import RowError
 
 
 def rows_of(
-    credits: Iterable[SampleCredit], samples: Mapping[str, Sample], vocabulary: int
+    credits: Iterable[SampleCredit],
+    samples: Mapping[str, Sample],
+    vocabulary: int,
+    rewards: Mapping[str, float] = MappingProxyType({}),
 ) -> list[TrainingRow]:
-    """One row for each of the samples that has a credit. Raises RowError for one that does not
-    hold."""
+    """One row for each of the samples that has a credit; `rewards`: what they earned, by id.
+
+    Raises RowError for one that does not hold.
+    """
     return [
-        replace(row_of(credit, samples[credit.sample_id], vocabulary), turn=turn)
+        replace(
+            row_of(credit, samples[credit.sample_id], vocabulary),
+            turn=turn,
+            reward=rewards.get(credit.sample_id, 0.0),
+        )
         for turn, credit in enumerate(credits)  # of each episode in the order of its calls
         if credit.sample_id in samples
     ]

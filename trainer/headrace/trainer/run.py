@@ -19,6 +19,7 @@ from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.measures import StepResult
 from headrace.trainer.pinned import Position
 from headrace.trainer.reading import READ, position_of
+from headrace.trainer.rewards import rewards_of
 from headrace.trainer.rows import rows_of
 from headrace.trainer.session import CREDITS, SAMPLES, Session, now_ms, opened
 from headrace.trainer.settings import MAIN
@@ -89,7 +90,12 @@ class Loop:
 
     def _made_step(self) -> TrainStep:
         session = self._session
-        return TrainStep(session.policy, session.optimizer, reference=session.reference)
+        return TrainStep(
+            session.policy,
+            session.optimizer,
+            reference=session.reference,
+            critic=session.critic,
+        )
 
     def turn(self) -> None:
         """One look at the log, and a step if one is due."""
@@ -164,17 +170,21 @@ class Loop:
         return 0 < self._session.config.max_versions <= self._intake.version
 
     def _train(self, groups: Sequence[TrainableGroup]) -> None:
-        started = time.monotonic()
+        started, config = time.monotonic(), self._session.config
         rows = [
             row
             for group in groups
-            for row in rows_of(group.credits.samples, group.samples, self._vocabulary)
+            for row in rows_of(
+                group.credits.samples,
+                group.samples,
+                self._vocabulary,
+                rewards_of(group.credits, group.samples) if config.algorithm.critic else {},
+            )
         ]
         if self._session.go_to_head():
             self._step = self._made_step()
         next_version = self._intake.version + 1
         self._beat(f"step {next_version}")
-        config = self._session.config
         try:
             result = self._step.run(
                 pack_rows(rows, config.packing),
@@ -182,12 +192,12 @@ class Loop:
                 version=self._intake.sampled_from,
                 own_samples=config.intake.trainer == MAIN,
                 episodes=sum(group.episodes for group in groups),
-                rate=config.learning_rate.share(next_version),
+                rate=config.rate(next_version),
             )
         except NonFiniteStep as error:
             logger.error("step %d was not taken: %s", next_version, error)
             self._drop(groups, DropReason.NON_FINITE)
-            if config.algorithm.updates > 1:  # some of them may have been taken
+            if config.algorithm.updates > 1 or config.critic is not None:  # a part was taken
                 self._session.reload()
                 self._step = self._made_step()
             self._non_finite += 1

@@ -24,6 +24,7 @@ from headrace.schemas.topics import Topic
 from headrace.trainer import checkpoint
 from headrace.trainer.base import base_hash, refuse_another
 from headrace.trainer.config import TrainerConfig
+from headrace.trainer.critic import Critic
 from headrace.trainer.decided import Decided
 from headrace.trainer.device import device_of
 from headrace.trainer.fitness import Fitness
@@ -66,6 +67,8 @@ class Session:
     """The version whose weights are loaded."""
     reference: Policy | None = None
     """The base model, where the loss has a KL to it."""
+    critic: Critic | None = None
+    """Of an algorithm that has one."""
     ledger: PendingOutcomes = field(default_factory=PendingOutcomes)
 
     def commit_version(
@@ -74,7 +77,13 @@ class Session:
         """Checkpoint, then one transaction (rule: the version record is the commit point)."""
         version = self.intake.version
         config = self.config
-        saved = checkpoint.save(config.checkpoints, version, self.policy, self.optimizer)
+        saved = checkpoint.save(
+            config.checkpoints,
+            version,
+            self.policy,
+            self.optimizer,
+            None if self.critic is None else self.critic.optimizer,
+        )
         offsets = self._needed() if groups else {}  # version 0 is made of nothing that was read
         record = PolicyVersion(
             policy=config.publishes,
@@ -124,13 +133,15 @@ class Session:
         head = self.intake.lineage.head
         if head == self.at:
             return False
-        self.policy, self.optimizer = _loaded(self.config, self.versions[head])
         self.at = head
+        self.reload()
         return True
 
     def reload(self) -> None:
         """Take the weights of the version that is loaded as they were committed."""
-        self.policy, self.optimizer = _loaded(self.config, self.versions[self.at])
+        version = self.versions[self.at]
+        self.policy, self.optimizer = _loaded(self.config, version)
+        self.critic = _critic(self.config, version)
 
     def flush(self) -> None:
         """Commit the pending outcomes without a version.
@@ -220,6 +231,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             optimizer=optimizer,
             base=base,
             reference=_reference(config),
+            critic=_critic(config, past.last),
         )
         if past.last is not None:
             session.at = past.last.version
@@ -276,6 +288,24 @@ def _loaded(
         "" if whole else ", with fresh moments: its optimiser state was pruned",
     )
     return loaded.policy, loaded.optimizer
+
+
+def _critic(config: TrainerConfig, version: PolicyVersion | None) -> Critic | None:
+    """The critic as a version left it; begun from the base model where none has."""
+    if config.critic is None:
+        return None
+    body = Policy.load(
+        config.base_model,
+        compute_dtype=getattr(torch, config.arithmetic.dtype),
+        device=device_of(config.device),
+        attention=config.attention,
+    )
+    critic = Critic(body, config.critic)
+    if version is not None:
+        path = checkpoint.find(config.checkpoints, version.version, version.content_hash)
+        if not checkpoint.load_critic(path, critic.optimizer):
+            logger.warning("version %d has no critic: a new one is begun", version.version)
+    return critic
 
 
 def _reference(config: TrainerConfig) -> Policy | None:

@@ -15,6 +15,7 @@ from headrace.trainer.choices import (
     Correction,
     CorrectionLevel,
     Denominator,
+    Gae,
     KlKind,
     Reject,
     RowLoss,
@@ -40,6 +41,26 @@ class CreditAsked:
 
     baseline: str = ""
     """Baseline of the groups; empty: the algorithm's."""
+    call: str = "uniform"
+    """Trajectory to calls."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class CriticSettings:
+    """The critic of `[trainer] algorithm = "ppo"`: a body like the policy's, begun from the base
+    model, with an optimiser of its own, and a value for each token's state."""
+
+    learning_rate: float = key(1e-5, least=1e-12, most=1.0)
+    """Learning rate of its AdamW."""
+    max_grad_norm: float = key(1.0, least=1e-12)
+    """Gradients of a greater norm are scaled down to it."""
+    clip: float = key(0.2, least=1e-12)
+    """A value counts no further than this from what it was before the step."""
+    warmup: int = key(0, least=0)
+    """Versions in which the critic learns and the policy stays as it is."""
+
+    def __post_init__(self) -> None:
+        check(self, "critic")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -96,6 +117,12 @@ class TrainerSettings:
     """Constant by which an episode's token sum is divided."""
     whiten: bool | None = None
     """Whether advantages are whitened over the tokens of a step."""
+    gae: Gae = key("turn", choices=get_args(Gae))
+    """Steps of the critic's estimates under `ppo`: tokens, or `turn`s, the calls of one agent."""
+    gamma: float = key(1.0, least=1e-12, most=1.0)
+    """What a reward one step later is worth under `ppo`."""
+    lam: float = key(0.95, least=0.0, most=1.0)
+    """λ: 0 believes the critic's next value, 1 the rewards alone."""
     mask_truncated: bool | None = None
     """Whether calls that ran into their limit of tokens are left out of the loss; their rewards
     stay in the baseline, their tokens in the divisor."""
@@ -159,7 +186,7 @@ class TrainerSettings:
 
     def chosen(self, name: str) -> Any:
         """A key's value: its own, or the algorithm's where it is left open."""
-        own = getattr(self, name)
+        own = getattr(self, name, None)
         return getattr(PRESETS[self.algorithm], name) if own is None else own
 
     @property

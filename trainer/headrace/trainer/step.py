@@ -12,6 +12,7 @@ from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import Batch, Pack
 from headrace.trainer.columns import Scores, Tokens, by_row, joined, of_pack, tokens_of
 from headrace.trainer.corrections import call_weights, kept
+from headrace.trainer.critic import Critic
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.gather import gather_rows
 from headrace.trainer.measures import Seen, StepResult, result_of
@@ -23,12 +24,19 @@ class TrainStep:
     """Takes steps on a policy."""
 
     def __init__(
-        self, policy: Policy, optimizer: MasterOptimizer, *, reference: Policy | None = None
+        self,
+        policy: Policy,
+        optimizer: MasterOptimizer,
+        *,
+        reference: Policy | None = None,
+        critic: Critic | None = None,
     ) -> None:
         self.policy = policy
         self.optimizer = optimizer
         self.reference = reference
         """Needed when the algorithm's kl_coef is above 0."""
+        self.critic = critic
+        """Needed when the algorithm has one."""
 
     def run(
         self,
@@ -47,10 +55,14 @@ class TrainStep:
 
         `episodes` is the number of episodes the batch stands for (see `token_weights`), `rate` the
         share of the learning rate to take. Raises NonFiniteStep when loss or gradient is not
-        finite: the weights are those after the last update that was.
+        finite: the weights are those after the last update that was. The critic, if there is one,
+        learns with it, at its own rate.
         """
         if algorithm.kl_coef > 0.0 and self.reference is None:
             raise ValueError("kl_coef is above 0: give TrainStep a reference policy")
+        if algorithm.critic and self.critic is None:
+            raise ValueError(f"{algorithm.name} has a critic: give TrainStep one")
+        critic = self.critic if algorithm.critic else None
         device = self.policy.device
         weights = algorithm.token_weights(batch.rows, episodes=episodes)
         tokens = [tokens_of(pack, batch, device) for pack in batch.packs]
@@ -60,19 +72,22 @@ class TrainStep:
                 self._scores(pack, one) for pack, one in zip(batch.packs, tokens, strict=True)
             ]
             weights, rejected = _corrected(batch, tokens, proximal, weights, algorithm)
-        advantages = advantages_of(
-            batch.rows, weights, algorithm, self._penalties(batch, proximal, algorithm)
+        values = None if critic is None else critic.values_by_row(batch)
+        estimates = advantages_of(
+            batch.rows, weights, algorithm, self._penalties(batch, proximal, algorithm), values
         )
         columns = [
-            (of_pack(pack, weights, device), of_pack(pack, advantages, device))
+            (of_pack(pack, weights, device), of_pack(pack, estimates.advantages, device))
             for pack in batch.packs
         ]
         self.optimizer.discard()
         first: list[Scores] = []
-        norms, total = [], 0.0
+        norms, total, more = [], 0.0, {}
         for _ in range(algorithm.updates):
             total, scores = self._update(batch, tokens, columns, proximal, algorithm)
             first = first or scores
+            if critic is not None and values is not None and estimates.returns is not None:
+                more = critic.update(batch, values, estimates.returns).metrics()
             norms.append(self.optimizer.apply(rate))
         seen = Seen(
             tokens=joined(Tokens, tokens),
@@ -88,7 +103,9 @@ class TrainStep:
             grad_norms=tuple(norms),
             most_norm=self.optimizer.config.max_grad_norm,
         )
-        return result_of(batch, seen, algorithm, version=version, own_samples=own_samples, more={})
+        return result_of(
+            batch, seen, algorithm, version=version, own_samples=own_samples, more=more
+        )
 
     def _update(
         self,

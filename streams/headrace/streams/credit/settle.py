@@ -8,6 +8,7 @@ import numpy as np
 from headrace.schemas import Credits, Member, SampleCredit
 from headrace.schemas.vocabulary import GroupOutcome, MemberStatus, Split
 from headrace.streams.credit.call import CreditedEpisode, CreditedGroup
+from headrace.streams.credit.call.rewards import call_rewards
 from headrace.streams.credit.members import MemberFacts
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.running import BASELINE as RUNNING_MEAN
@@ -30,6 +31,8 @@ class _Statistics:
     advantages: dict[str, float] = field(default_factory=dict)
     of_calls: dict[str, list[float]] = field(default_factory=dict)
     """Advantages of the calls of each rollout that takes part."""
+    earned: dict[str, list[float]] = field(default_factory=dict)
+    """Rewards of its calls."""
 
 
 def credits_of(state: GroupState, method: CreditMethod, rule: str) -> Credits:
@@ -128,6 +131,10 @@ def _statistics(
         std=float(values.std(ddof=1)) if len(values) > 1 else 0.0,
         advantages=dict(zip(rewards, advantages.tolist(), strict=True)),
         of_calls={rollout: each.tolist() for rollout, each in zip(rewards, of_calls, strict=True)},
+        earned={
+            rollout: call_rewards(each).tolist()
+            for rollout, each in zip(rewards, taking_part, strict=True)
+        },
     )
 
 
@@ -162,8 +169,9 @@ def _samples(
     if statistics.outcome != GroupOutcome.TRAIN and status != MemberStatus.CANCELLED:
         out = statistics.outcome
     advantages = statistics.of_calls[member.rollout_id] if used else [0.0] * len(member.calls)
+    earned = statistics.earned[member.rollout_id] if used else [None] * len(member.calls)
     samples = []
-    for call, value in zip(member.calls, advantages, strict=True):
+    for call, value, reward in zip(member.calls, advantages, earned, strict=True):
         reason = out or call.reason
         samples.append(
             SampleCredit(
@@ -175,6 +183,7 @@ def _samples(
                 trainable=not reason,
                 reason=reason,
                 token_weights=None if reason else method.token.weights(call),
+                reward=reward,
             )
         )
     return samples
