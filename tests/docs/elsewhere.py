@@ -57,6 +57,12 @@ ELSEWHERE = (
         why="run there, on the page's own episode",
     ),
     Elsewhere(
+        pattern=r"headrace rebuild --yes",
+        file="tests/integration/test_rebuild.py",
+        proof="def test_a_rebuild_that_is_killed_leaves_all_as_it_was_and_goes_on_to_equal_rows",
+        why="run there, and killed",
+    ),
+    Elsewhere(
         pattern=r"headrace audit( --json)?",
         file="tests/integration/test_audit.py",
         proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",

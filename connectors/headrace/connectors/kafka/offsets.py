@@ -1,6 +1,7 @@
 """Where the log of a partition begins and ends, and how far a consumer group is."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
@@ -51,6 +52,13 @@ class Offsets:
         )
         found: list[Any] = self._answer(futures[group]).topic_partitions
         return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
+
+    def forget(self, groups: Iterable[str]) -> None:
+        """Delete consumer groups that nobody is in; one that is not there, or not empty, stays."""
+        futures = self._client().delete_consumer_groups(list(groups), request_timeout=REQUEST_S)
+        for future in futures.values():
+            with suppress(KafkaException):
+                future.result()
 
     def _listed(self, partitions: Iterable[Partition], spec: OffsetSpec) -> dict[Partition, int]:
         asked = {TopicPartition(*where): spec for where in set(partitions)}
