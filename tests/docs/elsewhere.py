@@ -63,6 +63,12 @@ ELSEWHERE = (
         why="run there, and killed",
     ),
     Elsewhere(
+        pattern=r"python -m examples\.judges\.judge .*",
+        file="tests/integration/test_judges.py",
+        proof='"examples.judges.judge"',
+        why="run there, against a judge that says what it is told to say",
+    ),
+    Elsewhere(
         pattern=r"headrace audit( --json)?",
         file="tests/integration/test_audit.py",
         proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",

@@ -1,0 +1,113 @@
+"""The judges' process on the real log: an episode gets its reward, and again under the same id."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from examples.judges.judge import Verdict, reward_id
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, Writer, partitions_of
+from headrace.infra.embedded.ports import free_port
+from headrace.schemas import Codec, Episode, EpisodeBatch, new_ulid, partition_of, to_avro
+from headrace.schemas.span_reader import read_span_batch
+from tests.support.environment import environment_of
+from tests.support.shared_log import readable
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from headrace.infra.embedded import Stack
+
+EPISODES, SPANS = "headrace.episodes", "headrace.spans"
+
+
+class _Judge(BaseHTTPRequestHandler):
+    """A model that finds everything good."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        message = {"role": "assistant", "content": "1"}
+        answer: dict[str, Any] = {
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": "m",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        }  # fmt: skip
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def judge_url() -> Iterator[str]:
+    running = HTTPServer(("127.0.0.1", free_port()), _Judge)
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{running.server_port}/v1"
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def rewards_of(stack: Stack, codec: Codec, episode: Episode) -> int:
+    """How many spans of the log are the judge's reward of an episode."""
+    wanted = reward_id(episode, Verdict(name="judge", value=1.0)).encode()
+    found = 0
+    tailer = Tailer(KafkaConfig(bootstrap=stack.bootstrap), [SPANS], name="test-judges")
+    try:
+        while not tailer.caught_up:
+            for message in tailer.read(0.5):
+                record = readable(codec, SPANS, message.value)
+                if record is not None:
+                    found += int((read_span_batch(record).spans["span_id"] == wanted).sum())
+    finally:
+        tailer.close()
+    return found
+
+
+def test_an_episode_gets_its_reward_whoever_judges_it(
+    stack: Stack, judge_url: str, tmp_path: Path
+) -> None:
+    kafka = KafkaConfig(bootstrap=stack.bootstrap)
+    registry = Registry(stack.registry_url)
+    codec = Codec(registry)
+    group = new_ulid()
+    episode = Episode(
+        project="judges", rollout_id=new_ulid(), attempt="a", group_id=group, status="ok",
+        task_input="Say hello.", result="hello", version=5,
+    )  # fmt: skip
+    writer = Writer(kafka)
+    value = codec.encode(EPISODES, to_avro(EpisodeBatch(episodes=[episode])))
+    partition = partition_of(group, partitions_of(kafka, EPISODES))
+    writer.send([Outgoing(topic=EPISODES, partition=partition, value=value)])
+    writer.close()
+    for times in (1, 2):  # the second knows nothing of the first
+        with (tmp_path / "judge.log").open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    sys.executable, "-m", "examples.judges.judge", "--base-url", judge_url,
+                    "--model", "m", "--bootstrap", stack.bootstrap, "--registry",
+                    stack.registry_url, "--group", f"judges-{times}-{group}",
+                ],
+                cwd=Path(__file__).parents[2], env=environment_of(stack), stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            wait_until(
+                lambda times=times: rewards_of(stack, codec, episode) >= times,  # type: ignore[misc]
+                f"the judge ({tmp_path}/judge.log)",
+            )
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+    registry.close()
