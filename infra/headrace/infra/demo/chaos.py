@@ -16,14 +16,15 @@ from headrace.infra.supervise import State, read_status
 
 VICTIMS = ("assemble", "credit", "sink", "trainer", "kafka", "registry", "clickhouse")
 """Not the gateway: the calls that it was answering would end in errors, which are results."""
-PAUSE_S = (5.0, 15.0)
+PAUSE_S = (8.0, 20.0)
+"""Between two kills; the next one waits besides until every part is back."""
 
 
 class Chaos:
     """SIGKILLs one part after the other while the block lasts, and says so.
 
-    A part is killed when it is ready, and none twice before each was killed once; so none is kept
-    from ever getting to work.
+    One at a time: the next when every part is ready again, and none twice before each was killed
+    once. So none is kept from ever getting to work, however slow the machine.
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class Chaos:
             parts = {part.name: part for part in status.parts} if status is not None else {}
             here = [name for name in VICTIMS if name in parts]  # others are services of the user's
             self._left = self._left or self._random.sample(here, len(here))
-            if not self._left or parts[self._left[-1]].state is not State.READY:
-                continue  # not back from the last time: asked again after the next pause
+            if not self._left or any(one.state is not State.READY for one in parts.values()):
+                continue  # looked at again after the next pause
             name = self._left[-1]
             if (pid := parts[name].pid) is None or pid == self._pids.get(name):
                 continue  # its end has not been noticed yet
