@@ -69,6 +69,12 @@ ELSEWHERE = (
         why="run there, against a judge that says what it is told to say",
     ),
     Elsewhere(
+        pattern=r"headrace bench (replay|transitions)",
+        file="tests/infra/test_cli_bench.py",
+        proof='"transitions"',
+        why="minutes; the results are committed",
+    ),
+    Elsewhere(
         pattern=r"headrace audit( --json)?",
         file="tests/integration/test_audit.py",
         proof="def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found",

@@ -15,7 +15,8 @@ def test_the_benchmarks_are_listed() -> None:
     result = CliRunner().invoke(app, ["bench"])
     assert result.exit_code == 0
     assert result.stdout.startswith("headrace bench NAME: ")
-    assert "gateway" in result.stdout
+    for name in ("gateway", "replay", "transitions"):
+        assert name in result.stdout
 
 
 def test_another_name_is_told_with_those_that_there_are() -> None:
