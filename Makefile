@@ -7,6 +7,7 @@ SEED ?= 1
 KILLS ?= 200
 # Folders of tests/ for `make test`, of examples/frameworks/ for `make frameworks`; empty: all. Not taken from the surroundings.
 ONLY =
+ALGORITHM =
 # What `make demo` shows: make demo NAME=text_to_sql. Each may need an environment of its own.
 NAME =
 FRAMEWORK_OF_text_to_sql = langchain
@@ -23,8 +24,8 @@ export PYTHONSAFEPATH := 1
 
 .PHONY: demo test setup check unit faults kernels trl peers vllm frameworks framework-environments framework-loop fmt lock help
 
-demo: setup $(addprefix .venv-frameworks/,$(FRAMEWORK_OF_$(NAME))) ## the whole loop: a real agent makes a real model better. Another: make demo NAME=text_to_sql
-	$(strip $(BIN)/headrace demo $(NAME))
+demo: setup $(addprefix .venv-frameworks/,$(FRAMEWORK_OF_$(NAME))) ## the whole loop: a real agent makes a real model better. Others: make demo NAME=text_to_sql ALGORITHM=gspo
+	$(strip $(if $(ALGORITHM),HEADRACE_TRAINER_ALGORITHM=$(ALGORITHM)) $(BIN)/headrace demo $(NAME))
 
 test: setup ## all tests; the real parts are started once. Some folders: make test ONLY="streams schemas"
 	$(PYTEST) $(addprefix tests/,$(ONLY))

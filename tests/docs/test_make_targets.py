@@ -95,3 +95,10 @@ def test_the_interpreter_can_be_chosen_as_a_wrong_one_is_told(tmp_path: Path) ->
     lines = dry_run(told[1], VENV=str(tmp_path / "venv"))
     assert f"{told[2]} -m venv {tmp_path / 'venv'}" in lines
     assert lines.index(f"{told[2]} tools/preflight.py --disk-under .") == 0
+
+
+def test_the_demo_runs_by_the_algorithm_that_is_asked_for() -> None:
+    (plain,) = [line for line in dry_run("make demo", VENV=sys.prefix) if "headrace demo" in line]
+    assert "ALGORITHM" not in plain
+    lines = dry_run("make demo", VENV=sys.prefix, ALGORITHM="gspo")
+    assert any(line.startswith("HEADRACE_TRAINER_ALGORITHM=gspo ") for line in lines)

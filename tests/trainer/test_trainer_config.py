@@ -199,6 +199,7 @@ def test_packs_that_cannot_hold_what_the_engine_samples_are_refused() -> None:
         ({"reject": "k3", "reject_low": "1"}, "give reject_low, 1, or more"),
         ({"schedule": "linear"}, "give more than warmup_versions, 0"),
         ({"updates": "0"}, "give 1 or more"),
+        ({"kl_reference": "p@7"}, "give base, @7 for version 7, or -2"),
         ({"clip_low": "low"}, "clip_low .* is 'low': give a number"),
     ],
 )

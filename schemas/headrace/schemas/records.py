@@ -313,6 +313,7 @@ class PolicyVersion:
     config_hash: str = ""
     base_model: str = ""
     base_hash: str = ""
+    reference: str = ""
     offsets: list[Offset] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     samples: int = 0

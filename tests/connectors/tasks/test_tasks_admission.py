@@ -185,3 +185,14 @@ def test_a_bad_setting_is_named(field: str, value: object) -> None:
     }
     with pytest.raises(TasksMisconfigured, match=field):
         TaskSourceConfig(**(good | {field: value}))  # type: ignore[arg-type]  # that is the test
+
+
+def test_rollouts_that_ended_long_ago_take_no_memory_and_still_count() -> None:
+    core = Admission(rollouts_per_step=2, max_staleness=0, group_size=1)
+    for i in range(30_000):
+        core.admitted([f"r{i}"])
+        core.outcome(f"r{i}", trained=i % 2 == 0)
+        if i % 100 == 99:
+            core.settle()
+    assert (core.running, core.accepted, core.dropped) == (0, 15_000, 15_000)
+    assert len(core._over) <= 10_000

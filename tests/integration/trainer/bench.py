@@ -106,6 +106,8 @@ class Bench:
         trainer = intake.setdefault("trainer", "main")
         max_versions = intake.pop("max_versions", 0)
         poison = intake.pop("poison", PoisonSettings())
+        algorithm = intake.pop("algorithm", AlgorithmConfig(horizon=4))
+        critic, reference = intake.pop("critic", None), intake.pop("kl_reference", "base")
         intake.setdefault("rollouts_per_step", GROUP)
         return TrainerConfig(
             kafka=self.kafka,
@@ -114,7 +116,9 @@ class Bench:
             base_name="tiny",
             checkpoints=self.directory / trainer,
             intake=IntakeConfig(policy=self.policy, **intake),
-            algorithm=AlgorithmConfig(horizon=4),
+            algorithm=algorithm,
+            critic=critic,
+            kl_reference=reference,
             optimizer=OptimizerConfig(lr=1e-3),
             threads=1,
             max_versions=max_versions,

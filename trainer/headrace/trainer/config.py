@@ -48,6 +48,8 @@ class TrainerConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     learning_rate: LearningRate = field(default_factory=LearningRate)
     """What share of the optimiser's rate each version takes."""
+    kl_reference: str = "base"
+    """What the KL is taken to: `base`, `@VERSION`, or `-STEPS` before the one trained from."""
     critic: CriticConfig | None = None
     """Of an algorithm that has one."""
     packing: PackingConfig = field(default_factory=PackingConfig)
@@ -93,6 +95,7 @@ class TrainerConfig:
             "algorithm": asdict(self.algorithm),
             "optimizer": asdict(self.optimizer),
             "learning_rate": asdict(self.learning_rate),
+            "kl_reference": self.kl_reference,
             "critic": None if self.critic is None else asdict(self.critic),
             "packing": asdict(self.packing),
             "attention": self.attention,
@@ -170,6 +173,7 @@ def config_from_environment(
         device=own.device,
         attention=own.attention,
         threads=own.threads,
+        kl_reference=own.kl_reference,
         critic=_critic(made["critic"]) if algorithm.critic else None,
         max_versions=own.max_versions,
         poison=made["streams"],

@@ -4,6 +4,7 @@ TrainerError
 ├── RowError             a row that cannot be trained: drop it with a reason
 ├── PolicyLoadError      a model that cannot be trained here
 ├── BaseChanged          a policy's base is another than that of its versions
+├── ReferenceMissing     the version that the KL is to be taken to is not there
 ├── TrainerFenced        another trainer of this policy and name has taken over
 ├── CommitTimedOut       the broker gave a transaction up; a restart mends it
 ├── CommitRefused        the broker refuses our transactions, and will go on doing so
@@ -28,6 +29,10 @@ class PolicyLoadError(TrainerError):
 
 class BaseChanged(TrainerError):
     """The policy was begun from another base model; going on would mix the two."""
+
+
+class ReferenceMissing(TrainerError):
+    """The version that the KL is to be taken to was never published."""
 
 
 class TrainerFenced(TrainerError):

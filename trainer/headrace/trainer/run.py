@@ -93,7 +93,7 @@ class Loop:
         return TrainStep(
             session.policy,
             session.optimizer,
-            reference=session.reference,
+            reference=session.follow_reference(),
             critic=session.critic,
         )
 
@@ -183,6 +183,7 @@ class Loop:
         ]
         if self._session.go_to_head():
             self._step = self._made_step()
+        self._step.reference = self._session.follow_reference()
         next_version = self._intake.version + 1
         self._beat(f"step {next_version}")
         try:

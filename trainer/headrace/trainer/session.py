@@ -37,6 +37,7 @@ from headrace.trainer.policy import Policy, refuse_window
 from headrace.trainer.publish import Publisher
 from headrace.trainer.reading import READ, STAGE, Reading, readable
 from headrace.trainer.recover import History, Whose
+from headrace.trainer.reference import Reference, version_of
 from headrace.trainer.trainable import TrainableGroup
 
 logger = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ class Session:
     """All versions by number."""
     at: int = 0
     """The version whose weights are loaded."""
-    reference: Policy | None = None
-    """The base model, where the loss has a KL to it."""
+    reference: Reference | None = None
+    """What the KL is taken to, where the algorithm has one."""
     critic: Critic | None = None
     """Of an algorithm that has one."""
     ledger: PendingOutcomes = field(default_factory=PendingOutcomes)
@@ -97,6 +98,7 @@ class Session:
             config_hash=config.hash(),
             base_model=config.base_name,
             base_hash=self.base,
+            reference=self.reference.name if self.reference and groups else "",
             offsets=[
                 Offset(topic=topic, partition=partition, offset=offset)
                 for (topic, partition), offset in sorted(offsets.items())
@@ -136,6 +138,20 @@ class Session:
         self.at = head
         self.reload()
         return True
+
+    def follow_reference(self) -> Policy | None:
+        """The model that the next step takes its KL to; None: it takes none.
+
+        Raises ReferenceMissing, CheckpointMissing or CheckpointCorrupt.
+        """
+        if self.config.algorithm.kl_coef == 0.0:
+            return None
+        version = version_of(self.config.kl_reference, self.intake.lineage, self.versions)
+        if self.reference is None or self.reference.version != version:
+            record = None if version is None else self.versions[version]
+            self.reference = None  # not two of them at once
+            self.reference = _reference(self.config, record, self.base)
+        return self.reference.policy
 
     def reload(self) -> None:
         """Take the weights of the version that is loaded as they were committed."""
@@ -230,7 +246,6 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             policy=policy,
             optimizer=optimizer,
             base=base,
-            reference=_reference(config),
             critic=_critic(config, past.last),
         )
         if past.last is not None:
@@ -242,6 +257,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         else:
             session.commit_version([], {})
             logger.info("published version 0 of %s, the base weights", config.publishes)
+        session.follow_reference()
         yield session
 
 
@@ -308,15 +324,22 @@ def _critic(config: TrainerConfig, version: PolicyVersion | None) -> Critic | No
     return critic
 
 
-def _reference(config: TrainerConfig) -> Policy | None:
-    if config.algorithm.kl_coef == 0.0:
-        return None
-    return Policy.load(
-        config.base_model,
+def _reference(config: TrainerConfig, version: PolicyVersion | None, base: str) -> Reference:
+    """A version's weights, or the base model's."""
+    if version is None:
+        path, number, name = config.base_model, None, f"base {base}"
+    else:
+        path = checkpoint.find(config.checkpoints, version.version, version.content_hash)
+        checkpoint.verify(path, version.content_hash, with_optimizer=False)
+        number = version.version
+        name = f"{version.policy}@{number} {version.weights_hash}"
+    policy = Policy.load(
+        path,
         compute_dtype=getattr(torch, config.arithmetic.dtype),
         device=device_of(config.device),
         attention=config.attention,
     )
+    return Reference(policy=policy, version=number, name=name)
 
 
 def _weights_hash(path: Path) -> str:

@@ -32,6 +32,7 @@ _REJECT_BOUNDS = {
     "k2": (0.0, 2.0),
     "k3": (0.0, 0.01),
 }
+_REFERENCE = re.compile(r"base|@\d{1,9}|-[1-9]\d{0,8}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -152,7 +153,10 @@ class TrainerSettings:
     """Whether tokens of calls that are rejected count in the divisor: `before` rejection they do;
     `after` it the rest weighs the more."""
     kl_coef: float = key(0.0, least=0.0)
-    """Weight of the KL to the base model, which is then held in memory too; 0: none."""
+    """Weight of the KL to `kl_reference`, which is then held in memory too; 0: none."""
+    kl_reference: str = "base"
+    """What the KL is taken to: `base`, the base model; `@7`, version 7; `-2`, the version two steps
+    before the one that is trained from."""
     kl_kind: KlKind = key("k3", choices=("k1", "k2", "k3", "k3_unbiased"))
     """Its estimator: `k1` is taken from the reward (of each token, and so from the advantage of
     all before it), the others are in the loss."""
@@ -179,6 +183,7 @@ class TrainerSettings:
             self,
             "trainer",
             ("name", _bad_name(self.name)),
+            ("kl_reference", _bad_reference(self.kl_reference)),
             ("device", _bad_device(self.device)),
             ("attention", _bad_attention(self.attention, self.device)),
             *self._contradictions(),
@@ -259,6 +264,12 @@ def _bad_name(name: str) -> str:
     except InvalidId:
         return f"is {name!r}: give 1 to 128 letters, digits, dots, underscores, colons or hyphens"
     return ""
+
+
+def _bad_reference(text: str) -> str:
+    if _REFERENCE.fullmatch(text):
+        return ""
+    return f"is {text!r}: give base, @7 for version 7, or -2 for the version two steps ago"
 
 
 def _bad_device(device: str) -> str:

@@ -166,6 +166,7 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "config_hash": "String",
             "base_model": "String",
             "base_hash": "String",
+            "reference": "String",
             "groups": "Array(String)",
             "samples": "UInt32",
             "metrics": "Map(LowCardinality(String), Float64)",

@@ -1,6 +1,10 @@
 """How many rollouts may run: so few that none is too old when it is trained. No Kafka, no clock."""
 
 from collections.abc import Iterable
+from itertools import islice
+
+_REMEMBERED = 10_000
+"""Rollouts that are over and may still be told of again, at least."""
 
 
 class Admission:
@@ -14,7 +18,8 @@ class Admission:
 
     Events may come in any order and more than once. The outcomes of a rollout's samples come by
     several partitions, one dropped before one trained: so a rollout whose samples were dropped
-    holds its place until `settle`.
+    holds its place until `settle`. Of those that are over only the last ones are kept, many times
+    as many as may run at once: what is told of an older one would count again.
     """
 
     def __init__(self, *, rollouts_per_step: int, max_staleness: int, group_size: int) -> None:
@@ -24,6 +29,9 @@ class Admission:
         self._version = -1
         self._running: set[str] = set()
         self._over: dict[str, bool] = {}
+        """The last ones that ended, oldest first, and whether they were trained."""
+        self._forgotten = 0
+        self._most = max(_REMEMBERED, 8 * (max_staleness + 1) * rollouts_per_step)
         self._accepted = 0
         self._dropped: set[str] = set()
 
@@ -45,7 +53,7 @@ class Admission:
     @property
     def dropped(self) -> int:
         """Rollouts that are over and were not trained."""
-        return len(self._over) + len(self._dropped) - self._accepted
+        return self._forgotten + len(self._over) + len(self._dropped) - self._accepted
 
     def published(self, version: int) -> None:
         """A policy version was published."""
@@ -66,6 +74,9 @@ class Admission:
         """All outcomes that there are now have been told: what was dropped was not trained."""
         for rollout_id in list(self._dropped):
             self._end(rollout_id, trained=False)
+        for rollout_id in list(islice(self._over, max(0, len(self._over) - self._most))):
+            del self._over[rollout_id]
+            self._forgotten += 1
 
     def _end(self, rollout_id: str, *, trained: bool) -> None:
         self._dropped.discard(rollout_id)
