@@ -69,6 +69,12 @@ ELSEWHERE = (
         why="run there, against a judge that says what it is told to say",
     ),
     Elsewhere(
+        pattern=r"make demo ALGORITHM=gspo",
+        file="tests/docs/test_make_targets.py",
+        proof="def test_a_target_runs_programs_that_are_there",
+        why="trains a model; the walk runs the demo by one algorithm",
+    ),
+    Elsewhere(
         pattern=r"headrace bench (replay|transitions)",
         file="tests/infra/test_cli_bench.py",
         proof='"transitions"',
