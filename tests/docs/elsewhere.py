@@ -147,6 +147,12 @@ ELSEWHERE = (
         why="fetches another torch; the same tests on the pinned one are part of `make test`",
     ),
     Elsewhere(
+        pattern="make demo ALGORITHM=gspo",
+        file="tests/docs/test_make_targets.py",
+        proof="def test_the_demo_runs_by_the_algorithm_that_is_asked_for",
+        why="minutes of training; what it would run is tested, and the walk runs the demo",
+    ),
+    Elsewhere(
         pattern="make faults( SEED=1 KILLS=200)?",
         file="tests/integration/test_faults_short.py",
         proof="def test_nothing_is_lost_or_doubled_while_parts_are_killed",
