@@ -38,7 +38,7 @@ def advantages_of(
     returns = None
     if values is None:
         given = torch.tensor([row.advantage for row in rows], dtype=torch.float64)
-        found = given.repeat_interleave(torch.tensor(sizes))
+        found = torch.cat([one.expand(size) for one, size in zip(given, sizes, strict=True)])
         if penalties is not None:
             found = found + _to_go(rows, penalties)
     else:

@@ -27,7 +27,7 @@ def call_weights(
         return ones, ones
     reduced = segment_sums if algorithm.correction_level == "sequence" else segment_means
     log_ratio = reduced(proximal_logp - behaviour_logp, bounds)
-    ratio = _spread(log_ratio.clamp(-LIMIT, LIMIT).exp(), bounds)
+    ratio = _spread(log_ratio.clamp(-LIMIT, LIMIT).exp(), bounds, ones.shape[0])
     return ratio, capped(ratio, algorithm)
 
 
@@ -59,9 +59,9 @@ def kept(
         measure = segment_means(log_ratio.square() / 2, bounds)
     else:
         measure = segment_means(torch.expm1(log_ratio) - log_ratio, bounds)
-    return _spread((measure >= low) & (measure <= high), bounds)
+    return _spread((measure >= low) & (measure <= high), bounds, log_ratio.shape[0])
 
 
-def _spread(values: Tensor, bounds: Tensor) -> Tensor:
-    """Each call's value for each of its tokens."""
-    return values.repeat_interleave(bounds.diff())
+def _spread(values: Tensor, bounds: Tensor, rows: int) -> Tensor:
+    """Each call's value for each of its tokens; `rows`, their number, spares a wait for the GPU."""
+    return values.repeat_interleave(bounds.diff(), output_size=rows)
