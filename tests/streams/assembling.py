@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import random
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,6 +33,7 @@ from headrace.streams.assemble.build import REPEATED_SCHEMA
 from headrace.streams.assemble.columns import SPANS_SCHEMA
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.stage import AssembleStage
+from headrace.streams.known import Known, number_of
 from headrace.streams.stage import LogRecord
 
 PARTITIONS = 2
@@ -73,6 +74,7 @@ class World:
     letters: list[DeadLetter] = field(default_factory=list)
     fuse: int = -1
     torn: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)  # takes and stores overlap
 
     def burn(self) -> bool:
         """One operation; returns whether it is the last, done though nobody hears of it."""
@@ -82,6 +84,10 @@ class World:
         return self.fuse == 0
 
     def insert_arrow(self, table: str, data: pa.RecordBatch) -> int:
+        with self.lock:
+            return self._insert(table, data)
+
+    def _insert(self, table: str, data: pa.RecordBatch) -> int:
         last = self.burn()
         target, names, version = {
             "spans": (self.spans, ("span_id",), "ver"),
@@ -97,6 +103,10 @@ class World:
         return int(data.num_rows)
 
     def query_arrow(self, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:
+        with self.lock:
+            return self._query(sql, parameters)
+
+    def _query(self, sql: str, parameters: dict[str, Any] | None) -> pa.Table:
         assert parameters is not None
         if "partitions" in parameters:
             rows = [
@@ -106,6 +116,13 @@ class World:
                 if row["state"] == "open" and row["partition"] in parameters["partitions"]
             ]
             return pa.Table.from_pylist(rows)
+        if "partition" in parameters:
+            numbers = [
+                number_of("/".join(key))
+                for key, row in self.episodes.items()
+                if row["partition"] == parameters["partition"]
+            ]
+            return pa.table({"number": pa.array(numbers, pa.uint64())})
         keys = set(parameters["keys"])
         if "FROM episodes" in sql:
             found = [key for key in self.episodes if key in keys]
@@ -125,11 +142,12 @@ class World:
         return pa.Table.from_pylist(rows, pa.schema(plain))
 
     def send(self, records: Sequence[Any]) -> None:
-        last = self.burn()
-        for record in records:
-            (self.letters if isinstance(record, DeadLetter) else self.sent).append(record)
-        if last:
-            raise CrashedError
+        with self.lock:
+            last = self.burn()
+            for record in records:
+                (self.letters if isinstance(record, DeadLetter) else self.sent).append(record)
+            if last:
+                raise CrashedError
 
     def published(self) -> list[Episode]:
         return [
@@ -150,7 +168,7 @@ class World:
         return {sample.sample_id: sample for sample in found}
 
 
-def make_stage(world: World, **changes: Any) -> AssembleStage:
+def make_stage(world: World, known: Known | None = None, **changes: Any) -> AssembleStage:
     config = AssembleConfig(
         **{
             "idle_ms": IDLE,
@@ -168,44 +186,23 @@ def make_stage(world: World, **changes: Any) -> AssembleStage:
         span_partitions=PARTITIONS,
         episode_partitions=PARTITIONS,
         unknown_schema_s=0.01,
+        known=known or Known(1 << 12),
     )
 
 
-def run(stage: AssembleStage, *takes: Sequence[LogRecord], assigned: bool = False) -> None:
+def run(
+    stage: AssembleStage,
+    *takes: Sequence[LogRecord],
+    assigned: bool = False,
+) -> None:
     async def go() -> None:
         if assigned:
             await stage.assigned([(TOPIC, partition) for partition in range(PARTITIONS)])
         for take in takes:
             await stage.take(take)
+            await stage.store()
 
     asyncio.run(go())
-
-
-def live_through(
-    records: Sequence[LogRecord], chance: random.Random, *, memory_bytes: int, deaths: int
-) -> World:
-    """What workers make of a log that die at any point and have takes of any size."""
-    world = World()
-    stage = make_stage(world, memory_bytes=memory_bytes)
-    run(stage, assigned=True)
-    done = 0
-    fuses = sorted(chance.randint(1, 12) for _ in range(deaths))
-    while done < len(records):
-        if world.fuse <= 0 and fuses:
-            world.fuse, world.torn = fuses.pop(), chance.random() < 0.5
-        take = records[done : done + chance.randint(1, 5)]
-        try:
-            run(stage, take)
-        except CrashedError:
-            # Nothing of the take was acknowledged, and the last acknowledgements may be lost.
-            done = max(0, done - chance.randint(0, 3))
-            world.fuse = -1
-            stage = make_stage(world, memory_bytes=memory_bytes)
-            run(stage, assigned=True)
-        else:
-            done += len(take)
-    world.fuse = -1
-    return world
 
 
 def span_id(number: int) -> str:

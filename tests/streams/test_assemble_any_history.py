@@ -1,4 +1,4 @@
-"""Any interleaving, duplication, cut, eviction and death: episodes are a function of the log."""
+"""Whatever becomes of the workers of a log, its episodes are a function of the log."""
 
 import random
 from collections import defaultdict
@@ -18,12 +18,12 @@ from tests.streams.assembling import (
     PARTITIONS,
     Producer,
     World,
-    live_through,
     make_stage,
     plain,
     record,
     run,
 )
+from tests.streams.histories import live_through
 
 
 @dataclass
@@ -121,15 +121,16 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(logs(), st.sampled_from([1, 8_000, 1 << 30]), st.integers(0, 3))
+@given(logs(), st.sampled_from([1, 8_000, 1 << 30]), st.integers(0, 3), st.integers(0, 3))
 def test_any_history_ends_in_the_same_episodes(
     given_log: tuple[list[tuple[LogRecord, list[Span]]], random.Random],
     memory_bytes: int,
     deaths: int,
+    moves: int,
 ) -> None:
     log, chance = given_log
     records = [item for item, _ in log]
-    world = live_through(records, chance, memory_bytes=memory_bytes, deaths=deaths)
+    world = live_through(records, chance, memory_bytes=memory_bytes, deaths=deaths, moves=moves)
 
     expected = oracle_of(log)
     rows = {row["rollout_id"]: row for row in world.episodes.values()}

@@ -93,7 +93,8 @@ def test_r2_a_resent_opening_batch_does_not_restart_a_forgotten_episode() -> Non
     rest = [record(producer.seal(plain(i)), i, i) for i in range(2, 6)]
     run(make_stage(world), [record(opening, 1, 1), *rest, record(producer.seal(end()), 7, 7)])
     stage = make_stage(world)  # which has never seen the episode
-    run(stage, [record(opening, 8, 8)], [record(producer.seal(reward(50)), 9, 9)])
+    takes = [record(opening, 8, 8)], [record(producer.seal(reward(50)), 9, 9)]
+    run(stage, *takes, assigned=True)
     assert world.published()[-1].version == 15, "the late reward makes seven spans, closed"
     (row,) = world.episodes.values()
     assert (row["version"], row["rewards"]) == (15, 1)

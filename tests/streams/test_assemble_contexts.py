@@ -20,7 +20,6 @@ from tests.streams.assembling import (
     World,
     call,
     end,
-    live_through,
     make_stage,
     one_episode,
     plain,
@@ -29,6 +28,7 @@ from tests.streams.assembling import (
     span_id,
     start,
 )
+from tests.streams.histories import live_through
 
 
 def context(number: int, of: int, parent: int = 0, agent: str = "", response: str = "") -> Span:
@@ -217,7 +217,7 @@ def test_any_order_cut_and_death_gives_the_same_calls(
         records.append(record(producer.seal(*spans[at : at + size]), len(records), 10))
         at += size
 
-    world = live_through(records, chance, memory_bytes=chance.choice([1, 10**9]), deaths=2)
+    world = live_through(records, chance, memory_bytes=chance.choice([1, 10**9]), deaths=2, moves=1)
 
     latest = max(world.published(), key=lambda episode: episode.version)
     assert _places(latest) == _places(whole)

@@ -1,49 +1,100 @@
-"""What leaves the assembler, and when: its records are made while ClickHouse stores the spans."""
+"""What leaves the assembler, and when: the log is told at once, the tables follow."""
 
-import threading
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pytest
 
-from headrace.connectors.kafka import Outgoing
-from headrace.streams.assemble import stage as module
-from headrace.streams.assemble.outbox import outgoing
-from tests.streams.assembling import Producer, World, call, end, make_stage, record, run, start
+from headrace.schemas import partition_of
+from tests.streams.assembling import (
+    PARTITIONS,
+    TOPIC,
+    Producer,
+    World,
+    call,
+    end,
+    make_stage,
+    plain,
+    record,
+    reward,
+    start,
+)
 
-PATIENCE_S = 20.0
+SAMPLES, EPISODES = "headrace.samples", "headrace.episodes"
 
 
 @dataclass
-class SlowWorld(World):
-    """A store that has a take's spans only when the take's records have been made."""
+class NotingWorld(World):
+    """Notes what is written where, in which order."""
 
-    made: threading.Event = field(default_factory=threading.Event)
     order: list[str] = field(default_factory=list)
 
     def insert_arrow(self, table: str, data: pa.RecordBatch) -> int:
-        if table == "spans":
-            assert self.made.wait(PATIENCE_S), "the take waits for ClickHouse with its records"
         self.order.append(table)
         return super().insert_arrow(table, data)
+
+    def query_arrow(self, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:
+        if parameters is not None and "keys" in parameters:
+            self.order.append("asks")
+        return super().query_arrow(sql, parameters)
 
     def send(self, records: Sequence[Any]) -> None:
         self.order += dict.fromkeys(record.topic for record in records)
         super().send(records)
 
 
-def test_spans_samples_episodes_and_rows_are_written_in_this_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    world = SlowWorld()
+def test_takes_tell_the_log_and_one_store_writes_what_they_owe() -> None:
+    world, producer = NotingWorld(), Producer("p")
+    first = record(producer.seal(start(), call(2), end()), 0, 1_000)
+    second = record(producer.seal(call(3), reward(50)), 1, 1_001)
 
-    def telling(*arguments: Any, **options: Any) -> list[Outgoing]:
-        records = outgoing(*arguments, **options)
-        world.made.set()
-        return records
+    async def go() -> None:
+        stage = make_stage(world)
+        await stage.take([first])
+        await stage.take([second])
+        assert world.order == [SAMPLES, EPISODES] * 2, "a new episode needs no query"
+        assert stage.owed_bytes > 0
+        await stage.store()
+        assert stage.owed_bytes == 0
 
-    monkeypatch.setattr(module, "outgoing", telling)
-    run(make_stage(world), [record(Producer("p").seal(start(), call(2), end()), 0, 1_000)])
-    assert world.order == ["spans", "headrace.samples", "headrace.episodes", "episodes"]
+    asyncio.run(go())
+    assert world.order[4:] == ["spans", "episodes"]
+    assert len(world.spans) == 5
+
+
+def test_an_episode_that_is_read_back_has_all_spans_stored_first_and_its_row_last() -> None:
+    world, producer = NotingWorld(), Producer("p")
+    known = record(producer.seal(start(), end()), 0, 1_000)
+    beside = next(n for n in "abcdefgh" if partition_of(n, PARTITIONS) == known.partition)
+    other = record(Producer("q").seal(plain(7, rollout=beside)), 1, 1_001, beside)
+    late = record(producer.seal(reward(50)), 2, 1_002)
+
+    async def go() -> None:
+        old = make_stage(world)
+        await old.take([known])
+        await old.store()
+        stage = make_stage(world)
+        await stage.assigned([(TOPIC, known.partition)])
+        await stage.take([other])
+        world.order.clear()
+        await stage.take([late])
+        assert world.order == ["asks", "spans", "asks", "asks", EPISODES]
+        assert len(world.spans) == 4, "with those of the take before it, in log order"
+        await stage.store()
+        assert world.order[5:] == ["episodes"]
+
+    asyncio.run(go())
+
+
+def test_what_is_forgotten_was_stored_with_its_row() -> None:
+    world, producer = NotingWorld(), Producer("p")
+
+    async def go() -> None:
+        stage = make_stage(world, memory_bytes=1)
+        await stage.take([record(producer.seal(start()), 0, 1_000)])
+        assert world.order == ["spans", "episodes"]
+        assert stage.counters["in_memory"] == 0
+
+    asyncio.run(go())

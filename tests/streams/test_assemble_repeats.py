@@ -18,7 +18,6 @@ from tests.streams.assembling import (
     Producer,
     World,
     end,
-    live_through,
     make_stage,
     plain,
     record,
@@ -26,6 +25,7 @@ from tests.streams.assembling import (
     run,
     start,
 )
+from tests.streams.histories import live_through
 
 THUMBS = Reward(name="thumbs", value=1.0)
 
@@ -193,7 +193,7 @@ def test_any_history_with_repetitions_ends_as_it_would_without(
     deaths: int,
 ) -> None:
     log, without, chance = given_logs
-    world = live_through(log, chance, memory_bytes=memory_bytes, deaths=deaths)
+    world = live_through(log, chance, memory_bytes=memory_bytes, deaths=deaths, moves=1)
     plainly = World()
     run(make_stage(plainly), without, assigned=True)
     assert facts(world) == facts(plainly)
@@ -235,6 +235,6 @@ def test_a_credited_group_stays_credited_when_feedback_is_sent_twice(memory_byte
         groups.needs(arrivals)
         groups.fold(arrivals)
         changes = groups.settle()
-        groups.evict(changes)
+        groups.told(changes)
         credited += [change.credits.outcome if change.credits else "open" for change in changes]
     assert credited == ["open", "train", "train", "train"], "thumbs and stars are revisions"

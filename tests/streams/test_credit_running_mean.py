@@ -51,7 +51,9 @@ class Worker:
         changes = self.groups.settle()
         for change in changes:
             self.table[change.held.state.group_id] = change
-        self.groups.evict(changes)
+        self.groups.told(changes)
+        if self.groups.full:
+            self.groups.evict()
         return [change.credits for change in changes if change.credits is not None]
 
 

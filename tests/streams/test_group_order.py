@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,12 +30,14 @@ from headrace.schemas import (
     EpisodeReward,
     to_avro,
 )
+from headrace.schemas.spans import Array
 from headrace.streams.credit import Change, CreditMethod, GroupPatience, Groups, Held
 from headrace.streams.credit.delivery import CreditsWriter
 from headrace.streams.credit.stage import TOPIC, CreditStage
 from headrace.streams.credit.state import GroupKey
-from headrace.streams.credit.store import GroupStore
+from headrace.streams.credit.store import GroupStore, text_of
 from headrace.streams.credit.table import held_of, rows_of
+from headrace.streams.known import Known, number_of
 from headrace.streams.reward import Rule, load_rule
 
 PATIENCE = GroupPatience(grace_ms=50, max_wait_ms=500)
@@ -84,9 +88,16 @@ class Store(GroupStore):
             if row["state"] == "open" and row["partition"] in partitions
         ]
 
-    def write(self, changes: Sequence[Change]) -> None:
+    def numbers(self, partition: int) -> Array:
+        keys = [k for k, row in self._outside.rows.items() if row["partition"] == partition]
+        return np.array([number_of(text_of(key)) for key in keys], np.uint64)
+
+    def rows(self, changes: Sequence[Change]) -> pa.Table:
+        return rows_of(changes, RULE.id, METHOD.id)
+
+    def write(self, rows: pa.Table) -> None:
         self._outside.step()
-        for row in rows_of(changes, RULE.id, METHOD.id).to_pylist():
+        for row in rows.to_pylist():
             key = (row["project"], row["group_id"])
             known = self._outside.rows.get(key)
             if known is None or row["row_version"] >= known["row_version"]:
@@ -122,19 +133,26 @@ def worker(outside: Outside, max_held: int = 1_000) -> CreditStage:
         dead_letters=Letters(outside),
         codec=CODEC,
         unknown_schema_s=0.0,
+        known=Known(1 << 10),
     )
 
 
-async def run(log: Sequence[LogRecord], outside: Outside, takes: int, max_held: int) -> None:
+async def run(
+    log: Sequence[LogRecord], outside: Outside, takes: int, max_held: int, stored_every: int
+) -> None:
     """Run workers over the log until one gets to its end; each starts at the last take acked."""
     acked = 0
     while acked < len(log):
         stage = worker(outside, max_held)
         await stage.assigned([(TOPIC, 0)])
+        told = acked
         try:
             while acked < len(log):
-                await stage.take(log[acked : acked + takes])
-                acked += takes
+                for _ in range(stored_every):
+                    await stage.take(log[told : told + takes])
+                    told += takes
+                await stage.store()
+                acked = told
         except Killed:
             continue
 
@@ -144,9 +162,10 @@ def play(
     killed_at: Collection[int] = (),
     takes: int = 1,
     max_held: int = 1_000,
+    stored_every: int = 1,
 ) -> Outside:
     outside = Outside(killed_at)
-    asyncio.run(run(log, outside, takes, max_held))
+    asyncio.run(run(log, outside, takes, max_held, stored_every))
     return outside
 
 
@@ -253,13 +272,19 @@ def test_any_order_and_duplication_of_revisions_ends_in_the_same_credits(
     killed_at=st.sets(st.integers(1, 60), max_size=8),
     takes=st.integers(1, 4),
     max_held=st.sampled_from([1, 8, 1_000]),
+    stored_every=st.integers(1, 6),
 )
-def test_kills_and_evictions_change_neither_rows_nor_contents(
-    order: list[Episode], size: int, killed_at: set[int], takes: int, max_held: int
+def test_kills_evictions_and_late_stores_change_neither_rows_nor_contents(
+    order: list[Episode],
+    size: int,
+    killed_at: set[int],
+    takes: int,
+    max_held: int,
+    stored_every: int,
 ) -> None:
     log = log_of(batches(order, size))
     quiet = play(log)
-    stormy = play(log, killed_at, takes, max_held)
+    stormy = play(log, killed_at, takes, max_held, stored_every)
     assert stormy.rows == quiet.rows
     assert_one_content_per_version(stormy)
     assert last_credits(stormy) == last_credits(quiet)
@@ -326,7 +351,7 @@ def test_a_revision_after_eviction_keeps_what_its_other_members_were() -> None:
 def test_a_new_worker_closes_what_the_old_one_left_open() -> None:
     outside = Outside()
     log = log_of([[episode(0, 0, 1), episode(0, 2, 1)]])
-    asyncio.run(run(log[:1], outside, 1, 1_000))
+    asyncio.run(run(log[:1], outside, 1, 1_000, 1))
     assert outside.rows["default", "g0"]["state"] == "open"
     assert not outside.delivered
 

@@ -58,7 +58,7 @@ def take(groups: Groups, *episodes: Episode, at: int = 1_000) -> Credits | None:
     groups.needs(arrivals)
     groups.fold(arrivals)
     changes = groups.settle()
-    groups.evict(changes)
+    groups.told(changes)
     assert len(changes) <= 1
     return changes[0].credits if changes else None
 

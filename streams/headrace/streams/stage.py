@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from headrace.connectors.kafka import DeadLetter, LogRecord, Partition
 
-__all__ = ["LogRecord", "Reporting", "Stage"]
+__all__ = ["LogRecord", "Reporting", "Stage", "Storing"]
 
 
 class Stage(Protocol):
@@ -26,13 +26,29 @@ class Stage(Protocol):
         """Load what the partitions need; awaited before their first take."""
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
-        """Return when all that follows from the records is durable; raise only on bugs.
+        """Return when all that follows from the records is durable, or `Storing.store` makes it so;
+        raise only on bugs.
 
         Returns those that could not be read; they are in the dead-letter topic by then.
         """
 
     def next_deadline(self, where: Partition) -> int | None:
         """Log time in milliseconds at which a partition needs a record, for ticks; None: none."""
+
+
+@runtime_checkable
+class Storing(Protocol):
+    """A stage whose tables follow the stream: its takes tell the log, and owe rows to tables."""
+
+    @property
+    def owed_bytes(self) -> int:
+        """Bytes of what is owed."""
+
+    async def store(self) -> None:
+        """Store what the takes that have returned owe: they may be acknowledged then.
+
+        Takes may go on meanwhile.
+        """
 
 
 @runtime_checkable

@@ -91,7 +91,7 @@ class Assembler:
     """Episodes of the partitions of one worker. Memory is a cache: any episode may be evicted.
 
     A take goes: `advance`, `needs` (look these up and `restore` them), `fold`, `settle`, which
-    says what to publish, and `evict` once all of it is durable.
+    says what to publish, and `evict` where it is `full` and all of it is durable.
     """
 
     def __init__(self, config: AssembleConfig) -> None:
@@ -213,12 +213,20 @@ class Assembler:
         self._refresh()
         return self._gather(states, repeats)
 
-    def evict(self) -> None:
-        """Forget the oldest takes until memory is in bounds; call it when rows are durable.
+    @property
+    def full(self) -> bool:
+        """Whether memory is out of bounds: store all that is owed, then `evict`."""
+        return self._held_bytes > self.config.memory_bytes
 
-        An open episode is not forgotten whole (rule: eviction leaves a stub).
+    def evict(self) -> list[str]:
+        """Forget the oldest takes until an eighth of the memory is free; says which episodes.
+
+        Call it between takes, when all of them are stored with their rows: what is forgotten is
+        read back (rule: eviction follows the store). An open episode is not forgotten whole (rule:
+        eviction leaves a stub).
         """
-        while self._held_bytes > self.config.memory_bytes:
+        forgotten = []
+        while self._held_bytes > self.config.memory_bytes * 7 // 8:
             number = next(iter(self._held))
             held = self._held.pop(number)
             self._held_bytes -= held.size
@@ -227,7 +235,9 @@ class Assembler:
                 # The episode may be gone, or gone and rebuilt into a later take.
                 if state is not None and number in state.rows:
                     self._forget(state)
+                    forgotten.append(key)
         self._refresh()
+        return forgotten
 
     def _forget(self, state: EpisodeState) -> None:
         del self._episodes[state.key]

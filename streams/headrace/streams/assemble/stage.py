@@ -1,4 +1,9 @@
-"""The assembler's shell: one take, step by step (rule: rows before the acknowledgement)."""
+"""The assembler's shell: a take is told at once, and its tables are written behind the stream.
+
+Spans and rows of many takes are stored as one block each, and acknowledged then (rule: rows before
+the acknowledgement). Whoever dies before goes back to the last acknowledged take and says the same
+again, for every snapshot is a function of a prefix of its partition.
+"""
 
 import asyncio
 from collections import Counter
@@ -28,9 +33,11 @@ from headrace.streams.assemble.core import Assembler
 from headrace.streams.assemble.intake import BatchReader
 from headrace.streams.assemble.keys import key_of, keys_of, parts_of
 from headrace.streams.assemble.outbox import EPISODES, outgoing
+from headrace.streams.assemble.owed import Owed
 from headrace.streams.errors import StoreInconsistent
 from headrace.streams.host.config import HostConfig
-from headrace.streams.ports import Letters, Log, Tables, bury, by_query, insert
+from headrace.streams.known import NUMBER, Known
+from headrace.streams.ports import Letters, Log, Tables, bury, by_query
 from headrace.streams.stage import LogRecord, Stage
 
 NAME, SPANS = "assemble", Topic.SPANS
@@ -41,6 +48,10 @@ _REBUILD = (
 )
 _REPEATED = (
     f"SELECT {', '.join(REPEATED_SCHEMA.names)} FROM repeated_batches FINAL WHERE {_EPISODE_IN}"
+)
+_NUMBERS = (
+    f"SELECT {NUMBER}(concat(project, '/', rollout_id, '/', attempt)) AS number FROM episodes"
+    " WHERE partition = {partition:UInt32}"
 )
 # The filter on `state` stands after FINAL: an open row may be outvoted by a closed one.
 _OPEN = (
@@ -67,6 +78,7 @@ class AssembleStage:
         span_partitions: int,
         episode_partitions: int,
         unknown_schema_s: float = UNKNOWN_SCHEMA_S,
+        known: Known | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._config = config
@@ -76,7 +88,9 @@ class AssembleStage:
         self._dead_letters = dead_letters
         self._episode_partitions = episode_partitions
         self._patience = Patience(NAME)
-        self._inserting = Patience(NAME)
+        self._storing = Patience(NAME)
+        self._owed = Owed(tables, self._storing)
+        self._known_ids = known or Known()
         self._assembler = Assembler(config)
         self._reader = BatchReader(
             codec,
@@ -88,54 +102,62 @@ class AssembleStage:
     @property
     def waiting(self) -> str:
         """What the stage waits for; '' for nothing."""
-        return self._patience.waiting or self._inserting.waiting
+        return self._patience.waiting or self._storing.waiting
 
     def next_deadline(self, where: Partition) -> int | None:
         """Log time in milliseconds at which an episode of the partition may have to close."""
         return self._assembler.next_deadline(where[1])
 
+    @property
+    def owed_bytes(self) -> int:
+        """Bytes of spans and rows that are told and not stored."""
+        return self._owed.bytes
+
+    async def store(self) -> None:
+        """Store what the takes that have returned owe; takes may go on meanwhile."""
+        await self._owed.store()
+
     async def assigned(self, partitions: Sequence[Partition]) -> None:
-        """Load the open episodes of the partitions as stubs."""
+        """Load the open episodes of the partitions as stubs, and the ids of all."""
+        for _, partition in partitions:
+            found = await self._query(_NUMBERS, {"partition": partition})
+            self._known_ids.add(found.column("number").to_numpy())
         table = await self._query(_OPEN, {"partitions": [partition for _, partition in partitions]})
         for row in table.to_pylist():
             key = key_of(row["project"], row["rollout_id"], row["attempt"])
             self._assembler.stub(row["home"], key, row["close_by"])
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
-        """Steps 1 to 5; the host acknowledges (6) when this returns what could not be read."""
+        """Read, look up, fold and tell; returns what could not be read. `store` does the rest."""
         for record in records:
             self._assembler.advance(record.partition, record.log_time, record.offset)
         batch, letters = await self._read([record for record in records if not record.tick])
-        # Nothing leaves the worker and nothing is rebuilt before the spans are in the table; what
-        # is made of them is made meanwhile.
-        inserting = asyncio.create_task(insert(self._inserting, self._tables, "spans", batch))
-        try:
-            rebuild, built, outbox = await self._make(batch, inserting)
-        except BaseException:
-            inserting.cancel()
-            raise
-        await inserting
-        await insert(self._patience, self._tables, "repeated_batches", built.repeats)
-        await self._publish(outbox)
-        await insert(self._patience, self._tables, "episodes", built.rows)
-        self._assembler.evict()
-        self._count(batch, built, rebuild)
-        return letters
-
-    async def _make(
-        self, batch: pa.RecordBatch, inserting: "asyncio.Task[None]"
-    ) -> tuple[list[str], Built, list[Outgoing]]:
-        """Steps 2 to 4: the episodes that were rebuilt, what the take makes, and its records."""
-        needs = self._assembler.needs(keys_of(batch)[0])
-        touched = [*await self._known(needs.unknown), *needs.stubs]
-        rebuild = list(dict.fromkeys([*touched, *needs.due]))
+        rebuild, touched = await self._absent(batch)
+        owed = batch
         if rebuild:
-            await inserting  # they are read back with the take's own spans
+            # They are read back with the take's own spans. None of it is acknowledged yet, and
+            # nothing evicted, which only a whole `store` allows.
+            await self._owed.store_spans(batch)
+            owed = batch.slice(0, 0)
         rebuilt = await self._rebuild(rebuild, touched)
         repeats = await self._repeats(rebuild)
         built = await asyncio.to_thread(self._built, batch, rebuilt, rebuild, repeats)
         outbox = await self._patience.auntil_done(lambda: self._outbox(built))
-        return rebuild, built, outbox
+        await self._publish(outbox)
+        self._owed.add(owed, built.repeats, built.rows)
+        if self._assembler.full:
+            await self.store()  # (rule: eviction follows the store)
+            self._known_ids.note(self._assembler.evict())
+        self._count(batch, built, rebuild)
+        return letters
+
+    async def _absent(self, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
+        """Episodes to be rebuilt, and those of them that the take touches."""
+        needs = self._assembler.needs(keys_of(batch)[0])
+        asked = self._known_ids.among(needs.unknown)
+        self.counters["asked"] += len(asked)
+        touched = [*await self._known(asked), *needs.stubs]
+        return list(dict.fromkeys([*touched, *needs.due])), touched
 
     def _built(
         self,

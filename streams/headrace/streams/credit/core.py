@@ -23,11 +23,11 @@ NOTHING_STORED = -1
 
 @dataclass(kw_only=True, slots=True)
 class Held:
-    """A group in memory and the version of its newest stored row."""
+    """A group in memory and the version of its newest row that is stored or owed."""
 
     state: GroupState
     partition: int
-    stored: int = NOTHING_STORED
+    told: int = NOTHING_STORED
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -58,7 +58,7 @@ class Groups:
     """Groups of the assigned partitions under one rule and one credit method.
 
     A take goes: `advance`, `needs` (look these up and `restore` them), `fold`, `settle`, which
-    says what to deliver and write, and `evict` once all of it is durable.
+    says what to deliver and write, `told`, and `evict` where it is `full` and all of it is durable.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Groups:
             else:
                 self._deadlines.arm(held.partition, key, close_by)
             row_version = 2 * state.version + final
-            if row_version > held.stored:
+            if row_version > held.told:
                 credit = credits_of(state, self.method, self.rule.id) if final else None
                 changes.append(
                     Change(held=held, row_version=row_version, credits=credit, close_by=close_by)
@@ -162,15 +162,30 @@ class Groups:
         self._next = self._deadlines.next()
         return changes
 
-    def evict(self, durable: Iterable[Change]) -> None:
-        """Changes are durable: remember that, and forget what exceeds the memory."""
-        for change in durable:
-            change.held.stored = change.row_version
+    def told(self, changes: Iterable[Change]) -> None:
+        """Changes are on the topic, and their rows on the way."""
+        for change in changes:
+            change.held.told = change.row_version
             if change.credits is not None:
                 self.counters[f"credits.{change.credits.outcome}"] += 1
-        while self._weight > self.max_held and self._held:
-            _, held = self._held.popitem(last=False)
+
+    @property
+    def full(self) -> bool:
+        """Whether memory is out of bounds: store all rows that are owed, then `evict`."""
+        return self._weight > self.max_held
+
+    def evict(self) -> list[GroupKey]:
+        """Forget the groups touched longest ago until an eighth of the memory is free; says which.
+
+        Call it between takes, when all rows are stored: what is forgotten is looked up (rule:
+        eviction follows the store).
+        """
+        forgotten = []
+        while self._weight > self.max_held * 7 // 8 and self._held:
+            key, held = self._held.popitem(last=False)
             self._weight -= _weight(held.state)
+            forgotten.append(key)
+        return forgotten
 
     def next_deadline(self, partition: int) -> int | None:
         """Log time at which a group of the partition is due, or None.

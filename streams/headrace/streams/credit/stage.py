@@ -1,10 +1,15 @@
-"""The credit stage: drives `core.Groups` with records, ClickHouse and Kafka."""
+"""The credit stage: drives `core.Groups` with records, ClickHouse and Kafka.
+
+Credits are told at once; rows of `groups` follow in larger blocks, and are acknowledged then.
+"""
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+
+import pyarrow as pa
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.kafka import (
@@ -23,8 +28,10 @@ from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
 from headrace.streams.credit.shares import shares_of
-from headrace.streams.credit.store import GroupStore
+from headrace.streams.credit.state import GroupKey
+from headrace.streams.credit.store import GroupStore, text_of
 from headrace.streams.host.config import HostConfig
+from headrace.streams.known import Known
 from headrace.streams.ports import Letters, bury
 from headrace.streams.reward import load_rule
 
@@ -52,6 +59,7 @@ class CreditStage:
         dead_letters: Letters,
         codec: Codec,
         unknown_schema_s: float = UNKNOWN_SCHEMA_S,
+        known: Known | None = None,
     ) -> None:
         self._groups = groups
         self._store = store
@@ -62,16 +70,34 @@ class CreditStage:
         self.counters: Counter[str] = groups.counters
         self._trained = frozenset(groups.method.roles.trained)
         self._patience = Patience(NAME)
+        self._storing = Patience(NAME)
+        self._known_ids = known or Known()
+        self._owed: list[pa.Table] = []
+        self._writing = asyncio.Lock()
+        self.owed_bytes = 0
 
     @property
     def waiting(self) -> str:
         """What the stage waits for; '' for nothing."""
-        return self._patience.waiting
+        return self._patience.waiting or self._storing.waiting
+
+    async def store(self) -> None:
+        """Store the rows that takes owe, as one block; takes may go on meanwhile."""
+        async with self._writing:
+            owed, self._owed = self._owed, []
+            if owed:
+                rows = pa.concat_tables(owed)
+                await self._storing.auntil_done(partial(self._store.write, rows))
+                self.owed_bytes -= sum(one.nbytes for one in owed)
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
-        """Load the open groups of the partitions as stubs."""
+        """Load the open groups of the partitions as stubs, and the ids of all."""
         await self._patience.auntil_done(self._note_rule)
         numbers = [partition for _, partition in partitions]
+        for partition in numbers:
+            self._known_ids.add(
+                await self._patience.auntil_done(partial(self._store.numbers, partition))
+            )
         for partition, key, close_by in await self._patience.auntil_done(
             partial(self._store.open_groups, numbers)
         ):
@@ -83,8 +109,8 @@ class CreditStage:
                 self._groups.go_on_from(partition, project, running)
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
-        """Credit what follows from the records; returns when Credits and rows are durable, in this
-        order (rule: rows before the acknowledgement).
+        """Credit what follows from the records; returns when Credits are durable, and `store` does
+        the rest (rule: rows before the acknowledgement).
 
         Returns those that could not be read.
         """
@@ -95,11 +121,11 @@ class CreditStage:
         await bury(self._patience, self._dead_letters, decoded.refused)
         self.counters["dead_letters"] += len(decoded.refused)
         arrivals = [arrival for _, some in decoded.taken for arrival in some]
-        if needs := self._groups.needs(arrivals):
+        if needs := self._known(self._groups.needs(arrivals)):
             for held in await self._patience.auntil_done(partial(self._store.look_up, needs)):
                 self._groups.restore(held)
         # Rules are a user's code and may take their time: off the event loop.
-        changes = await asyncio.to_thread(self._folded, arrivals)
+        changes, rows = await asyncio.to_thread(self._folded, arrivals)
         if changes:
             final = [
                 share
@@ -108,8 +134,12 @@ class CreditStage:
                 for share in shares_of(change.held.state, change.credits, self._trained)
             ]
             await self._patience.auntil_done(partial(self._credits.deliver, final))
-            await self._patience.auntil_done(partial(self._store.write, changes))
-            self._groups.evict(changes)
+            self._groups.told(changes)
+            self._owed.append(rows)
+            self.owed_bytes += rows.nbytes
+        if self._groups.full:
+            await self.store()  # (rule: eviction follows the store)
+            self._known_ids.note([text_of(key) for key in self._groups.evict()])
         self.counters["groups_waiting"] = self._groups.waiting_groups
         return decoded.refused
 
@@ -126,9 +156,18 @@ class CreditStage:
             )  # fmt: skip
         self._store.note_code(rule)
 
-    def _folded(self, arrivals: Sequence[Arrival]) -> list[Change]:
+    def _known(self, keys: Iterable[GroupKey]) -> list[GroupKey]:
+        """Those of some groups that may have a row (rule: what is not held is asked for)."""
+        texts = {text_of(key): key for key in keys}
+        asked = [texts[text] for text in self._known_ids.among(texts)]
+        self.counters["asked"] += len(asked)
+        return asked
+
+    def _folded(self, arrivals: Sequence[Arrival]) -> tuple[list[Change], pa.Table]:
+        """What changed, and the rows of it as it is now: later takes change the groups."""
         self._groups.fold(arrivals)
-        return self._groups.settle()
+        changes = self._groups.settle()
+        return changes, self._store.rows(changes)
 
     def _arrivals(self, record: LogRecord) -> list[Arrival]:
         data = self._codec.decode(TOPIC, record.value)

@@ -6,11 +6,13 @@ import pyarrow as pa
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.tables import schema_of
+from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.core import Change, Held
 from headrace.streams.credit.running import Running
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.table import SCHEMA, TABLE, held_of, rows_of
+from headrace.streams.known import NUMBER
 from headrace.streams.ports import by_query
 from headrace.streams.reward import Rule
 
@@ -102,9 +104,31 @@ class GroupStore:
             schema = schema_of("rules")
             self._clickhouse.insert_arrow("rules", pa.Table.from_pylist([row], schema))
 
-    def write(self, changes: Sequence[Change]) -> None:
-        """Write a take's rows as one block."""
-        self._clickhouse.insert_arrow(self._table, rows_of(changes, self._rule, self._credit))
+    def numbers(self, partition: int) -> Array:
+        """The groups of a partition by the numbers of their `text_of`, uint64 [n]."""
+        found: Array = (
+            self._clickhouse.query_arrow(
+                f"SELECT {NUMBER}(concat(project, '/', group_id)) AS number FROM {self._table}"
+                f" WHERE partition = {{partition:UInt32}} AND {_OF_METHOD}",
+                {"partition": partition, **self._names},
+            )
+            .column("number")
+            .to_numpy()
+        )
+        return found
+
+    def rows(self, changes: Sequence[Change]) -> pa.Table:
+        """The rows of changed groups as they are now."""
+        return rows_of(changes, self._rule, self._credit)
+
+    def write(self, rows: pa.Table) -> None:
+        """Write rows as one block."""
+        self._clickhouse.insert_arrow(self._table, rows)
+
+
+def text_of(key: GroupKey) -> str:
+    """A group's key as one text; no id contains a slash."""
+    return "/".join(key)
 
 
 def groups_of_rollout(

@@ -74,7 +74,7 @@ def held_of(row: Mapping[str, Any]) -> Held:
             log_time=member["log_time"],
             calls=tuple(calls.get(key, ())),
         )
-    return Held(state=state, partition=row["partition"], stored=row["row_version"])
+    return Held(state=state, partition=row["partition"], told=row["row_version"])
 
 
 def _row(change: Change, rule: str, credit: str) -> dict[str, Any]:

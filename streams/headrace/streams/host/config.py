@@ -30,6 +30,11 @@ class StreamsSettings(PoisonSettings):
     """Records that a worker takes at once, at most."""
     take_ms: int = key(100, least=1, most=10_000)
     """How long a take waits for more records, in milliseconds."""
+    store_ms: int = key(500, least=1, most=10_000)
+    """How long rows of takes that were told wait for more, so that ClickHouse gets large blocks, in
+    milliseconds."""
+    store_bytes: int = key(16 * 1024 * 1024, least=1)
+    """Size at which such rows are stored at once. At four times as much a worker takes no more."""
     session_timeout_s: float = key(10.0, least=6, most=60)
     """Seconds without heartbeats after which the broker gives a worker's partitions to another.
     Every membership change restarts all workers of a stage: they have to be back within this time,

@@ -12,6 +12,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import compress
 from typing import Any, NoReturn
 
@@ -27,6 +28,7 @@ from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EX
 from headrace.schemas import Codec, Unavailable
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
 from headrace.streams.errors import HostError
+from headrace.streams.host.behind import Behind
 from headrace.streams.host.config import HostConfig
 from headrace.streams.host.report import make_reporter
 from headrace.streams.host.takes import Takes
@@ -138,6 +140,7 @@ class _Host:
         self.takes = Takes(stage, config, guard, self.patience)
         self.ticker = Ticker(config.kafka, self.topic, self._next_deadline)
         self.reporter = make_reporter(config, stage)
+        self.behind = Behind(stage, config)
         self.loading: asyncio.Task[None] | None = None
 
     def install(self, supervisor: Any) -> None:
@@ -153,6 +156,7 @@ class _Host:
         app.agent(topic, name=self.config.name, supervisor_strategy=supervisor)(self._consume)
         app.on_partitions_assigned.connect(self._assigned)
         app.on_partitions_revoked.connect(self._revoked)
+        app.task(self._store)
         app.task(self._beat)
 
     async def _consume(self, stream: Any) -> None:
@@ -167,10 +171,12 @@ class _Host:
             if not admitted:
                 continue
             await self.takes.take(admitted)
-            for event in compress(events, admits):
-                await stream.ack(event)
             for record in admitted:
                 self.ticker.seen(record.partition, record.log_time)
+            await self.behind.add([partial(stream.ack, one) for one in compress(events, admits)])
+
+    async def _store(self) -> None:
+        await self.behind.run()
 
     async def _assigned(self, app: Any, assigned: set[Any], **_: Any) -> None:
         partitions = sorted(tp.partition for tp in assigned if tp.topic == self.topic)

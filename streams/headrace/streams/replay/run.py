@@ -126,8 +126,10 @@ class _Replay:
                 self._groups.restore(held)
         self._groups.fold(arrivals)
         if changes := self._groups.settle():
-            self._store.write(changes)
-            self._groups.evict(changes)
+            self._store.write(self._store.rows(changes))
+            self._groups.told(changes)
+            if self._groups.full:
+                self._groups.evict()
         self.done.records += len(records)
         self.done.episodes += len(arrivals)
         self.done.groups += sum(change.credits is not None for change in changes)
