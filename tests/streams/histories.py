@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 
 from headrace.streams.assemble.stage import AssembleStage
@@ -24,8 +24,15 @@ class Worker:
 class History:
     """One log, its workers, and those that were replaced and go on for a while."""
 
-    def __init__(self, records: Sequence[LogRecord], chance: random.Random, memory: int) -> None:
+    def __init__(
+        self,
+        records: Sequence[LogRecord],
+        chance: random.Random,
+        memory: int,
+        runner: asyncio.Runner,
+    ) -> None:
         self.world = World()
+        self.runner = runner
         self.records = records
         self.chance = chance
         self.memory = memory
@@ -46,7 +53,7 @@ class History:
         # The smaller its filter, the more it takes for known that is not.
         known = Known(self.chance.choice([8, 64, 1 << 12]))
         stage = make_stage(self.world, known, memory_bytes=self.memory)
-        asyncio.run(stage.assigned([(TOPIC, partition) for partition in partitions]))
+        self.runner.run(stage.assigned([(TOPIC, partition) for partition in partitions]))
         todo = [
             one
             for one in self.records
@@ -60,13 +67,10 @@ class History:
         taken, storing = worker.todo[:size], size == 0 or self.chance.random() < 0.3
         told = list(worker.told)
 
-        async def go() -> None:
-            await asyncio.gather(
-                *([worker.stage.take(taken)] if taken else []),
-                *([worker.stage.store()] if storing else []),
-            )
-
-        asyncio.run(go())
+        acts: list[Coroutine[object, object, object]] = []
+        acts += [worker.stage.take(taken)] if taken else []
+        acts += [worker.stage.store()] if storing else []
+        self.runner.run(_together(acts))
         worker.told += taken
         worker.todo = worker.todo[size:]
         if storing:
@@ -96,7 +100,26 @@ def live_through(
     moves: int,
 ) -> World:
     """What workers make of a log whose takes, stores, deaths and moves come at any point."""
-    history = History(records, chance, memory_bytes)
+    with asyncio.Runner() as runner:
+        history = History(records, chance, memory_bytes, runner)
+        _live_through(history, chance, deaths=deaths, moves=moves)
+    return history.world
+
+
+async def _together(acts: Sequence[Coroutine[object, object, object]]) -> None:
+    """Do all of it at a time; where one dies all do, wherever they are."""
+    tasks = [asyncio.ensure_future(act) for act in acts]
+    if not tasks:
+        return
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _live_through(history: History, chance: random.Random, *, deaths: int, moves: int) -> None:
     world = history.world
     fuses = sorted(chance.randint(1, 12) for _ in range(deaths))
     while busy := [one for one in history.workers if one.todo or one.told]:
@@ -113,4 +136,3 @@ def live_through(
         except CrashedError:
             history.dies(worker)
     world.fuse = -1
-    return world
