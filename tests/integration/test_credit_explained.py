@@ -68,7 +68,7 @@ def write(clickhouse: ClickHouse, method: CreditMethod, *episodes: Episode) -> G
     groups.needs(arrivals)
     groups.fold(arrivals)
     store = GroupStore(clickhouse, rule=RULE.id, credit=method.id)
-    store.write(groups.settle())
+    store.write(store.rows(groups.settle()))
     return store
 
 
