@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DATABASE = "replay"
 RULE = "reward-span:success"
-LIVE = ("span:success@1", "uniform/grpo/uniform@2")
+LIVE = ("span:success@1", "uniform/grpo/uniform@3")
 RULES = """
 from headrace.streams.reward import reward
 
