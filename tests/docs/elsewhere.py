@@ -21,6 +21,12 @@ ELSEWHERE = (
         why="the demo, with a variable that is read there; the algorithm is tested by itself",
     ),
     Elsewhere(
+        pattern=r"headrace console( --open)?( --port 8091)?",
+        file="tests/console/test_command.py",
+        proof="def test_the_command_serves_pages_until_it_is_told_to_stop",
+        why="run there, as a process that is stopped by a signal",
+    ),
+    Elsewhere(
         pattern=r"make demo NAME=(text_to_sql|retrieval|calculator_autogen)",
         file="tests/frameworks/test_demos.py",
         proof="def test_an_agent_of_a_framework_is_trained_and_tested",

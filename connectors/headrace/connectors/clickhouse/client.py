@@ -68,11 +68,19 @@ class ClickHouse:
         return f"ClickHouse({self.config!r})"
 
     def query(
-        self, sql: str, parameters: Mapping[str, object] | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> list[dict[str, object]]:
-        """The rows of a query. Parameters are bound by the server: `{name:Type}` in the text."""
+        """The rows of a query. Parameters are bound by the server: `{name:Type}` in the text.
+
+        `settings` are ClickHouse's, for this query alone: limits, `readonly`.
+        """
         with _translated(sql):
-            result = self._connected().query(sql, parameters=_bindable(parameters))
+            result = self._connected().query(
+                sql, parameters=_bindable(parameters), settings=dict(settings or {})
+            )
             return [dict(row) for row in result.named_results()]
 
     def query_arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:

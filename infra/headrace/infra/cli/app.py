@@ -18,7 +18,18 @@ from headrace.infra.terminal.encoding import speak_utf8
 NO, WRONG_USE, NOT_RUNNING, INTERRUPTED = 1, 2, 3, 130
 VERBS = (
     *("up", "down", "status", "resume", "doctor", "demo", "run", "work", "tasks", "sql"),
-    *("credit", "feedback", "audit", "replay", "export", "rebuild", "dlq", "bench", "traffic"),
+    *(
+        "credit",
+        "feedback",
+        "audit",
+        "replay",
+        "export",
+        "rebuild",
+        "dlq",
+        "bench",
+        "traffic",
+        "console",
+    ),
 )
 
 SETTINGS = typer.Option("--settings", help="Settings file instead of ./headrace.toml.")

@@ -1,0 +1,38 @@
+"""The questions of the pages: files of `queries/`, asked read-only and within limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from headrace.connectors.clickhouse import ClickHouse
+
+Row = dict[str, object]
+LIMITS = {
+    "readonly": 2,  # 1 would refuse the limits beside it
+    "max_execution_time": 10,
+    "max_result_rows": 20_000,
+    "max_result_bytes": 64_000_000,
+    "max_memory_usage": 500_000_000,
+    "max_threads": 2,
+}
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Answer:
+    """A table of a page: the rows, and the query with the parameters that gave them."""
+
+    name: str
+    rows: list[Row]
+    sql: str
+    parameters: Mapping[str, object]
+
+
+def ask(client: ClickHouse, name: str, **parameters: object) -> Answer:
+    """The answer to `queries/{name}.sql`.
+
+    Raises:
+        ClickHouseUnavailable, ClickHouseRejected: as the client says.
+    """
+    sql = files(__package__).joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
+    rows = client.query(sql, parameters, LIMITS)
+    return Answer(name=name, rows=rows, sql=sql, parameters=parameters)

@@ -1,0 +1,1 @@
+"""One file a page: which questions it asks, and what it makes of the answers."""

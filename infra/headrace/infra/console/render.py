@@ -1,0 +1,74 @@
+"""A page as HTML, as JSON or as CSV: the same answers."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from headrace.infra.cli.sql import plain
+from headrace.infra.console.ask import Answer
+from headrace.infra.console.signs import signs
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("headrace.infra.console"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters["signs"] = signs
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(kw_only=True, slots=True)
+class Page:
+    """What a page shows: its template, its tables (the first is that of the CSV), and more."""
+
+    template: str
+    title: str
+    answers: list[Answer]
+    more: Mapping[str, object] = field(default_factory=dict)
+    status: int = 200
+
+
+def respond(request: Request, page: Page) -> Response:
+    """The page in the form that the path's ending asks for."""
+    form = request.path_params.get("form", "html")
+    if form == "json":
+        tables = {one.name: [plain(row) for row in one.rows] for one in page.answers}
+        text = json.dumps(tables, default=str, allow_nan=False)
+        return Response(text, page.status, media_type="application/json")
+    if form == "csv":
+        return PlainTextResponse(_csv(page.answers[0]), page.status, media_type="text/csv")
+    return html(request, page)
+
+
+def html(request: Request, page: Page) -> HTMLResponse:
+    """The page for a reader."""
+    text = _ENVIRONMENT.get_template(page.template).render(
+        title=page.title,
+        answers={one.name: one for one in page.answers},
+        path=request.url.path,
+        query=f"?{request.url.query}" if request.url.query else "",
+        **page.more,
+    )
+    return HTMLResponse(text.encode("utf-8", "replace"), page.status)
+
+
+def _csv(answer: Answer) -> str:
+    out = io.StringIO()
+    if answer.rows:
+        writer = csv.writer(out)
+        writer.writerow(answer.rows[0])
+        writer.writerows([_cell(value) for value in row.values()] for row in answer.rows)
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A text that a spreadsheet would run as a formula is quoted, as OWASP advises."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
