@@ -1,0 +1,114 @@
+"""Views that count, where a policy was credited by two rules, tried twice and is still at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from headrace.connectors.clickhouse import ClickHouse, migrate
+from headrace.connectors.clickhouse.tables import schema_of
+from tests.integration.clickhouse.server_process import Server
+
+OLD, NEW = "span:success@1", "span:success@2"
+
+
+def member(rollout: str, reward: float, *, status: str = "used") -> dict[str, Any]:
+    return {
+        "rollout_id": rollout,
+        "attempt": f"{rollout}-{status}",
+        "status": status,
+        "reward": reward,
+        "dimensions": [],
+        "version_min": 0,
+        "version_max": 0,
+    }
+
+
+def group(
+    name: str, rule: str, log_last: int, members: list[dict[str, Any]], *, state: str = "final"
+) -> dict[str, Any]:
+    samples = [
+        {"sample_id": f"{each['attempt']}/s/0", "rollout_id": each["rollout_id"]}
+        for each in members
+    ]
+    return {
+        "project": "p",
+        "group_id": name,
+        "rule": rule,
+        "credit": "uniform/grpo/uniform@1",
+        "row_version": 2,
+        "state": state,
+        "policy": "a",
+        "split": "train",
+        "log_first": log_last - 1,
+        "log_last": log_last,
+        "members": members,
+        "samples": samples,
+    }
+
+
+def filled(kind: pa.DataType, given: object) -> object:
+    """The value, or what ClickHouse has where there is none."""
+    if pa.types.is_list(kind):
+        return [filled(kind.value_type, each) for each in given or []]  # type: ignore[attr-defined]
+    if pa.types.is_struct(kind):
+        part: Any = given or {}
+        return {field.name: filled(field.type, part.get(field.name)) for field in kind}
+    if given is not None:
+        return given
+    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+        return ""
+    return False if pa.types.is_boolean(kind) else 0
+
+
+@pytest.fixture(scope="module")
+def credited(server: Server) -> Iterator[ClickHouse]:
+    client = server.client(database="counted")
+    migrate.apply(client)
+    rows = [
+        group("before", OLD, 100, [member("r0", 1.0)]),
+        group("both", OLD, 101, [member("r1", 1.0), member("r2", 1.0)]),
+        group(
+            "both",
+            NEW,
+            200,
+            [member("r1", 0.25), member("r2", 0.75), member("r2", 9.0, status="superseded")],
+        ),
+        group("open", NEW, 201, [member("r3", 5.0)], state="open"),
+    ]
+    schema = schema_of("groups")
+    whole = [{f.name: filled(f.type, row.get(f.name)) for f in schema} for row in rows]
+    client.insert_arrow("groups", pa.Table.from_pylist(whole, schema))
+    yield client
+    client.command("DROP DATABASE counted")
+    client.close()
+
+
+def test_the_current_rule_is_that_of_the_newest_credit(credited: ClickHouse) -> None:
+    asked = "SELECT policy, rule, toUnixTimestamp64Milli(since) AS since FROM current_rules"
+    assert credited.query(asked) == [{"policy": "a", "rule": NEW, "since": 199}]
+
+
+def test_a_version_is_as_good_as_its_closed_groups_under_the_current_rule(
+    credited: ClickHouse,
+) -> None:
+    asked = "SELECT version, episodes, reward FROM reward_by_policy"
+    assert credited.query(asked) == [{"version": 0, "episodes": 2, "reward": 0.5}]
+
+
+def test_a_sample_is_one_row_by_the_newest_credit_of_its_group(credited: ClickHouse) -> None:
+    asked = "SELECT group_id, rule, count() AS n FROM samples GROUP BY ALL ORDER BY group_id"
+    assert credited.query(asked) == [
+        {"group_id": "before", "rule": OLD, "n": 1},
+        {"group_id": "both", "rule": NEW, "n": 3},
+        {"group_id": "open", "rule": NEW, "n": 1},
+    ]
+
+
+def test_the_ledger_counts_each_sample_once(credited: ClickHouse) -> None:
+    assert credited.query("SELECT state, samples FROM drop_ledger") == [
+        {"state": "pending", "samples": 5}
+    ]
