@@ -165,6 +165,14 @@ class FakeEngine:
         pass
 
 
+async def _others_ended() -> None:
+    """Every other task of the loop is cancelled, and has ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 class FakeTelemetry:
     """Keeps spans; may be slow or fail."""
 
@@ -230,7 +238,7 @@ class Harness:
 
     def close(self) -> None:
         self._following.cancel()
-        self.run(asyncio.sleep(0))
+        self.run(_others_ended())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(WAIT)
         self._loop.close()

@@ -28,9 +28,9 @@ T = TypeVar("T")
 _CODE = re.compile(r"\bCode:\s*(\d+)")
 _SAID = re.compile(r"server response: (.*?)(?: \(for url [^)]*\))?$", re.DOTALL)
 _GATEWAY_STATUS = re.compile(r"HTTP status 50[234]\b")
-# The server's state, not the statement: slots, time, network, memory, disk, too many parts,
-# cancelled by a shutdown, overloaded, Keeper.
-_TRANSIENT = frozenset({159, 202, 209, 210, 236, 241, 242, 243, 252, 279, 319, 394, 745, 999})
+# The server's state, not the statement: a file that cannot be written, slots, time, network,
+# memory, disk, too many parts, cancelled by a shutdown, overloaded, Keeper.
+_TRANSIENT = frozenset({75, 159, 202, 209, 210, 236, 241, 242, 243, 252, 279, 319, 394, 745, 999})
 # One Arrow batch is one block is one part, so that a take is stored whole or not at all.
 _UNSPLIT = 1 << 40
 _ONE_BLOCK = {

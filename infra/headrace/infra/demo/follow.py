@@ -1,7 +1,7 @@
 """One line a version while the policy learns."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.status import Status
@@ -21,9 +21,16 @@ COLUMNS = "version  reward  trained  dropped  staleness  |Δlogp|    ESS  spans/
 
 
 def follow_versions(
-    settings: Settings, versions: int, client: ClickHouse, console: Console
+    settings: Settings,
+    versions: int,
+    client: ClickHouse,
+    console: Console,
+    check: Callable[[], None],
 ) -> None:
-    """Print a line for each new version until number `versions`; raises InfraError on a stall."""
+    """Print a line for each new version until number `versions`.
+
+    `check` is called between two looks and raises what ends the wait. Raises InfraError on a stall.
+    """
     codec = Codec(Registry(settings.registry_access))
     tail = Tailer(
         settings.kafka_access.client("headrace-demo"), [Topic.POLICIES], name="headrace.demo"
@@ -44,6 +51,7 @@ def follow_versions(
                     console.print(line, highlight=False, soft_wrap=True)
                     if version.version >= versions:
                         return
+                check()
                 _say_what_happens(status, settings)
                 if time.monotonic() - seen_at > STALL_S:
                     raise InfraError(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +83,8 @@ def _learn_and_test(
         with work_process(file, settings.directory / "logs" / "work.log", python):
             console.rule("learning")
             chaos = Chaos(settings.directory, console) if config.chaos else nullcontext()
-            with _feeding(source, tasks), chaos:
-                follow_versions(settings, config.versions, client, console)
+            with _feeding(source, tasks) as check, chaos:
+                follow_versions(settings, config.versions, client, console, check)
             if isinstance(chaos, Chaos):
                 console.print(summary(chaos.killed))
                 _await_ready(settings, console)
@@ -123,8 +123,8 @@ def _audited(settings: Settings, console: Console) -> bool:
 
 
 @contextmanager
-def _feeding(source: TaskSource, tasks: Tasks) -> Iterator[None]:
-    """Training tasks keep coming while the block runs."""
+def _feeding(source: TaskSource, tasks: Tasks) -> Iterator[Callable[[], None]]:
+    """Training tasks keep coming while the block runs; what it gives raises why they do not."""
     stop = threading.Event()
     failure: list[BaseException] = []
 
@@ -134,12 +134,15 @@ def _feeding(source: TaskSource, tasks: Tasks) -> Iterator[None]:
         except BaseException as error:  # handed to the demo's own thread
             failure.append(error)
 
+    def check() -> None:
+        if failure:
+            raise failure[0]
+
     thread = threading.Thread(target=run, name="tasks", daemon=True)
     thread.start()
     try:
-        yield
+        yield check
     finally:
         stop.set()
         thread.join()
-    if failure:
-        raise failure[0]
+    check()
