@@ -108,3 +108,47 @@ def test_text_survives_every_locale(
     else:
         shown = "Zürich 🦦".encode(encoding, "replace")
         assert done.stdout.splitlines()[-1].strip() == shown
+
+
+def test_a_query_changes_nothing_unless_it_is_said_to(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create = "CREATE TABLE meant (a UInt8) ENGINE = Memory"
+    assert sql(server, monkeypatch, create) == NO
+    assert "--write" in capsys.readouterr().err
+    assert sql(server, monkeypatch, "SELECT 1 SETTINGS readonly = 0") == NO
+    assert "readonly" in capsys.readouterr().err
+    assert sql(server, monkeypatch, "EXISTS TABLE meant", "--json") == 0
+    assert strict(capsys.readouterr().out) == {"result": 0}
+    assert sql(server, monkeypatch, "--write", create) == 0
+    capsys.readouterr()
+    assert sql(server, monkeypatch, "EXISTS TABLE meant", "--json") == 0
+    assert strict(capsys.readouterr().out) == {"result": 1}
+
+
+@pytest.mark.parametrize(
+    ("query", "limit"),
+    [
+        ("SELECT number FROM numbers(1000001)", "max_result_rows"),
+        (
+            "SELECT count() FROM numbers(10000000000000) WHERE sipHash64(number) = 1 "
+            "SETTINGS max_execution_time = 1",
+            "max_execution_time",
+        ),
+        (
+            "SELECT groupArray(number) FROM numbers(10000000) SETTINGS max_memory_usage = 10000000",
+            "max_memory_usage",
+        ),
+    ],
+)
+def test_a_reached_limit_is_named_and_nothing_is_said_to_be_away(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    query: str,
+    limit: str,
+) -> None:
+    assert sql(server, monkeypatch, query) == NO
+    told = capsys.readouterr().err
+    assert limit in told
+    assert "headrace up" not in told

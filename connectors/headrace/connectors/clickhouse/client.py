@@ -71,12 +71,9 @@ class ClickHouse:
         self,
         sql: str,
         parameters: Mapping[str, object] | None = None,
-        settings: Mapping[str, object] | None = None,
+        settings: Mapping[str, int] | None = None,
     ) -> list[dict[str, object]]:
-        """The rows of a query. Parameters are bound by the server: `{name:Type}` in the text.
-
-        `settings` are ClickHouse's, for this query alone: limits, `readonly`.
-        """
+        """The rows of a query. Parameters are bound by the server: `{name:Type}` in the text."""
         with _translated(sql):
             result = self._connected().query(
                 sql, parameters=_bindable(parameters), settings=dict(settings or {})

@@ -12,9 +12,25 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
+from headrace.connectors.clickhouse.errors import StatementFailed
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.settings import load
 from headrace.infra.terminal.encoding import read_stdin
+
+_READONLY = 164  # ClickHouse's code of a refused write
+_LIMITS = {
+    159: "max_execution_time",
+    241: "max_memory_usage",
+    396: "max_result_rows or max_result_bytes",
+}
+# 2: nothing is written, and a query may still raise the limits by its own SETTINGS.
+_READER = {
+    "readonly": 2,
+    "max_execution_time": 60,
+    "max_result_rows": 1_000_000,
+    "max_result_bytes": 1 << 30,
+    "max_memory_usage": 4 << 30,
+}
 
 
 @app.command()
@@ -22,6 +38,9 @@ def sql(
     query: Annotated[str, typer.Argument(help="The query; `-` reads it from standard input.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="A JSON object a row; NaN and infinity as null.")
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="The query may change tables, and has no limits.")
     ] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
@@ -32,10 +51,12 @@ def sql(
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     client = ClickHouse(config)
     try:
-        rows = client.query(text)
+        rows = client.query(text, settings=None if write else _READER)
     except ClickHouseRejected as error:
-        fail(error.said, NO)
+        fail(_advised(error), NO)
     except ClickHouseUnavailable as error:
+        if error.code in _LIMITS:  # nothing is away: the query asked for more than it may
+            fail(_advised(error), NO)
         fail(
             f"{config.url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING
         )
@@ -49,6 +70,15 @@ def sql(
     for row in rows:
         table.add_row(*("" if value is None else _cell(value) for value in row.values()))
     Console().print(table)
+
+
+def _advised(error: StatementFailed) -> str:
+    """What the server said, and how a refused write or a reached limit is meant."""
+    if error.code == _READONLY:
+        return f"{error.said} Give --write if the query is to change tables"
+    if error.code in _LIMITS:
+        return f"{error.said} Narrow the query, or raise {_LIMITS[error.code]} in its SETTINGS"
+    return error.said
 
 
 def _text(query: str) -> str:
