@@ -26,10 +26,10 @@ from headrace.schemas import (
     UnknownSchemaId,
     from_avro,
 )
+from headrace.schemas.topics import Topic
 
 logger = logging.getLogger("judges")
 
-EPISODES = "headrace.episodes"
 GRADE, REPLY = "judge", "reply"
 """Names of the rewards."""
 
@@ -145,7 +145,7 @@ def episodes_of(codec: Codec, record: LogRecord) -> Sequence[Episode]:
     if record.tick:
         return []
     try:
-        return from_avro(EpisodeBatch, codec.decode(EPISODES, record.value)).episodes
+        return from_avro(EpisodeBatch, codec.decode(Topic.EPISODES, record.value)).episodes
     except (MalformedRecord, UnknownSchemaId):
         logger.warning("%s/%d/%d cannot be read", *record.where, record.offset)
         return []
@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     telemetry = Telemetry(SdkConfig(bootstrap=options.bootstrap, registry_url=options.registry))
     ask = asking(OpenAI(base_url=options.base_url, api_key=options.api_key), options.model)
     reader = GroupReader(
-        kafka, [EPISODES], group=options.group, auto_offset_reset="earliest",
+        kafka, [Topic.EPISODES], group=options.group, auto_offset_reset="earliest",
         max_poll_interval_ms=3_600_000,  # a judge may be slow
     )  # fmt: skip
     try:

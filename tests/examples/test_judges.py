@@ -17,6 +17,7 @@ from examples.judges.judge import Verdict, asking, grades, replies, reply_in, re
 from headrace.connectors.sdk import Telemetry
 from headrace.infra.embedded.ports import free_port
 from headrace.schemas import Episode, EpisodeCall, EpisodeReward
+from headrace.schemas.topics import Topic
 from headrace.streams.reward import evaluate, load_rule
 
 USER = {"role": "user", "content": "What is 12 plus 7?"}
@@ -168,7 +169,7 @@ def test_a_record_that_cannot_be_read_is_told_and_passed_over(
     from headrace.schemas import Codec
 
     codec = Codec(Registry("mock://judges"))
-    record = LogRecord(topic=judge.EPISODES, partition=3, offset=7, log_time=0, value=b"poison")
+    record = LogRecord(topic=Topic.EPISODES, partition=3, offset=7, log_time=0, value=b"poison")
     with caplog.at_level(logging.WARNING):
         assert judge.episodes_of(codec, record) == []
     assert "headrace.episodes/3/7 cannot be read" in caplog.text
