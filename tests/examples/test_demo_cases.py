@@ -36,8 +36,7 @@ def test_its_tasks_go_on_and_some_are_held_out(case: Case) -> None:
 @every
 def test_its_page_says_how_to_run_it(case: Case) -> None:
     page = (Path("examples") / case.name / "README.md").read_text()
-    name = "" if case.name == "calculator" else f" NAME={case.name}"
-    assert f"make demo{name}\n" in page
+    assert ("`make demo`" if case.name == "calculator" else f"make demo NAME={case.name}\n") in page
 
 
 def test_a_demo_whose_framework_is_missing_says_what_to_make(

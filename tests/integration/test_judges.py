@@ -25,6 +25,7 @@ from tests.support.waiting import wait_until
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
 
+ROOT = Path(__file__).parents[2]
 EPISODES, SPANS = "headrace.episodes", "headrace.spans"
 
 
@@ -100,7 +101,7 @@ def test_an_episode_gets_its_reward_whoever_judges_it(
                     "--model", "m", "--bootstrap", stack.bootstrap, "--registry",
                     stack.registry_url, "--group", f"judges-{times}-{group}",
                 ],
-                cwd=Path(__file__).parents[2], env=environment_of(stack), stdout=log, stderr=log,
+                cwd=ROOT, env=environment_of(stack, PYTHONPATH=ROOT), stdout=log, stderr=log,
             )  # fmt: skip
         try:
             wait_until(

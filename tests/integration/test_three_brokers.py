@@ -62,6 +62,9 @@ def read_all(cluster: Cluster, topic: str) -> list[bytes]:
 
 def test_topics_are_made_with_the_replication_that_is_asked_for(cluster: Cluster) -> None:
     admin = AdminClient(admin_settings(KafkaConfig(bootstrap=cluster.bootstrap)))
+    names = {str(spec.name) for spec in TOPICS}
+    # What a broker tells may be a moment old.
+    wait_until(lambda: names <= admin.list_topics(timeout=30).topics.keys(), "the topics")
     topics = admin.list_topics(timeout=30).topics
     for spec in TOPICS:
         assert {len(one.replicas) for one in topics[spec.name].partitions.values()} == {3}

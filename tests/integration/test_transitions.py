@@ -96,7 +96,8 @@ def credit(clickhouse: ClickHouse, rollout: str, rule: str = "span:right") -> No
     arrivals = [Arrival(partition=0, log_time=1, episode=episode)]
     groups.needs(arrivals)
     groups.fold(arrivals)
-    GroupStore(clickhouse, rule=chosen.id, credit=CreditMethod().id).write(groups.settle())
+    store = GroupStore(clickhouse, rule=chosen.id, credit=CreditMethod().id)
+    store.write(store.rows(groups.settle()))
 
 
 def rows_of(clickhouse: ClickHouse, **wanted: Any) -> list[Row]:

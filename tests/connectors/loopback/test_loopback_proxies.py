@@ -123,6 +123,8 @@ def test_the_clients_that_agents_bring_reach_it(
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     exempt(os.environ, url)
+    # It keeps its first opener, with the proxies of then: later tests are to have their own.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     assert requests.get(url, timeout=20).status_code == 404
     if "[" not in url:
         assert check_env_proxy("http", url.split("/")[2].split(":")[0], 1) is None
