@@ -160,6 +160,14 @@ def test_feedback_revises_reward_and_credit_though_the_workers_die(
         )
 
     until((1.0, 0.0))
+    # Feedback is about episodes that are rows, which follow the credits.
+    closed = (
+        "SELECT count() AS n FROM episodes FINAL WHERE state = 'closed' AND rollout_id = {r:String}"
+    )
+    wait_until(
+        lambda: all(clickhouse.query(closed, {"r": one}) == [{"n": 1}] for one in group),
+        "the rows of the episodes",
+    )
 
     # Given while nobody listens, sent twice under one id; the workers find it, and are killed.
     workers.kill(*STAGES)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.connectors.kafka import (
+    DeadLetterLog,
     KafkaConfig,
     Offsets,
     Outgoing,
@@ -203,6 +204,16 @@ class Bench:
         wait_until(lambda: bool(self.beat().get("halted")), "a halt in the heartbeat")
         (halt,) = self.beat()["halted"]
         return cast("dict[str, Any]", halt)
+
+    def without_letters(self) -> int:
+        """The last partition in which the stage has refused nothing, in no test before."""
+        log = DeadLetterLog(self.kafka)
+        numbers = range(partitions_of(self.kafka, self.subject.topic))
+        return next(
+            number
+            for number in reversed(numbers)
+            if not log.refused((self.subject.topic, number), self.subject.name, 0)
+        )
 
     def letters(self, values: set[bytes]) -> Counter[tuple[bytes, str]]:
         """Dead letters with these values: (key, reason) -> how many of them."""
