@@ -8,8 +8,8 @@ import pytest
 from headrace.infra.embedded.models import tiny_llama
 from tests.docs.blocks import ROOT, blocks, commands
 from tests.e2e.reader import Reader
-from tests.e2e.upstream import upstream
-from tests.e2e.walk import UP, step_for, up
+from tests.e2e.walk import THEIR_ANSWER, UP, step_for, up
+from tests.support.model_server import model_server
 
 
 def readme(language: str, holding: str) -> str:
@@ -27,8 +27,8 @@ def test_the_pages_can_be_followed(tmp_path: Path) -> None:
     folder = tmp_path / "clone"
     folder.mkdir()
     (folder / "examples").symlink_to(ROOT / "examples")
-    with upstream() as theirs, Reader(folder) as reader:
-        reader.environment["HEADRACE_GATEWAY_UPSTREAM_URL"] = theirs
+    with model_server(THEIR_ANSWER) as theirs, Reader(folder) as reader:
+        reader.environment["HEADRACE_GATEWAY_UPSTREAM_URL"] = f"{theirs.url}/v1"
         reader.settle(tiny_llama(tmp_path / "model"), more=readme("toml", "my_rewards:solved"))
         reader.write("my_rewards.py", readme("python", "def solved("))
         reader.write("tasks.jsonl", readme("text", '{"input"'))

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from headrace.infra.cli.app import NO, NOT_RUNNING
 from headrace.infra.demo.follow import COLUMNS
 from tests.docs.blocks import ROOT
-from tests.e2e import upstream
 from tests.e2e.reader import DEFAULTS, Reader
 
 UP = "headrace up --detach"
@@ -24,6 +23,8 @@ PARTS = [
     *("assemble", "credit", "sink", "trainer", "gateway", "otlp"),
 ]
 POLICY = DEFAULTS.policy.name
+THEIR_ANSWER = "<calc>37 * 4</calc>"
+"""What the upstream's model says: that of the calculator's page."""
 SHORT_DEMO = "headrace demo --versions 1 --heldout 8"
 """What `make demo` runs (test_make_targets.py), with less to train and to ask."""
 SMALL_STEPS = {"HEADRACE_TRAINER_GROUP_SIZE": "4", "HEADRACE_TRAINER_GROUPS_PER_STEP": "2"}
@@ -129,7 +130,7 @@ def foreign_model(reader: Reader, variable: str) -> None:
     assert reader.environment[variable]  # since before headrace was started
     response = reader.type(reader.notes["agent"], MODEL="theirs").ended(0).strip()
     call = reader.await_row(f"SELECT * FROM calls WHERE response_id = '{response}'")
-    assert (call["model"], call["output"]) == ("theirs", upstream.ANSWER)
+    assert (call["model"], call["output"]) == ("theirs", THEIR_ANSWER)
     assert (call["trainable"], call["untrainable_reason"]) == (False, "no_tokens")
 
 

@@ -5,9 +5,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ import pytest
 from examples.calculator import agent
 from examples.calculator.rewards import calculator
 from examples.calculator.tasks import heldout, train
-from headrace.infra.embedded.ports import free_port
 from headrace.schemas import Episode
+from tests.support.model_server import ModelServer, model_server
 
 
 @pytest.mark.parametrize(
@@ -79,56 +77,18 @@ def test_the_rule_rewards_the_right_result_and_nothing_of_a_crash() -> None:
     assert calculator(episode(19, status="error")) == 0.0
 
 
-class _Server(BaseHTTPRequestHandler):
-    reply = "<calc>12 + 7</calc>"
-    seen: list[tuple[str, dict[str, Any]]]
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        type(self).seen.append((self.path, body))
-        answer = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": body["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": self.reply},
-                }
-            ],
-        }
-        data = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def server() -> Iterator[tuple[str, type[_Server]]]:
-    handler = type("Handler", (_Server,), {"seen": []})
-    running = HTTPServer(("127.0.0.1", free_port()), handler)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_port}", handler
-    running.shutdown()
-    thread.join()
-    running.server_close()
+def model() -> Iterator[ModelServer]:
+    with model_server("<calc>12 + 7</calc>") as server:
+        yield server
 
 
-def test_the_agent_asks_executes_and_returns(server: tuple[str, type[_Server]]) -> None:
-    url, handler = server
-    base_url = f"{url}/rollout/r/attempt/a/v1"
+def test_the_agent_asks_executes_and_returns(model: ModelServer) -> None:
+    base_url = f"{model.url}/rollout/r/attempt/a/v1"
     task = {"question": "What is 12 plus 7?", "seed": 5}
     result = agent.run(task, base_url=base_url, api_key="k", model="calculator@3")
     assert result == {"call": "12 + 7", "result": 19}
-    ((path, body),) = handler.seen
+    ((path, body),) = model.seen
     assert path == "/rollout/r/attempt/a/v1/chat/completions"
     assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == (
         *("calculator@3", 1, 16),
@@ -144,12 +104,11 @@ def test_the_agent_asks_executes_and_returns(server: tuple[str, type[_Server]]) 
     ]
 
 
-def test_an_answer_without_a_call_has_no_result(server: tuple[str, type[_Server]]) -> None:
-    url, handler = server
-    handler.reply = "It is 19."
-    result = agent.run({"question": "?"}, base_url=f"{url}/v1", api_key="k")
+def test_an_answer_without_a_call_has_no_result(model: ModelServer) -> None:
+    model.says = ["It is 19."]
+    result = agent.run({"question": "?"}, base_url=f"{model.url}/v1", api_key="k")
     assert result == {"call": "", "result": None}
-    assert "seed" not in handler.seen[0][1]
+    assert "seed" not in model.seen[0][1]
 
 
 def test_the_agent_knows_nothing_of_headrace() -> None:

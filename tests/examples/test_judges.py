@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, cast
 
 import pytest
@@ -15,10 +13,10 @@ from openai import OpenAI
 from examples.judges import judge
 from examples.judges.judge import Verdict, asking, grades, replies, reply_in, reward_id
 from headrace.connectors.sdk import Telemetry
-from headrace.infra.embedded.ports import free_port
 from headrace.schemas import Episode, EpisodeCall, EpisodeReward
 from headrace.schemas.topics import Topic
 from headrace.streams.reward import evaluate, load_rule
+from tests.support.model_server import ModelServer, model_server
 
 USER = {"role": "user", "content": "What is 12 plus 7?"}
 SAID = {"role": "assistant", "content": "20"}
@@ -42,68 +40,31 @@ EPISODE = Episode(
 )
 
 
-class _Server(BaseHTTPRequestHandler):
-    """A model that says what it is told to say, and keeps what it is asked."""
-
-    script: list[str]
-    seen: list[dict[str, Any]]
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.seen.append(body)
-        message = {"role": "assistant", "content": self.script.pop(0)}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        data = json.dumps(
-            {
-                "id": "chatcmpl-1", "object": "chat.completion", "created": 0,
-                "model": body["model"], "choices": [choice],
-            }
-        ).encode()  # fmt: skip
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def server() -> Iterator[tuple[str, type[_Server]]]:
-    handler = type("Handler", (_Server,), {"seen": [], "script": []})
-    running = HTTPServer(("127.0.0.1", free_port()), handler)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_port}/v1", handler
-    running.shutdown()
-    thread.join()
-    running.server_close()
+def model() -> Iterator[ModelServer]:
+    with model_server("") as server:
+        yield server
 
 
 def test_a_judge_grades_the_episode_and_reads_the_reply_to_each_call(
-    server: tuple[str, type[_Server]],
+    model: ModelServer,
 ) -> None:
-    url, handler = server
-    handler.script += ["0.75", "-1"]
-    ask = asking(OpenAI(base_url=url, api_key="k"), "grader")
+    model.says = ["0.75", "-1"]
+    ask = asking(OpenAI(base_url=f"{model.url}/v1", api_key="k"), "grader")
     assert [*grades(EPISODE, ask), *replies(EPISODE, ask)] == [
         Verdict(name="judge", value=0.75),
         Verdict(name="reply", value=-1.0, target="one"),
     ]
-    graded, read = handler.seen
+    graded, read = (body for _, body in model.seen)
     assert graded["model"] == "grader"
     assert graded["messages"][1]["content"] == "Task:\nWhat is 12 plus 7?\n\nResult:\n19"
     assert read["messages"][1]["content"] == "Assistant:\n20\n\nUser:\nNo. Again, please."
 
 
 @pytest.mark.parametrize("said", ["good", "", "7", "nan", "0.5 or so"])
-def test_what_is_no_number_in_range_is_no_reward(
-    server: tuple[str, type[_Server]], said: str
-) -> None:
-    url, handler = server
-    handler.script.append(said)
-    assert list(grades(EPISODE, asking(OpenAI(base_url=url, api_key="k"), "m"))) == []
+def test_what_is_no_number_in_range_is_no_reward(model: ModelServer, said: str) -> None:
+    model.says = [said]
+    assert list(grades(EPISODE, asking(OpenAI(base_url=f"{model.url}/v1", api_key="k"), "m"))) == []
 
 
 def test_what_is_judged_is_not_asked_again() -> None:

@@ -25,6 +25,7 @@ from headrace.schemas import (
     partition_of,
 )
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -52,13 +53,7 @@ class Bench:
 
     def _start(self, stage: str) -> subprocess.Popen[bytes]:
         own = {"HEADRACE_WORKER": f"audited-{stage}", "HEADRACE_GROUP": f"audited.{stage}"}
-        with (self.directory / f"{stage}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "headrace.streams", stage],
-                env={**self.environment, **own},
-                stdout=log,
-                stderr=log,
-            )
+        return start_stage(stage, {**self.environment, **own}, self.directory / f"{stage}.log")
 
     def audit(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "headrace.infra.cli", "audit", "--project", PROJECT]

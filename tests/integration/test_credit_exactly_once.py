@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from headrace.streams.credit.table import SCHEMA
 from headrace.streams.reward import load_rule
 from tests.support.environment import environment_of
 from tests.support.shared_log import readable
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -69,13 +69,7 @@ class Worker:
             HEADRACE_RUN_DIRECTORY=self.directory,
             HEADRACE_DATA_DIRECTORY=self.directory / "data",
         )
-        with (self.directory / f"{self.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "headrace.streams", "credit"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = start_stage("credit", environment, self.directory / f"{self.name}.log")
 
     def wait_until_ready(self) -> None:
         """Until this process itself reports that it has loaded its groups."""

@@ -18,6 +18,7 @@ from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli.app import NO
 from headrace.schemas import Call, Span, Start, new_span_id, new_ulid, response_id
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -45,13 +46,9 @@ class Workers:
     def start(self, *stages: str) -> None:
         for stage in stages:
             own = {"HEADRACE_WORKER": f"feedback-{stage}", "HEADRACE_GROUP": f"feedback.{stage}"}
-            with (self.directory / f"{stage}.log").open("ab") as log:
-                self.processes[stage] = subprocess.Popen(
-                    [sys.executable, "-m", "headrace.streams", stage],
-                    env={**self.environment, **own},
-                    stdout=log,
-                    stderr=log,
-                )
+            self.processes[stage] = start_stage(
+                stage, {**self.environment, **own}, self.directory / f"{stage}.log"
+            )
 
     def await_ready(self, stage: str) -> None:
         wait_until(lambda: self._is_ready(stage), f"{stage} being ready ({self.directory})")

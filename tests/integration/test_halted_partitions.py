@@ -27,6 +27,7 @@ from headrace.infra.cli import app
 from headrace.infra.cli.app import VERBS
 from headrace.schemas import new_ulid
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -216,13 +217,7 @@ def test_the_sink_halts_too_and_an_accepted_loss_has_a_row(stack: Stack, tmp_pat
 
     def start() -> subprocess.Popen[bytes]:
         (tmp_path / "sink-0.json").unlink(missing_ok=True)
-        with (tmp_path / "sink.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "headrace.streams", "sink"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+        return start_stage("sink", environment, tmp_path / "sink.log")
 
     def resume(*arguments: str) -> Result:
         return CliRunner().invoke(app, ["resume", *arguments], env=dict(environment))

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from examples.judges.judge import Verdict, reward_id
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, Writer, partitions_of
-from headrace.infra.embedded.ports import free_port
 from headrace.schemas import Codec, Episode, EpisodeBatch, new_ulid, partition_of, to_avro
 from headrace.schemas.span_reader import read_span_batch
 from tests.support.environment import environment_of
+from tests.support.model_server import model_server
 from tests.support.shared_log import readable
 from tests.support.waiting import wait_until
 
@@ -29,36 +26,11 @@ ROOT = Path(__file__).parents[2]
 EPISODES, SPANS = "headrace.episodes", "headrace.spans"
 
 
-class _Judge(BaseHTTPRequestHandler):
-    """A model that finds everything good."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        message = {"role": "assistant", "content": "1"}
-        answer: dict[str, Any] = {
-            "id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": "m",
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-        }  # fmt: skip
-        data = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def judge_url() -> Iterator[str]:
-    running = HTTPServer(("127.0.0.1", free_port()), _Judge)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_port}/v1"
-    running.shutdown()
-    thread.join()
-    running.server_close()
+    """Of a model that finds everything good."""
+    with model_server("1") as server:
+        yield f"{server.url}/v1"
 
 
 def rewards_of(stack: Stack, codec: Codec, episode: Episode) -> int:

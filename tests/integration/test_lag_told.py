@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import new_ulid
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -44,20 +44,18 @@ def worker(stack: Stack, tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes
 
 
 def start(stack: Stack, directory: Path) -> subprocess.Popen[bytes]:
-    with (directory / "assemble.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "headrace.streams", "assemble"],
-            env=environment_of(
-                stack,
-                HEADRACE_CLICKHOUSE_DATABASE="metered",
-                HEADRACE_WORKER=MEMBER,
-                HEADRACE_GROUP=GROUP,
-                HEADRACE_RUN_DIRECTORY=directory,
-                HEADRACE_DATA_DIRECTORY=directory / "data",
-            ),
-            stdout=log,
-            stderr=log,
-        )
+    return start_stage(
+        "assemble",
+        environment_of(
+            stack,
+            HEADRACE_CLICKHOUSE_DATABASE="metered",
+            HEADRACE_WORKER=MEMBER,
+            HEADRACE_GROUP=GROUP,
+            HEADRACE_RUN_DIRECTORY=directory,
+            HEADRACE_DATA_DIRECTORY=directory / "data",
+        ),
+        directory / "assemble.log",
+    )
 
 
 def scrape(directory: Path) -> dict[str, list[tuple[dict[str, str], float]]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from headrace.connectors.kafka.lag import Lags
 from headrace.schemas import Codec, Span, build_span_batch, new_span_id, new_ulid, partition_of
 from headrace.schemas.codec import schema_text
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -74,20 +73,18 @@ def test_old_workers_read_what_a_later_release_writes(stack: Stack, tmp_path: Pa
             {"project": PROJECT},
         )
 
-    with (tmp_path / "assemble.log").open("ab") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "headrace.streams", "assemble"],
-            env=environment_of(
-                stack,
-                HEADRACE_CLICKHOUSE_DATABASE=DATABASE,
-                HEADRACE_WORKER="newfield-assemble",
-                HEADRACE_GROUP=GROUP,
-                HEADRACE_RUN_DIRECTORY=tmp_path,
-                HEADRACE_DATA_DIRECTORY=tmp_path / "data",
-            ),
-            stdout=log,
-            stderr=log,
-        )
+    worker = start_stage(
+        "assemble",
+        environment_of(
+            stack,
+            HEADRACE_CLICKHOUSE_DATABASE=DATABASE,
+            HEADRACE_WORKER="newfield-assemble",
+            HEADRACE_GROUP=GROUP,
+            HEADRACE_RUN_DIRECTORY=tmp_path,
+            HEADRACE_DATA_DIRECTORY=tmp_path / "data",
+        ),
+        tmp_path / "assemble.log",
+    )
     try:
         send(codec.encode(SPANS, batch(rollout, 0, "attempt.start")))
         wait_until(lambda: len(rows()) == 1, f"the old producer's span ({tmp_path})")

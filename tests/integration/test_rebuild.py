@@ -21,6 +21,7 @@ from headrace.infra.cli.app import NO, WRONG_USE
 from headrace.infra.embedded import Stack, running_stack
 from headrace.schemas import Call, Span, Start, new_span_id, new_ulid
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 STAGES = ("assemble", "credit", "sink")
@@ -55,11 +56,8 @@ class System:
         """Let episodes be assembled and credited, and stop."""
         processes = []
         for stage in STAGES:
-            with (self.directory / f"{stage}.log").open("ab") as log:
-                command = [sys.executable, "-m", "headrace.streams", stage]
-                processes.append(
-                    subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-                )
+            log = self.directory / f"{stage}.log"
+            processes.append(start_stage(stage, self.environment, log))
         telemetry = Telemetry(
             SdkConfig(bootstrap=self.stack.bootstrap, registry_url=self.stack.registry_url)
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +30,7 @@ from headrace.schemas import (
 )
 from tests.support.environment import environment_of
 from tests.support.shared_log import readable
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -135,13 +134,7 @@ class Live:
             HEADRACE_WORKER=self.group,
             HEADRACE_GROUP=self.group,
         )
-        with (directory / "credit.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "headrace.streams", "credit"],
-                env=self.environment,
-                stdout=output,
-                stderr=output,
-            )
+        self.process = start_stage("credit", self.environment, directory / "credit.log")
 
     def stop(self) -> None:
         self.process.kill()

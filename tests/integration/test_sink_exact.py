@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
 from headrace.streams.sink.tables import SCHEMAS
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -38,13 +38,7 @@ def sink(stack: Stack, directory: Path, name: str) -> Iterator[subprocess.Popen[
         HEADRACE_WORKER=name,
         HEADRACE_RUN_DIRECTORY=directory,
     )
-    with (directory / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "headrace.streams", "sink"],
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
+    process = start_stage("sink", environment, directory / f"{name}.log")
     try:
         yield process
     finally:

@@ -21,6 +21,7 @@ from headrace.connectors.sdk import Attempt, SdkConfig, Telemetry
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import new_ulid
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -51,13 +52,7 @@ class Bench:
 
     def _start(self, stage: str) -> subprocess.Popen[bytes]:
         own = {"HEADRACE_WORKER": f"{GROUP}-{stage}", "HEADRACE_GROUP": f"{GROUP}.{stage}"}
-        with (self.directory / f"{stage}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "headrace.streams", stage],
-                env={**self.environment, **own},
-                stdout=log,
-                stderr=log,
-            )
+        return start_stage(stage, {**self.environment, **own}, self.directory / f"{stage}.log")
 
     def lag(self) -> int:
         return sum(lag.records for lags in self._lags for lag in lags.ask().values())

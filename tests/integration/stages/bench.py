@@ -6,7 +6,6 @@ import signal
 import socket
 import socketserver
 import subprocess
-import sys
 import threading
 from collections import Counter
 from importlib import import_module
@@ -35,6 +34,7 @@ from headrace.infra.cli.app import VERBS
 from headrace.infra.embedded.ports import free_port
 from headrace.schemas import Codec, new_ulid
 from tests.support.environment import environment_of
+from tests.support.stages import start_stage
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -147,13 +147,9 @@ class Bench:
         """Start the worker; its settings stay for the next start."""
         self._settings |= settings
         (self._directory / "run" / "worker.json").unlink(missing_ok=True)
-        with (self._directory / "worker.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "headrace.streams", self.subject.name],
-                env=self.environment(),
-                stdout=log,
-                stderr=log,
-            )
+        self._process = start_stage(
+            self.subject.name, self.environment(), self._directory / "worker.log"
+        )
 
     def kill(self) -> None:
         if self._process is not None:
