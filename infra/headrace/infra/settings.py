@@ -13,7 +13,6 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +26,6 @@ from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner.config import RunnerSettings
 from headrace.connectors.settings import (
     BadSettings,
-    Fault,
     Names,
     check,
     key,
@@ -42,12 +40,12 @@ from headrace.connectors.settings import (
 )
 from headrace.connectors.tasks import TasksSettings
 from headrace.infra.errors import SettingsError
+from headrace.infra.settings_together import conflicts, followed
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.host.config import StreamsSettings
 from headrace.streams.sink.config import SinkSettings
-from headrace.trainer.presets import PRESETS, contradictions
-from headrace.trainer.settings import CriticSettings, TrainerSettings, bad_budget
+from headrace.trainer.settings import CriticSettings, TrainerSettings
 
 REGISTRY_PATH = "/apis/ccompat/v7"
 """Where the embedded registry speaks the API of Confluent's."""
@@ -282,26 +280,14 @@ def load(
         )
         faults += map(str, found)
         built[section] = hints[section]() if made is None else made
-    settings = _followed(Settings(**built))
+    settings = followed(Settings(**built))
     faults += [
         str(fault._replace(source=sources.get((fault.section, fault.key), "")))
-        for fault in _conflicts(settings)
+        for fault in conflicts(settings)
     ]
     if faults:
         raise SettingsError("\n".join(faults))
     return settings
-
-
-def _followed(settings: Settings) -> Settings:
-    """The credit stage gives what the algorithm takes, where it is not told otherwise."""
-    preset, credit = PRESETS[settings.trainer.algorithm], settings.credit
-    tokens = credit.overlong_tokens
-    if tokens is None and preset.overlong:
-        tokens = settings.policy.max_sequence
-    changed = dataclasses.replace(
-        credit, baseline=credit.baseline or preset.baseline, overlong_tokens=tokens
-    )
-    return dataclasses.replace(settings, credit=changed)
 
 
 def _source(sources: Mapping[tuple[str, str], str], file: str, section: str, key: str) -> str:
@@ -346,48 +332,6 @@ def _known_keys() -> Iterator[tuple[str, str]]:
 def _sections_of_names() -> Iterator[str]:
     hints = typing.get_type_hints(Settings)
     return (name for name, cls in hints.items() if issubclass(cls, Names))
-
-
-def _conflicts(settings: Settings) -> Iterator[Fault]:
-    """What is wrong between sections: two parts on one port, or a registry that cannot enter."""
-    if settings.policy.name in settings.policies.entries:
-        text = "is the default policy's name ([policy] name): give the further policy another"
-        yield Fault("policies", settings.policy.name, text)
-    yield from roles_of(tuple(settings.models), settings.agents)[1]
-    if settings.kafka.security_protocol != "PLAINTEXT" and not settings.registry.url:
-        text = "is empty, and the embedded registry cannot enter a secured broker: name yours"
-        yield Fault("registry", "url", text)
-    if too_short := bad_budget(settings.trainer.token_budget, settings.policy.max_sequence):
-        yield Fault("trainer", "token_budget", too_short)
-    yield from starmap(
-        Fault,
-        contradictions(
-            settings.trainer.algorithm,
-            settings.credit.baseline,
-            settings.trainer.whiten,
-            settings.credit.call,
-        ),
-    )
-    ports = [
-        ("gateway", "port", settings.gateway.port),
-        *([("otlp", "port", settings.otlp.port)] if settings.otlp.enabled else []),
-        *([("otlp", "grpc_port", settings.otlp.grpc_port)] if settings.otlp_grpc else []),
-        *(
-            []
-            if settings.kafka.bootstrap
-            else [
-                ("kafka", "port", settings.kafka.port),
-                ("kafka", "controller_port", settings.kafka.controller_port),
-            ]
-        ),
-        *([] if settings.registry.url else [("registry", "port", settings.registry.port)]),
-        *([] if settings.clickhouse.url else [("clickhouse", "port", settings.clickhouse.port)]),
-    ]
-    taken: dict[int, str] = {}
-    for section, one, number in ports:
-        if number in taken:
-            yield Fault(section, one, f"is {number}, as {taken[number]}: give each its own")
-        taken.setdefault(number, f"[{section}] {one}")
 
 
 def _bad_bootstrap(text: str) -> str:

@@ -119,6 +119,10 @@ def _versions(sample: Sample) -> tuple[int, ...]:
     return tuple(sorted(set(sample.run_versions)))
 
 
+STALE = LeftOut(DropReason.STALE)
+OFF_BRANCH = LeftOut(
+    DropReason.OFF_BRANCH, "another version is served, from which training goes on"
+)
 MEMORY = LeftOut(DropReason.MEMORY)
 
 

@@ -8,7 +8,7 @@ dropped outcome with a reason.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from headrace.schemas import Credits, Outcome, Sample, Task
 from headrace.schemas.vocabulary import (
@@ -21,31 +21,17 @@ from headrace.schemas.vocabulary import (
 from headrace.trainer.accounts import Verdict, outcomes_of
 from headrace.trainer.decided import UNCOMMITTED, Decided, Decision, GroupKey, Span
 from headrace.trainer.fitness import Fitness
-from headrace.trainer.held import MEMORY, Held, LeftOut
+from headrace.trainer.held import MEMORY, OFF_BRANCH, STALE, Held, LeftOut
 from headrace.trainer.lineage import Lineage
 from headrace.trainer.pinned import Pinned, Position
 from headrace.trainer.ready import Ready
 from headrace.trainer.running import Running
 from headrace.trainer.settings import MAIN
 from headrace.trainer.trainable import IntakeConfig, TrainableGroup
+from headrace.trainer.waiting import WaitingGroup
 
-_STALE = LeftOut(DropReason.STALE)
-_OFF_BRANCH = LeftOut(
-    DropReason.OFF_BRANCH, "another version is served, from which training goes on"
-)
 _MEASURED = (GroupOutcome.TRAIN, GroupOutcome.ZERO_ADVANTAGE)
 """Groups that say how good the policy is."""
-
-
-@dataclass(slots=True)
-class _Group:
-    credits: Credits
-    position: Position
-    samples_end: int | None = None  # end of its partition of samples, after the credits came
-    missing: set[str] = field(default_factory=set)
-    """Trainable samples that have not come."""
-    left_out: dict[str, LeftOut] = field(default_factory=dict)
-    """Trainable samples that will not be trained, by id."""
 
 
 class Intake:
@@ -66,7 +52,7 @@ class Intake:
         """Newest version among the tokens of all samples."""
         self._pinned = Pinned()
         self._held = Held(self._pinned)
-        self._groups: dict[GroupKey, _Group] = {}
+        self._groups: dict[GroupKey, WaitingGroup] = {}
         self._lacking: dict[GroupKey, None] = {}
         """Groups with samples that have not come."""
         self._doomed: dict[GroupKey, LeftOut] = {}
@@ -133,7 +119,7 @@ class Intake:
         self._pinned.add(first)
         trainable = {one.sample_id for one in credits.samples if one.trainable}
         missing = trainable - self._held.of(key).keys()
-        group = self._groups[key] = _Group(credits, first, missing=missing)
+        group = self._groups[key] = WaitingGroup(credits, first, missing=missing)
         if credits.outcome == GroupOutcome.TRAIN and trainable:
             if mismatch := self.config.mismatch(credits):
                 return self.drop(key, mismatch.reason, now_ms, detail=mismatch.detail)
@@ -258,9 +244,9 @@ class Intake:
     def _too_old(self, versions: tuple[int, ...]) -> LeftOut | None:
         ages = [self.age(version) for version in versions]
         if None in ages:
-            return _OFF_BRANCH
+            return OFF_BRANCH
         stale = any(age is not None and age > self.config.max_staleness for age in ages)
-        return _STALE if stale else None
+        return STALE if stale else None
 
     @property
     def _kept(self) -> int:
@@ -331,7 +317,7 @@ class Intake:
         """Bytes of samples in memory."""
         return self._held.bytes
 
-    def _look(self, key: GroupKey, group: _Group) -> None:
+    def _look(self, key: GroupKey, group: WaitingGroup) -> None:
         """Find out what a group still waits for, after its credits or its samples have changed."""
         self._ready.remove(key)
         if group.missing:
@@ -359,7 +345,7 @@ class Intake:
 
     def _ends_group(self, why: LeftOut) -> bool:
         """Whether a group is not trained without such a sample."""
-        return why == MEMORY or (why == _STALE and self.config.stale == "drop")
+        return why == MEMORY or (why == STALE and self.config.stale == "drop")
 
     def _trainable(self, key: GroupKey) -> TrainableGroup:
         group = self._groups[key]

@@ -80,7 +80,10 @@ class Places:
             {"project": place.project, "rollout": place.rollout_id, "attempt": place.attempt},
         )
         if not rows:
-            raise NobodyKnows(f"no episode {place.episode} of project {place.project} is on record")
+            raise NobodyKnows(
+                f"no episode {place.episode} of project {place.project} is on record; one that has "
+                "just ended is there within a second"
+            )
         return place
 
     def _query(self, sql: str, parameters: dict[str, object]) -> list[dict[str, str]]:

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
+from headrace.connectors.clickhouse.values import plain
 from headrace.connectors.kafka import Registry
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
-from headrace.infra.cli.sql import plain
 from headrace.infra.cli.times import HOW, log_time
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine, bar

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +11,7 @@ from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.clickhouse.errors import StatementFailed
+from headrace.connectors.clickhouse.values import plain
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.settings import load
 from headrace.infra.terminal.encoding import read_stdin
@@ -88,20 +87,6 @@ def _text(query: str) -> str:
     except UnicodeError as error:
         fail(f"the query is not UTF-8: {error}", WRONG_USE)
     return text
-
-
-def plain(value: object) -> object:
-    """A value of a row as JSON can hold it: NaN and infinity, which it has no words for, as null.
-
-    Other types than JSON's are left to `json.dumps(default=…)`.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    return value
 
 
 def _cell(value: object) -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from headrace.infra.cli.sql import plain
+from headrace.connectors.clickhouse.values import plain
 from headrace.infra.console.ask import Answer
 from headrace.infra.console.signs import signs
 

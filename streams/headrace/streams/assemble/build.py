@@ -21,8 +21,8 @@ from headrace.schemas.vocabulary import (
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
 from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.contexts import with_contexts
-from headrace.streams.assemble.core import Folded, Snapshot
 from headrace.streams.assemble.facts import Facts, read_facts
+from headrace.streams.assemble.folded import Folded, Snapshot
 from headrace.streams.assemble.holes import missing_batches
 from headrace.streams.assemble.keys import flags, parts_of
 from headrace.streams.assemble.repeats import RepeatedBatch

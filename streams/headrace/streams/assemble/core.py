@@ -15,6 +15,7 @@ from headrace.schemas.spans import Array
 from headrace.streams.assemble.additions import Additions
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.episode import EpisodeState, Limits
+from headrace.streams.assemble.folded import Folded, Needs, Snapshot
 from headrace.streams.assemble.keys import group, in_order
 from headrace.streams.assemble.repeats import (
     BatchNumber,
@@ -30,42 +31,6 @@ _SPAN_BYTES = 120  # of a span id in a set and its row numbers, beside the colum
 _REPEAT_BYTES = 200  # of a batch number in a set
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Snapshot:
-    """What a fold says of one episode. Times are log time, ms.
-
-    `version` = 2·(n_spans + filled) + closed. `filled`: numbers of batches that only repeated
-    spans, where they would pass for holes.
-    """
-
-    key: str
-    partition: int
-    version: int
-    n_spans: int
-    filled: int
-    digest: int
-    closed: bool
-    closed_by: str
-    close_by: int
-    log_first: int
-    log_last: int
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Folded:
-    """What a take changed: s snapshots, and the spans they are made of.
-
-    rows: n spans of SPANS_SCHEMA, those of one snapshot in the order of offset, start and id; slot
-    [n]: the snapshot each belongs to; repeats: batches that only repeated spans, to be stored
-    before anything is published.
-    """
-
-    snapshots: list[Snapshot]
-    rows: pa.Table
-    slot: Array
-    repeats: list[RepeatedBatch]
-
-
 @dataclass(slots=True)
 class _Held:
     """A batch in memory, the episodes that have rows in it, and what it costs."""
@@ -73,18 +38,6 @@ class _Held:
     batch: pa.RecordBatch
     keys: list[str]
     size: int
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Needs:
-    """Episodes that are not in memory and that a take touches, or whose time has come."""
-
-    unknown: list[str]
-    """Nothing is known of them here: ask whether they are stored."""
-    stubs: list[str]
-    """Open ones that are stored: rebuild them."""
-    due: list[str]
-    """Open ones whose deadline has passed: rebuild them, then they can be closed."""
 
 
 class Assembler:
