@@ -5,7 +5,6 @@
 
 import argparse
 import json
-import platform
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.credit.process import Process
 from benchmarks.credit.processes import everything
 from benchmarks.credit.report import markdown
 from benchmarks.credit.sample import walk
+from benchmarks.machine import machine
 
 RESULTS = Path(__file__).parents[1] / "results"
 CANDIDATES = (
@@ -67,11 +67,8 @@ def run(processes: list[Process], groups: int, size: int, seed: int) -> dict[str
 
 
 def _machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    wide = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return f"{len(models)} cores {models[0] if models else platform.machine()} ({', '.join(wide)})"
+    told = machine()
+    return f"{told['cores']} cores {told['processor']} ({', '.join(told['flags'])})"
 
 
 def main() -> None:

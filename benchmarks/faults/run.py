@@ -22,10 +22,10 @@ from typing import Any
 from benchmarks.faults.check import WRONG, against_ledgers, two_contents
 from benchmarks.faults.inject import Injector
 from benchmarks.faults.ledger import read
-from benchmarks.faults.machine import machine
 from benchmarks.faults.parts import Running, running_parts
 from benchmarks.faults.schedule import Kind, schedule
 from benchmarks.faults.settle import settle
+from benchmarks.machine import about
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.kafka import Registry
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         harmed_s = time.monotonic() - began
         report = _judge(running, options.patience)
     report = {
-        "about": machine(options),
+        "about": about(options),
         "seconds": {"harmed": round(harmed_s, 1), "settled": report.pop("settled_s")},
         "faults": _by_kind(injector.done),
         "late_inserts": {

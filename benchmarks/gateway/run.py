@@ -28,6 +28,7 @@ from time import perf_counter, sleep
 import psutil
 from benchmarks.gateway.client import Times, ask_for, request_bytes
 from benchmarks.gateway.server import POLICY
+from benchmarks.machine import machine
 
 from headrace.connectors.engines import GenerationRequest, SamplingParameters
 from headrace.connectors.engines.null import NullEngine, NullEngineConfig
@@ -228,10 +229,8 @@ def _broker() -> Iterator[Sequence[str]]:
 
 def _about(options: argparse.Namespace, engine_ms: float) -> dict[str, object]:
     return {
-        "machine": f"{platform.machine()}, {psutil.cpu_count()} cores, {platform.platform()}",
-        "python": platform.python_version(),
+        **machine(),
         "date": date.today().isoformat(),
-        "load_average_before": psutil.getloadavg()[0],
         "tokens": options.tokens,
         "prompt_characters": len(PROMPT),
         "engine_p50_ms": engine_ms,

@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import about
 from benchmarks.otlp.load import requests
 from benchmarks.streams.meter import cpu_seconds, peak_bytes
 from benchmarks.streams.parts import Running
-from benchmarks.streams.report import about
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.otlp import OtlpSettings
@@ -45,7 +45,7 @@ _PATIENCE_S = 300.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a warm-up and the measured phases; gives the exit code."""
     options = _options(argv)
-    load = [round(one, 1) for one in os.getloadavg()]  # of whoever else uses the machine
+    load = round(os.getloadavg()[0], 1)  # of whoever else uses the machine, before it begins
     with (
         tempfile.TemporaryDirectory(prefix="headrace-otlp-") as scratch,
         _running(Path(scratch)) as running,
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for phase in phases:
         sys.stdout.write(json.dumps(phase) + "\n")
     if not options.dry:
-        facts = about(options) | {"load_average_at_start": load}
+        facts = about(options) | {"load_before": load}
         file = RESULTS / f"otlp-{facts['cores']}-cores-{facts['date']}.json"
         file.write_text(json.dumps({"about": facts, "phases": phases}, indent=1) + "\n")
     return int(any(phase["rows"] != phase["spans"] or phase["errors"] for phase in phases))

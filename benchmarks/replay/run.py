@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.streams.report import about
+from benchmarks.machine import about
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Writer, partitions_of
@@ -45,7 +45,7 @@ RULE = "reward-span:success"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the measurement; gives the exit code."""
     options = _options(argv)
-    load = [round(one, 1) for one in os.getloadavg()]  # of whoever else uses the machine
+    load = round(os.getloadavg()[0], 1)  # of whoever else uses the machine, before it begins
     with (
         tempfile.TemporaryDirectory(prefix="headrace-replay-") as scratch,
         running_stack(Path(scratch)) as stack,
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for phase in phases:
         sys.stdout.write(json.dumps(phase) + "\n")
     if not options.dry:
-        facts = about(options) | {"load_average_at_start": load, "bytes_per_episode": size}
+        facts = about(options) | {"load_before": load, "bytes_per_episode": size}
         file = RESULTS / f"replay-{facts['cores']}-cores-{facts['date']}.json"
         file.write_text(json.dumps({"about": facts, "phases": phases}, indent=1) + "\n")
     return int(any(phase["episodes"] != options.episodes for phase in phases))

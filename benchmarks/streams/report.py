@@ -1,18 +1,13 @@
 """The results as JSON, as a table and as a plot."""
 
-import argparse
 import importlib.metadata
 import json
-import os
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psutil
 from benchmarks.streams.figures import Latency
 from benchmarks.streams.phase import Outcome
 
@@ -20,18 +15,9 @@ _PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "chdb-core", "fas
 _ORDER = ("producer", "kafka", "assemble", "credit", "clickhouse", "sink", "registry")
 
 
-def about(options: argparse.Namespace) -> dict[str, Any]:
-    """Machine, versions, day and options of a run."""
-    return {
-        "date": date.today().isoformat(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "options": {k: v for k, v in vars(options).items() if k not in ("directory", "dry")},
-    }
+def versions() -> dict[str, str]:
+    """Of the packages that the stream is made of."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def summary(outcome: Outcome) -> str:
@@ -189,9 +175,3 @@ def _plot(file: Path, outcomes: Sequence[Outcome]) -> None:
         late.legend(frameon=False)
     figure.savefig(file, dpi=110)
     plt.close(figure)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
-    return found[1].strip() if found else platform.processor() or platform.machine()

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.machine import about
 from benchmarks.streams.parts import running_parts
 from benchmarks.streams.phase import Outcome, Plan, idle_cores, run_phase
-from benchmarks.streams.report import about, summary, write
+from benchmarks.streams.report import summary, versions, write
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -53,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 outcomes.append(outcome)
     measured = outcomes[1:]  # the first warmed everything up
     if not options.dry:
-        for file in write(RESULTS, options.name, about(options), idle, measured):
+        for file in write(
+            RESULTS, options.name, about(options) | {"versions": versions()}, idle, measured
+        ):
             console.print(f"wrote {file}", soft_wrap=True)
     wrong = [f"{outcome.name}: {fault}" for outcome in outcomes for fault in outcome.faults]
     for fault in wrong:

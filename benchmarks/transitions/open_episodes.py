@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
-from benchmarks.streams.report import about
+from benchmarks.machine import about
 
 from headrace.connectors.kafka import LogRecord, Registry
 from headrace.schemas import Call, Codec, Span, Start, build_span_batch

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from benchmarks.streams.report import about
+from benchmarks.machine import about
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.infra.embedded import Stack, running_stack
@@ -37,7 +37,7 @@ _SPANS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the measurement; gives the exit code."""
     options = _options(argv)
-    load = [round(one, 1) for one in os.getloadavg()]  # of whoever else uses the machine
+    load = round(os.getloadavg()[0], 1)  # of whoever else uses the machine, before it begins
     with (
         tempfile.TemporaryDirectory(prefix="headrace-transitions-") as scratch,
         running_stack(Path(scratch), names=("clickhouse",)) as stack,
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for phase in phases:
         sys.stdout.write(json.dumps(phase) + "\n")
     if not options.dry:
-        facts = about(options) | {"load_average_at_start": load}
+        facts = about(options) | {"load_before": load}
         file = RESULTS / f"transitions-{facts['cores']}-cores-{facts['date']}.json"
         file.write_text(json.dumps({"about": facts, "phases": phases}, indent=1) + "\n")
     return int(any(phase["rows"] != phase["written"] for phase in phases))
