@@ -78,6 +78,9 @@ class Store(GroupStore):
     def note_code(self, rule: Rule) -> None:
         pass
 
+    def note_start(self) -> None:
+        pass
+
     def look_up(self, keys: Collection[GroupKey]) -> list[Held]:
         return [held_of(self._outside.rows[key]) for key in keys if key in self._outside.rows]
 

@@ -10,9 +10,11 @@ import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, migrate
 from headrace.connectors.clickhouse.tables import schema_of
+from headrace.streams.credit.store import GroupStore
 from tests.integration.clickhouse.server_process import Server
 
 OLD, NEW = "span:success@1", "span:success@2"
+METHOD = "uniform/grpo/uniform@1"
 
 
 def member(rollout: str, reward: float, *, status: str = "used") -> dict[str, Any]:
@@ -38,7 +40,7 @@ def group(
         "project": "p",
         "group_id": name,
         "rule": rule,
-        "credit": "uniform/grpo/uniform@1",
+        "credit": METHOD,
         "row_version": 2,
         "state": state,
         "policy": "a",
@@ -79,17 +81,45 @@ def credited(server: Server) -> Iterator[ClickHouse]:
         ),
         group("open", NEW, 201, [member("r3", 5.0)], state="open"),
     ]
-    schema = schema_of("groups")
-    whole = [{f.name: filled(f.type, row.get(f.name)) for f in schema} for row in rows]
-    client.insert_arrow("groups", pa.Table.from_pylist(whole, schema))
+    insert(client, "groups", rows)
     yield client
     client.command("DROP DATABASE counted")
     client.close()
 
 
+def insert(client: ClickHouse, table: str, rows: list[dict[str, Any]]) -> None:
+    schema = schema_of(table)
+    whole = [{f.name: filled(f.type, row.get(f.name)) for f in schema} for row in rows]
+    client.insert_arrow(table, pa.Table.from_pylist(whole, schema))
+
+
+def stage_of(client: ClickHouse, rule: str) -> GroupStore:
+    return GroupStore(client, rule=rule, credit=METHOD)
+
+
 def test_the_current_rule_is_that_of_the_newest_credit(credited: ClickHouse) -> None:
     asked = "SELECT policy, rule, toUnixTimestamp64Milli(since) AS since FROM current_rules"
     assert credited.query(asked) == [{"policy": "a", "rule": NEW, "since": 199}]
+
+
+def test_a_late_reward_under_an_old_rule_makes_it_not_current(credited: ClickHouse) -> None:
+    late = group("before", OLD, 300, [member("r0", 0.0)]) | {"row_version": 3, "log_first": 99}
+    insert(credited, "groups", [late])
+    assert credited.query("SELECT rule FROM current_rules") == [{"rule": NEW}]
+
+
+def test_the_rule_that_the_stage_went_back_to_is_current_again(credited: ClickHouse) -> None:
+    try:
+        for rule in (OLD, NEW, OLD):
+            stage_of(credited, rule).note_start()
+            stage_of(credited, rule).note_start()
+        told = credited.query("SELECT number, rule FROM rule_changes ORDER BY number")
+        assert [(row["number"], row["rule"]) for row in told] == [(1, OLD), (2, NEW), (3, OLD)]
+        assert credited.query("SELECT rule FROM current_rules") == [{"rule": OLD}]
+        by = credited.query("SELECT DISTINCT rule FROM samples WHERE group_id = 'both'")
+        assert by == [{"rule": OLD}]
+    finally:
+        credited.command("TRUNCATE TABLE rule_changes")
 
 
 def test_a_version_is_as_good_as_its_closed_groups_under_the_current_rule(

@@ -129,6 +129,11 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "digest": "LowCardinality(String)",
             "text": "String",
         },
+        "rule_changes": {
+            "number": "UInt32",
+            "rule": "LowCardinality(String)",
+            "credit": "LowCardinality(String)",
+        },
         "outcomes": {
             "project": "LowCardinality(String)",
             "rollout_id": "String",

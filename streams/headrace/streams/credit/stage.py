@@ -155,6 +155,7 @@ class CreditStage:
                 "a new version", rule.id, rule.digest, ", ".join(others),
             )  # fmt: skip
         self._store.note_code(rule)
+        self._store.note_start()
 
     def _known(self, keys: Iterable[GroupKey]) -> list[GroupKey]:
         """Those of some groups that may have a row (rule: what is not held is asked for)."""

@@ -104,6 +104,23 @@ class GroupStore:
             schema = schema_of("rules")
             self._clickhouse.insert_arrow("rules", pa.Table.from_pylist([row], schema))
 
+    def note_start(self) -> None:
+        """Keep that credits are by this rule and method from now on; nothing to do where they were.
+
+        The views of what is current go by it.
+        """
+        last = self._clickhouse.query(
+            "SELECT number, rule, credit FROM rule_changes"
+            " ORDER BY number DESC, rule, credit LIMIT 1"
+        )
+        number = int(str(last[0]["number"])) if last else 0
+        if last and (last[0]["rule"], last[0]["credit"]) == (self._rule, self._credit):
+            return
+        row = {"number": number + 1, "rule": self._rule, "credit": self._credit}
+        self._clickhouse.insert_arrow(
+            "rule_changes", pa.Table.from_pylist([row], schema_of("rule_changes"))
+        )
+
     def numbers(self, partition: int) -> Array:
         """The groups of a partition by the numbers of their `text_of`, uint64 [n]."""
         found: Array = (
