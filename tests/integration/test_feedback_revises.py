@@ -45,7 +45,9 @@ class Workers:
 
     def start(self, *stages: str) -> None:
         for stage in stages:
-            own = {"HEADRACE_WORKER": f"feedback-{stage}", "HEADRACE_GROUP": f"feedback.{stage}"}
+            # Assemble in its own group, by which feedback judges how far it is.
+            group = {} if stage == "assemble" else {"HEADRACE_GROUP": f"feedback.{stage}"}
+            own = {"HEADRACE_WORKER": f"feedback-{stage}"} | group
             self.processes[stage] = start_stage(
                 stage, {**self.environment, **own}, self.directory / f"{stage}.log"
             )
@@ -65,17 +67,17 @@ class Workers:
             self.processes[stage].kill()
             self.processes[stage].wait()
 
-    def feedback(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def feedback_begun(self, *words: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "headrace.infra.cli", "feedback", *words]
-        return subprocess.run(
-            command,
-            cwd=self.directory,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=self.directory, env=self.environment, stdout=pipe, stderr=pipe, text=True
         )
+
+    def feedback(self, *words: str) -> subprocess.CompletedProcess[str]:
+        process = self.feedback_begun(*words)
+        told, said = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, told, said)
 
 
 @pytest.fixture
@@ -157,15 +159,6 @@ def test_feedback_revises_reward_and_credit_though_the_workers_die(
         )
 
     until((1.0, 0.0))
-    # Feedback is about episodes that are rows, which follow the credits.
-    closed = (
-        "SELECT count() AS n FROM episodes FINAL WHERE state = 'closed' AND rollout_id = {r:String}"
-    )
-    wait_until(
-        lambda: all(clickhouse.query(closed, {"r": one}) == [{"n": 1}] for one in group),
-        "the rows of the episodes",
-    )
-
     # Given while nobody listens, sent twice under one id; the workers find it, and are killed.
     workers.kill(*STAGES)
     for _ in range(2):
@@ -205,6 +198,38 @@ def test_feedback_revises_reward_and_credit_though_the_workers_die(
         "the reward of the call",
     )
     until((2.0, 0.0))
+
+    # Of one that has just ended, and of one that nobody has assembled yet: it is waited for.
+    telemetry = Telemetry(SdkConfig(bootstrap=stack.bootstrap, registry_url=stack.registry_url))
+    third = new_ulid()
+    attempt(telemetry, third, [third], 0.0)
+    assert workers.feedback(f"{third}/a", "--name", "thumbs", "--value", "3").returncode == 0
+    workers.kill("assemble")
+    fourth = new_ulid()
+    fresh = attempt(telemetry, fourth, [fourth], 0.0)
+    telemetry.close()
+    answer = fresh.call.response_id if fresh.call else ""
+    waiting = [
+        workers.feedback_begun(words, "--name", "thumbs", "--value", "4", "--id", "form-8")
+        for words in (f"{fourth}/a", answer)
+    ]
+    workers.start("assemble")
+    for process in waiting:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    rewards = (
+        "SELECT reward_value FROM spans FINAL WHERE rollout_id = {r:String} AND kind = 'reward'"
+    )
+    wanted = {third: [0.0, 3.0], fourth: [0.0, 4.0]}
+
+    def given_to(rollout: str) -> list[float]:
+        rows = clickhouse.query_arrow(rewards, {"r": rollout}).to_pylist()
+        return sorted(one["reward_value"] for one in rows)
+
+    wait_until(
+        lambda: {one: given_to(one) for one in wanted} == wanted,
+        lambda: f"{wanted}, not {[given_to(one) for one in wanted]} ({workers.directory})",
+    )
 
     unknown = workers.feedback("nobody/a", "--name", "thumbs", "--value", "1")
     assert (unknown.returncode, "no episode nobody/a" in unknown.stderr) == (NO, True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouseUnavailable
-from headrace.connectors.feedback import NobodyKnows, Place
+from headrace.connectors.feedback import Place
+from headrace.connectors.kafka import KafkaUnavailable
 from headrace.schemas import Span
 from tests.connectors.gateway.test_gateway_access import bearer
 
@@ -24,27 +25,41 @@ class Tables:
         self.known = {"r/a"}
         self.old = {"chatcmpl-old": Place(project="default", rollout_id="o", attempt="a")}
 
-    def of_episode(self, place: Place) -> Place:
+    def of_episode(self, place: Place) -> Place | None:
         self._ask()
-        if place.episode not in self.known:
-            raise NobodyKnows(f"no episode {place.episode}")
-        return place
+        return place if place.episode in self.known else None
 
-    def of_response(self, project: str, response_id: str) -> Place:
+    def of_response(self, project: str, response_id: str) -> Place | None:
         self._ask()
-        if response_id not in self.old:
-            raise NobodyKnows(f"no answer {response_id}")
-        return self.old[response_id]
+        return self.old.get(response_id)
 
     def _ask(self) -> None:
         if self.away:
             raise ClickHouseUnavailable("no connection")
 
 
+class Log:
+    """How much of the log the tables lack, question by question; nothing at the end."""
+
+    def __init__(self, *left: int, on_asked: Callable[[], None] = lambda: None) -> None:
+        self._left = list(left)
+        self._on_asked = on_asked
+        self.rollouts: list[str] = []
+
+    def __call__(self, rollout_id: str) -> "Log":
+        self.rollouts.append(rollout_id)
+        return self
+
+    def records(self) -> int:
+        self._on_asked()
+        return self._left.pop(0) if self._left else 0
+
+
 @pytest.fixture
 def gateway(make_gateway: "Callable[..., Harness]") -> "Harness":
     harness = make_gateway().serve(0)
     harness.state.places = Tables()  # type: ignore[assignment]  # as far as it is asked
+    harness.state.unread = Log()  # type: ignore[assignment]  # as far as it is asked
     return harness
 
 
@@ -130,6 +145,23 @@ def test_what_nobody_knows_is_not_found(gateway: "Harness", fields: dict[str, st
     assert rewards(gateway) == []
 
 
+def test_an_episode_that_has_just_ended_is_waited_for(gateway: "Harness") -> None:
+    known = gateway.state.places.known  # type: ignore[attr-defined]  # the test's own
+    log = Log(3, 2, on_asked=lambda: known.add("new/a") if len(log.rollouts) else None)
+    gateway.state.unread = log  # type: ignore[assignment]  # as far as it is asked
+    told = gateway.post(FEEDBACK, **thumbs(episode="new/a"))
+    assert (told.status_code, told.json()["episode"]) == (200, "new/a")
+    assert log.rollouts == ["new"], "its own partition is asked about"
+
+
+def test_without_the_log_nobody_can_tell(gateway: "Harness") -> None:
+    def away() -> None:
+        raise KafkaUnavailable("no broker")
+
+    gateway.state.unread = Log(on_asked=away)  # type: ignore[assignment]  # as far as it is asked
+    assert gateway.post(FEEDBACK, **thumbs(episode="r/b")).status_code == 503
+
+
 def test_without_the_tables_the_last_answers_are_known_still(gateway: "Harness") -> None:
     gateway.state.places.away = True  # type: ignore[attr-defined]  # the test's own
     assert gateway.post(FEEDBACK, **thumbs(episode="r/a")).status_code == 503
@@ -147,6 +179,7 @@ def test_a_key_gives_feedback_within_its_project(make_gateway: "Callable[..., Ha
     shops = make_gateway(keys=("sk-any",), project_keys=("shop=sk-1", "blog=sk-2")).serve(0)
     tables = Tables()
     shops.state.places = tables  # type: ignore[assignment]  # as far as it is asked
+    shops.state.unread = Log()  # type: ignore[assignment]  # as far as it is asked
     answer = shops.post(
         "/v1/chat/completions",
         json={"model": "calc", "messages": [{"role": "user", "content": "1"}]},

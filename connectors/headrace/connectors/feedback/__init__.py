@@ -1,6 +1,7 @@
 """Feedback: a reward that somebody gives an episode of long ago, found by what they have of it."""
 
-from headrace.connectors.feedback.errors import BadFeedback, FeedbackError, NobodyKnows
+from headrace.connectors.feedback.errors import BadFeedback, FeedbackError, NobodyKnows, NotYet
+from headrace.connectors.feedback.find import Search, Unread
 from headrace.connectors.feedback.places import Answered, Place, Places, place_of_episode
 from headrace.connectors.feedback.span import SOURCE, Feedback
 
@@ -11,7 +12,10 @@ __all__ = [
     "Feedback",
     "FeedbackError",
     "NobodyKnows",
+    "NotYet",
     "Place",
     "Places",
+    "Search",
+    "Unread",
     "place_of_episode",
 ]

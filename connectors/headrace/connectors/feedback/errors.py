@@ -2,7 +2,8 @@
 
 FeedbackError
 ├── BadFeedback            what was given can be no reward
-└── NobodyKnows            no episode, or no call, of that id is on record (yet)
+├── NobodyKnows            no episode, or no call, of that id is on record
+└── NotYet                 whether one is cannot be told yet: the assembler is behind the log
 """
 
 
@@ -20,3 +21,7 @@ class BadFeedback(FeedbackError, ValueError):
 
 class NobodyKnows(FeedbackError):
     """No episode, or no call, of that id is on record."""
+
+
+class NotYet(FeedbackError):
+    """The tables lack so much of the log that nobody can tell whether an id is known."""

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
-from headrace.connectors.feedback.errors import BadFeedback, NobodyKnows
+from headrace.connectors.feedback.errors import BadFeedback
 from headrace.schemas.ids import ID_PATTERN, span_of_response
 
 MOST_REMEMBERED = 20_000
@@ -54,37 +54,24 @@ class Places:
     def __init__(self, config: ClickHouseConfig) -> None:
         self._config = config
 
-    def of_response(self, project: str, response_id: str) -> Place:
-        """Where an answer was given: one of the gateway's, or of an upstream's.
-
-        Raises NobodyKnows.
-        """
+    def of_response(self, project: str, response_id: str) -> Place | None:
+        """Where an answer was given: one of the gateway's, or of an upstream's."""
         rows = self._query(
             "SELECT project, rollout_id, attempt, span_id FROM spans WHERE project = "
             "{project:String} AND kind = 'call' AND response_id = {id:String} "
             "ORDER BY span_id = {first:String} DESC LIMIT 1",  # of several choices the first
             {"project": project, "id": response_id, "first": span_of_response(response_id)},
         )
-        if not rows:
-            raise NobodyKnows(
-                f"no answer {response_id!r} of project {project} is on record; one that has just "
-                "been given is there within a second"
-            )
-        return Place(**rows[0])
+        return Place(**rows[0]) if rows else None
 
-    def of_episode(self, place: Place) -> Place:
-        """`place`, if it is an episode. Raises NobodyKnows."""
+    def of_episode(self, place: Place) -> Place | None:
+        """`place`, if it is an episode."""
         rows = self._query(
             "SELECT 1 AS known FROM episodes WHERE project = {project:String} AND rollout_id = "
             "{rollout:String} AND attempt = {attempt:String} LIMIT 1",
             {"project": place.project, "rollout": place.rollout_id, "attempt": place.attempt},
         )
-        if not rows:
-            raise NobodyKnows(
-                f"no episode {place.episode} of project {place.project} is on record; one that has "
-                "just ended is there within a second"
-            )
-        return place
+        return place if rows else None
 
     def _query(self, sql: str, parameters: dict[str, object]) -> list[dict[str, str]]:
         client = ClickHouse(self._config)

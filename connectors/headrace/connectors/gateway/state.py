@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
 from starlette.requests import Request
 
-from headrace.connectors.feedback import Answered, Place, Places
+from headrace.connectors.feedback import Answered, Place, Places, Unread
 from headrace.connectors.gateway.backends.embedding import EmbeddingsBackend
 from headrace.connectors.gateway.backends.forwarded import Forwarded
 from headrace.connectors.gateway.config import GatewayConfig
@@ -74,6 +75,7 @@ class GatewayState:
         )
         self.answered = Answered()
         self.places = Places(config.clickhouse)
+        self.unread = partial(Unread, config.kafka.client("headrace.feedback"))
         self.embeddings = embeddings or EmbeddingsBackend(local=None, upstream=None)
         self._telemetry = telemetry
         self._forwarded = forwarded

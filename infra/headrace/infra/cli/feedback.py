@@ -12,8 +12,11 @@ from headrace.connectors.feedback import (
     BadFeedback,
     Feedback,
     NobodyKnows,
+    NotYet,
     Place,
     Places,
+    Search,
+    Unread,
     place_of_episode,
 )
 from headrace.connectors.sdk import NotDurable, Telemetry, sdk_config
@@ -41,7 +44,8 @@ def feedback(
 ) -> None:
     """Give an episode a reward: it revises the episode's return and its group's credit.
 
-    Exit code 1 if nobody knows the episode or the answer.
+    Of one that has just ended it waits for the row, which follows the log. Exit code 1 if nobody
+    knows the episode or the answer.
     """
     loaded = load(settings)
     try:
@@ -51,6 +55,8 @@ def feedback(
         fail(str(error), WRONG_USE)
     except NobodyKnows as error:
         fail(str(error), NO)
+    except NotYet as error:
+        fail(str(error), NOT_RUNNING)
     except ClickHouseUnavailable as error:
         fail(
             f"{loaded.clickhouse_config.url}: {error.said}. Is headrace up? Check with "
@@ -76,6 +82,12 @@ def feedback(
 
 def _find(settings: Settings, project: str, text: str) -> Place:
     places = Places(settings.clickhouse_config)
+    kafka = settings.kafka_access.client("headrace.feedback")
     if "/" not in text:
-        return places.of_response(project, text)
-    return places.of_episode(place_of_episode(project, text))
+        what, look = f"no answer {text!r}", lambda: places.of_response(project, text)
+        unread = Unread(kafka)
+    else:
+        place = place_of_episode(project, text)
+        what, look = f"no episode {text}", lambda: places.of_episode(place)
+        unread = Unread(kafka, place.rollout_id)
+    return Search(f"{what} of project {project}", look, unread.records).find()

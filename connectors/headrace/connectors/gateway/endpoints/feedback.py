@@ -1,6 +1,5 @@
 """POST /v1/feedback: what a user thinks of an answer, or of an episode, becomes a reward."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,9 @@ from headrace.connectors.feedback import (
     BadFeedback,
     Feedback,
     NobodyKnows,
+    NotYet,
     Place,
+    Search,
     place_of_episode,
 )
 from headrace.connectors.gateway.bodies import read_json
@@ -28,6 +29,7 @@ from headrace.connectors.gateway.errors import (
 )
 from headrace.connectors.gateway.state import GatewayState, state_of
 from headrace.connectors.gateway.timing import Deadline
+from headrace.connectors.kafka import KafkaClientError
 
 _TARGETS = ("episode", "call")
 
@@ -56,7 +58,9 @@ async def _given(state: GatewayState, here: Correlation, body: Mapping[str, Any]
         raise BadRequest(str(error), param=error.field) from error
     except NobodyKnows as error:
         raise NothingOnRecord(str(error)) from error
-    except ClickHouseError as error:
+    except NotYet as error:
+        raise NotReady(str(error)) from error
+    except (ClickHouseError, KafkaClientError) as error:
         raise NotReady(f"what the feedback is about cannot be looked up now: {error}") from error
     if target not in _TARGETS or (target == "call" and not place.span_id):
         raise BadRequest("target must be episode, or call with a response_id", param="target")
@@ -93,7 +97,12 @@ async def _place(state: GatewayState, here: Correlation, body: Mapping[str, Any]
     if response_id and not episode:
         if (answered := state.answered.find(here.project, response_id)) is not None:
             return answered
-        return await asyncio.to_thread(state.places.of_response, here.project, response_id)
+        what = f"no answer {response_id!r} of project {here.project}"
+        return await Search(
+            what,
+            lambda: state.places.of_response(here.project, response_id),
+            state.unread("").records,
+        ).afind()
     if episode and not response_id:
         place = place_of_episode(here.project, episode)
     elif here.in_rollout and not response_id:
@@ -102,4 +111,6 @@ async def _place(state: GatewayState, here: Correlation, body: Mapping[str, Any]
         raise BadFeedback(
             "response_id", "or episode (ROLLOUT/ATTEMPT): give one of them, and not both"
         )
-    return await asyncio.to_thread(state.places.of_episode, place)
+    what = f"no episode {place.episode} of project {place.project}"
+    unread = state.unread(place.rollout_id)
+    return await Search(what, lambda: state.places.of_episode(place), unread.records).afind()
