@@ -15,7 +15,7 @@ from headrace.connectors.kafka import (
 )
 from headrace.connectors.runner import Runner, RunnerConfig
 from headrace.infra.embedded import Stack
-from headrace.schemas import Task, new_ulid, to_avro
+from headrace.schemas import Task, new_ulid, partition_of, to_avro
 from tests.support.watching import TASKS, WAIT_S, Watch
 
 AGENTS = """
@@ -94,11 +94,18 @@ def lag(stack: Stack, group: str) -> int:
 
 
 def send(watch: Watch, tasks: list[Task]) -> None:
+    """Write tasks where their rollouts belong: what takes one back comes after it there."""
     writer = Writer(watch.kafka)
+    partitions = partitions_of(watch.kafka, TASKS)
     writer.send(
         [
-            Outgoing(topic=TASKS, key=t.rollout_id, value=watch.codec.encode(TASKS, to_avro(t)))
-            for t in tasks
+            Outgoing(
+                topic=TASKS,
+                key=task.rollout_id,
+                partition=partition_of(task.rollout_id, partitions),
+                value=watch.codec.encode(TASKS, to_avro(task)),
+            )
+            for task in tasks
         ]
     )
     writer.close()
