@@ -38,7 +38,7 @@ def test_an_agent_as_it_is_becomes_one_episode(stack: Stack, tmp_path: Path) -> 
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "five\n"), done.stderr
-    assert "delivered" in done.stderr
+    assert "4 spans delivered" in done.stderr
     watch = Watch(stack)
     watch.until(lambda: watch.ended(rollout) == 1)
     (seen,) = watch.attempts[rollout].values()

@@ -27,6 +27,7 @@ from headrace.connectors.engines import (
     UnknownVersion,
 )
 from headrace.connectors.engines.policy import PolicySettings
+from headrace.connectors.engines.upstream import Upstream, UpstreamConfig
 from headrace.connectors.gateway import GatewayConfig
 from headrace.connectors.gateway.app import create_app
 from headrace.connectors.gateway.backends.forwarded import Forwarded
@@ -360,3 +361,14 @@ def make_gateway() -> Iterator[Callable[..., Harness]]:
 def gateway(make_gateway: Callable[..., Harness]) -> Harness:
     """A gateway that serves version 0 of `calc`."""
     return make_gateway().serve(0)
+
+
+@pytest.fixture
+def forwarding(make_gateway: Callable[..., Harness]) -> Iterator[tuple[Harness, Harness]]:
+    """A gateway, and the gateway that stands in for a foreign server behind it."""
+    behind = make_gateway(policy=PolicySettings(name="gpt")).serve(4)
+    with behind.listening() as address:
+        upstream = Upstream(UpstreamConfig(url=f"{address}/v1/"))
+        gateway = make_gateway(forwarded=Forwarded(upstream)).serve(0)
+        yield gateway, behind
+        gateway.run(upstream.close())

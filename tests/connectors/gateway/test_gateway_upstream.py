@@ -1,12 +1,11 @@
 """Other models go to an upstream as they are; their calls are telemetry only."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.engines.upstream import Upstream, UpstreamAnswer, UpstreamConfig
 from headrace.connectors.gateway.backends.forwarded import Forwarded, read_answer
 from headrace.connectors.gateway.calls import IncomingCall
@@ -14,17 +13,6 @@ from headrace.connectors.gateway.correlation import Correlation
 
 if TYPE_CHECKING:
     from tests.connectors.gateway.conftest import Harness
-
-
-@pytest.fixture
-def forwarding(make_gateway: "Callable[..., Harness]") -> "Iterator[tuple[Harness, Harness]]":
-    """A gateway, and the gateway that stands in for a foreign server behind it."""
-    behind = make_gateway(policy=PolicySettings(name="gpt")).serve(4)
-    with behind.listening() as address:
-        upstream = Upstream(UpstreamConfig(url=f"{address}/v1/"))
-        gateway = make_gateway(forwarded=Forwarded(upstream)).serve(0)
-        yield gateway, behind
-        gateway.run(upstream.close())
 
 
 def test_a_foreign_model_is_answered_by_the_upstream(

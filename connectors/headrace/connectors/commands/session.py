@@ -24,6 +24,7 @@ class Told:
     """What became of an attempt's spans."""
 
     spans: int
+    """Its own: those of its processes, its start and its end. Model calls are the gateway's."""
     notes: frozenset[Note]
     durable: str
     """`delivered`, `spooled`, or `kept`: in its folder, for the next start."""
@@ -72,7 +73,9 @@ class Session:
         else:
             self._folder.leave()
         return Told(
-            spans=self._collector.spans, notes=frozenset(self._collector.notes), durable=durable
+            spans=self._collector.spans + self._folder.identity.starts + 1,
+            notes=frozenset(self._collector.notes),
+            durable=durable,
         )
 
 

@@ -1,7 +1,7 @@
 """What the request handlers share."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
@@ -110,12 +110,15 @@ class GatewayState:
         return self._forwarded
 
     def anonymous(
-        self, correlation: Correlation, messages: tuple[Message, ...], previous: str
+        self, correlation: Correlation, messages: tuple[Message, ...], named: Iterable[str]
     ) -> Anonymous | None:
-        """A call whose episode its conversation may tell; None: it is known, or cannot be told."""
+        """A call whose episode its conversation may tell; None: it is known, or cannot be told.
+
+        named: what the request names of earlier answers; the latest first.
+        """
         if not correlation.is_anonymous or not messages:
             return None
-        return Anonymous(self._conversations, correlation, messages, previous)
+        return Anonymous(self._conversations, correlation, messages, named)
 
     @contextmanager
     def place(self, client: Client) -> Iterator[None]:

@@ -184,6 +184,7 @@ def _tell(folder: AttemptFolder, told: Told, code: int, *, quiet: bool) -> None:
     _say(
         f"rollout {identity.rollout_id}, attempt {identity.attempt}: {how_ended(code)}, "
         f"{told.spans} spans {where.get(told.durable, 'delivered')}"
+        + (f", and those of {told.left_behind} attempts before it" if told.left_behind else "")
     )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from headrace.connectors.gateway.conversation import Choice, Message
+from headrace.connectors.gateway.conversation import Message
 from headrace.connectors.gateway.conversation.chain import chain, digest
 from headrace.connectors.gateway.correlation.conversations import (
     Conversation,
@@ -20,6 +20,20 @@ _CALL_ID = re.compile(r"call_([0-9a-f]{16})[0-9a-f]+", re.ASCII)
 """As the gateway names calls of tools: by the span of the answer that makes them."""
 
 
+def spans_named(messages: Iterable[Message], previous: str) -> Iterator[str]:
+    """The spans of our answers that a request names, the latest first.
+
+    Args:
+        messages: the conversation that it repeats.
+        previous: the span of the answer that it names to go on from; empty: none.
+    """
+    if previous:
+        yield previous
+    for message in reversed([*messages]):
+        ids = [message.tool_call_id, *(call.id for call in message.tool_calls)]
+        yield from (call[1] for one in ids if (call := _CALL_ID.fullmatch(one)))
+
+
 class Anonymous:
     """One anonymous call: `place` before it is asked, `answered` after."""
 
@@ -28,13 +42,13 @@ class Anonymous:
         known: Conversations,
         correlation: Correlation,
         messages: tuple[Message, ...],
-        previous: str,
+        named: Iterable[str],
     ) -> None:
-        """previous: the span of the answer that the request names to go on from; '': none."""
+        """named: what the request names of earlier answers; the latest first."""
         self._known, self._correlation = known, correlation
         self._client = f"{correlation.project}\n{correlation.client.identity}"
         self._messages = messages
-        self._previous = previous
+        self._named = tuple(named)
         self._conversation: Conversation | None = None
 
     def place(self, now: float) -> tuple[Correlation, How]:
@@ -49,27 +63,22 @@ class Anonymous:
         )
         return place, how
 
-    def answered(self, answers: Iterable[tuple[str, Choice]], now: float) -> None:
-        """Remember the answers, each by the span of its choice."""
+    def answered(self, answers: Iterable[tuple[Message, Iterable[str]]], now: float) -> None:
+        """Remember the answers, each with what a later request may name of it."""
         assert self._conversation is not None
         keys: list[bytes] = []
-        for span_id, choice in answers:
-            said = Message(role="assistant", content=choice.text, tool_calls=choice.tool_calls)
+        for said, names in answers:
             *_, key = chain(self._client, [*self._messages, said])
-            keys += [key, self._named(span_id)]
+            keys += [key, *map(self._key_of, names)]
         self._known.answered(self._conversation, keys, now)
 
     def _keys(self) -> Iterator[bytes]:
         """Of the answers that the call names, then of those that it repeats; the latest first."""
-        if self._previous:
-            yield self._named(self._previous)
-        for message in reversed(self._messages):
-            ids = [message.tool_call_id, *(call.id for call in message.tool_calls)]
-            yield from (self._named(call[1]) for one in ids if (call := _CALL_ID.fullmatch(one)))
+        yield from map(self._key_of, self._named)
         keys = list(chain(self._client, self._messages))
         for message, key in zip(reversed(self._messages), reversed(keys), strict=True):
             if message.role == "assistant":
                 yield key
 
-    def _named(self, span_id: str) -> bytes:
-        return digest(f"{self._client}\n{span_id}".encode())
+    def _key_of(self, name: str) -> bytes:
+        return digest(f"{self._client}\n{name}".encode(errors="replace"))

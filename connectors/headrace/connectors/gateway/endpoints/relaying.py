@@ -1,9 +1,11 @@
 """Requests for an upstream: passed on untouched, and their telemetry kept."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, suppress
+from time import monotonic
 from typing import Any
 
 from starlette.responses import Response
@@ -12,6 +14,8 @@ from headrace.connectors.engines.upstream import UpstreamReply, UpstreamUnavaila
 from headrace.connectors.gateway.backends.forwarded import read_answer, read_stream
 from headrace.connectors.gateway.backends.heard import Heard
 from headrace.connectors.gateway.calls import AnsweredCall, IncomingCall, completed_span
+from headrace.connectors.gateway.conversation import lenient
+from headrace.connectors.gateway.correlation.anonymous import Anonymous
 from headrace.connectors.gateway.dialects.base import Dialect
 from headrace.connectors.gateway.errors import (
     ApiError,
@@ -33,6 +37,7 @@ async def relay(
     dialect: Dialect,
     body: Mapping[str, Any],
     deadline: Deadline,
+    anonymous: Anonymous | None,
 ) -> Response:
     """What the upstream answers, an error of its own included; a stream as it comes.
 
@@ -43,7 +48,7 @@ async def relay(
     try:
         reply = await deadline.answering(state.forwarder.open(dialect.path, body))
         if reply.is_stream and reply.status < 400:
-            return _Relayed(state, asked, dialect, body, reply, deadline).response
+            return _Relayed(state, asked, dialect, body, reply, deadline, anonymous).response
         try:
             answer = await deadline.answering(reply.whole())
         except UpstreamUnavailable as error:
@@ -53,6 +58,8 @@ async def relay(
         raise
     call = read_answer(asked, body, answer)
     await _record(state, asked, call)
+    if anonymous is not None and call.status == SpanStatus.OK:
+        _remember(anonymous, state, json.loads(answer.body))
     return Response(answer.body, answer.status, media_type=answer.media_type)
 
 
@@ -67,8 +74,9 @@ class _Relayed:
         body: Mapping[str, Any],
         reply: UpstreamReply,
         deadline: Deadline,
+        anonymous: Anonymous | None,
     ) -> None:
-        self._deadline = deadline
+        self._deadline, self._anonymous = deadline, anonymous
         self._state, self._asked, self._dialect = state, asked, dialect
         self._body, self._reply = body, reply
         wanted = body.get("n")
@@ -97,6 +105,8 @@ class _Relayed:
         fault: ApiError | None = failed
         try:
             await self._end(failed)
+            if self._anonymous is not None and self._heard.is_finished:
+                _remember(self._anonymous, self._state, self._heard.answer())
         except CallNotDurable as error:
             fault, self._heard.held = error, b""
         if self._heard.held:
@@ -130,6 +140,16 @@ class _Relayed:
         call = read_stream(self._asked, self._body, self._heard, fault)
         self._recording = asyncio.ensure_future(_record(self._state, self._asked, call))
         await asyncio.shield(self._recording)
+
+
+def _remember(anonymous: Anonymous, state: GatewayState, told: Mapping[str, Any]) -> None:
+    """That a later request may go on with an answer."""
+    said = lenient.answered(state.privacy.seen(told))
+    if said is not None:
+        response_id = told.get("id")
+        names = [response_id] if isinstance(response_id, str) else []
+        names += [call.id for call in said.tool_calls if call.id]
+        anonymous.answered([(said, names)], monotonic())
 
 
 async def _record(state: GatewayState, asked: IncomingCall, call: AnsweredCall) -> None:

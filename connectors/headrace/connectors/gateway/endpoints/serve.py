@@ -21,12 +21,14 @@ from headrace.connectors.gateway.calls import (
 from headrace.connectors.gateway.conversation import (
     AnswerEvent,
     ChoiceEnded,
+    Message,
     TextGrew,
     joined,
+    lenient,
     template_messages,
 )
 from headrace.connectors.gateway.correlation import Correlation, correlate
-from headrace.connectors.gateway.correlation.anonymous import Anonymous
+from headrace.connectors.gateway.correlation.anonymous import Anonymous, spans_named
 from headrace.connectors.gateway.correlation.clients import client_of
 from headrace.connectors.gateway.dialects.base import (
     AnswerWriter,
@@ -114,9 +116,11 @@ async def _call(
 
     if route is None:
         content = next((body[name] for name in _CONTENTS if name in body), None)
-        asked = incoming(correlation, content, {})
+        anonymous = state.anonymous(correlation, lenient.said(body), lenient.named(body))
+        correlation, noted = _placed(state, correlation, anonymous)
+        asked = incoming(correlation, content, noted)
         return await _unless_gone(
-            request, asked, state, relay(state, asked, dialect, body, deadline)
+            request, asked, state, relay(state, asked, dialect, body, deadline, anonymous)
         )
     asking = dialect.read(
         body,
@@ -128,15 +132,24 @@ async def _call(
             seen=state.privacy.seen,
         ),
     )
-    anonymous = state.anonymous(correlation, asking.asks[0].messages, asking.previous)
-    noted = _noted(asking)
-    if anonymous is not None:
-        correlation, how = anonymous.place(monotonic())
-        state.metrics.conversation(how)
-        noted |= {"headrace.conversation": how}
-    asked = incoming(correlation, _content(asking, state.privacy), noted)
+    messages = asking.asks[0].messages
+    named = spans_named(messages, asking.previous)
+    anonymous = state.anonymous(correlation, messages, named)
+    correlation, noted = _placed(state, correlation, anonymous)
+    asked = incoming(correlation, _content(asking, state.privacy), _noted(asking) | noted)
     call = _SampledCall(request, state, route.served.sampler, asked, asking, anonymous, deadline)
     return await (call.stream() if asking.streams else call.whole())
+
+
+def _placed(
+    state: GatewayState, correlation: Correlation, anonymous: Anonymous | None
+) -> tuple[Correlation, dict[str, Any]]:
+    """Where a call belongs, and what its span says of that."""
+    if anonymous is None:
+        return correlation, {}
+    placed, how = anonymous.place(monotonic())
+    state.metrics.conversation(how)
+    return placed, {"headrace.conversation": how}
 
 
 class _SampledCall:
@@ -252,10 +265,13 @@ class _SampledCall:
         self._state.spent(self._asked.correlation.client, usage.prompt + usage.completion)
         await self._state.record(spans)
         if self._anonymous is not None:
-            spans_of = (call.span_id for call in completion.calls)
+            names = ([call.span_id] for call in completion.calls)
             choices = map(self._state.privacy.repeated, completion.answer.choices)
-            answers = zip(spans_of, choices, strict=True)
-            self._anonymous.answered(answers, monotonic())
+            said = (
+                Message(role="assistant", content=choice.text, tool_calls=choice.tool_calls)
+                for choice in choices
+            )
+            self._anonymous.answered(zip(said, names, strict=True), monotonic())
 
     async def _failed(self, error: CallFailed) -> None:
         await record_failure(self._state, self._asked, error, "".join(self._said))
