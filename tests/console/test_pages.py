@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -124,8 +125,8 @@ def test_an_episode_shows_its_calls_and_tokens_and_says_what_it_cuts(
     store(clickhouse, "r", spans=SPANS + 7, input="x" * 5_000)
     text = page.get("/episodes/default/r/a").text
     assert f"The first {SPANS} of {SPANS + 7} spans" in text
-    assert "the first 4000 of 5000 characters" in text
-    assert "the first 2000 of 5000 characters" in text
+    assert "the first 4,000 of 5,000 characters" in text
+    assert "the first 2,000 of 5,000 characters" in text
     assert '<span class="p4" title="log-probability -6.0, version 4">3</span>' in text
     rows = list(csv.DictReader(io.StringIO(page.get("/csv/episodes/default/r/a").text)))
     assert [row["span_id"] for row in rows] == [f"s{n}" for n in range(SPANS)]
@@ -178,5 +179,5 @@ def test_pages_of_other_sites_get_nothing(headers: dict[str, str]) -> None:
 
 
 def _sql(page: TestClient, path: str, name: str) -> str:
-    after = page.get(path).text.partition(f"SQL of {name}<")[2]
-    return after.partition('<pre tabindex="0">')[2].partition("</pre>")[0].replace("&#39;", "'")
+    after = page.get(path).text.partition(f' id="sql-{name}">')[2]
+    return html.unescape(after.partition("</pre>")[0])

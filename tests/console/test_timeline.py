@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.infra.console.curve import points
+from headrace.infra.console.chart import HEIGHT, Point, chart, ticks
+from headrace.infra.console.chart import WIDTH as ACROSS
 from headrace.infra.console.timeline import WIDTH, Bar, bars
-from headrace.infra.console.tokens import surprise, tokens
+from headrace.infra.console.tokens import gain_of, surprise, tokens
 
 TIMES = st.tuples(st.integers(0, 2**62), st.integers(0, 2**62))
 
@@ -23,13 +24,45 @@ def test_every_span_is_seen_and_inside_whatever_its_clock_says(
         assert 0 < bar.width <= WIDTH - bar.x
 
 
-def test_a_curve_rises_towards_the_top() -> None:
-    assert points([0, 10], [0.0, 1.0]) == "0.0,160.0 640.0,0.0"
-    assert points([3], [0.5]) == "320.0,80.0"
+def test_a_curve_rises_towards_the_top_and_says_what_it_is() -> None:
+    drawn = chart("Reward", {"train": [Point(x=0, y=0.0, low=-0.1, high=0.1), Point(x=10, y=1.0)]})
+    assert drawn is not None
+    (line,) = drawn.lines
+    (left, low), (right, high) = line.dots
+    assert left < right
+    assert low > high
+    assert [label for _, label in drawn.x_ticks] == ["0", "10"]
+    assert drawn.y_ticks[0][1] == "-0.5"
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.floats(allow_nan=True)), max_size=20))
+def test_a_chart_stays_within_its_frame_whatever_the_values(
+    values: list[tuple[int, float]],
+) -> None:
+    drawn = chart("any", {"one": [Point(x=x, y=y) for x, y in sorted(values)]})
+    for line in drawn.lines if drawn else ():
+        for x, y in line.dots:
+            assert 0 <= x <= ACROSS
+            assert 0 <= y <= HEIGHT
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
+def test_ticks_hold_what_they_span_and_are_few(low: float, more: float) -> None:
+    marks = ticks(low, low + more)
+    assert marks[0] <= low + more / 1e6
+    assert marks[-1] >= low + more - more / 1e6
+    assert 2 <= len(marks) <= 8
 
 
 def test_tokens_know_how_likely_they_were_and_which_version_sampled_them() -> None:
     made = tokens([7, 8, 9], [-0.01, -1.0], [4, 5], [1, 2])
     assert [(one.id, one.bin, one.version) for one in made] == [(7, 0, 4), (8, 2, 5), (9, 0, 5)]
     assert made[2].logprob is None
+    assert [one.run for one in made] == [0, 1, 1]
     assert [surprise(value) for value in (-0.2, -3.0, -9.0)] == [1, 3, 4]
+
+
+def test_an_advantage_colours_by_its_sign_and_size() -> None:
+    values = (-2.0, -0.6, -0.1, -0.01, 0.0, 0.2, 3.0)
+    assert [gain_of(value) for value in values] == [-3, -2, -1, 0, 0, 1, 3]
+    assert gain_of(None) == 0

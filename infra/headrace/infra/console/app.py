@@ -1,6 +1,7 @@
 """The console as an ASGI application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 
 from starlette.applications import Starlette
@@ -16,57 +17,80 @@ from headrace.infra.console.pages.episodes import episodes
 from headrace.infra.console.pages.overview import overview
 from headrace.infra.console.render import Page, html, respond
 
+MakeList = Callable[[ClickHouse, Mapping[str, str]], Page]
+MakeItem = Callable[[ClickHouse, Mapping[str, str], Mapping[str, str]], Page | None]
+
+LISTS: Mapping[str, MakeList] = {
+    "overview": overview,
+    "episodes": episodes,
+}
+"""Pages at `/NAME`, and at `/` the first."""
+ITEMS: Mapping[str, MakeItem] = {
+    "/episodes/{project}/{rollout}/{attempt}": episode,
+}
+"""Pages of one thing, by their address."""
+
 
 def application(client: ClickHouse) -> Starlette:
-    """The pages over what `client` reads. Each also ends in `.json` and `.csv`."""
-
-    def show(make: Callable[[Request], Page | None]) -> Callable[[Request], Response]:
-        def endpoint(request: Request) -> Response:
-            try:
-                page = make(request)
-            except ValueError as error:
-                return _failed(request, 400, "This address asks for nothing that can be", error)
-            except ClickHouseUnavailable as error:
-                return _failed(request, 503, "ClickHouse does not answer", error.said)
-            except ClickHouseRejected as error:
-                return _failed(request, 500, "ClickHouse refused the question", error.said)
-            if page is None:
-                return _failed(request, 404, "There is no such episode", request.url.path)
-            return respond(request, page)
-
-        return endpoint
-
-    def one(request: Request) -> Page | None:
-        at = request.path_params
-        return episode(client, at["project"], at["rollout"], at["attempt"])
-
-    first, list_of, single = (
-        show(lambda _: overview(client)),
-        show(lambda request: episodes(client, request.query_params)),
-        show(one),
-    )
-    key = "/{project}/{rollout}/{attempt}"
+    """The pages over what `client` reads. Each also comes as JSON and as CSV."""
+    routes = []
+    for name, make_list in LISTS.items():
+        endpoint = _endpoint(partial(_listed, client, make_list))
+        routes += [Route(f"/{name}", endpoint), Route(f"/{name}.{{form}}", endpoint)]
+    for path, make_item in ITEMS.items():
+        endpoint = _endpoint(partial(_single, client, make_item))
+        routes += [Route(path, endpoint), Route("/{form}" + path, endpoint)]
     return Starlette(
         routes=[
-            Route("/", first),
-            Route("/overview.{form}", first),
-            Route("/episodes", list_of),
-            Route("/episodes.{form}", list_of),
-            Route("/episodes" + key, single),
-            Route("/{form}/episodes" + key, single),
+            Route("/", routes[0].endpoint),
+            *routes,
             Route("/healthz", lambda _: PlainTextResponse("ok\n")),
-            Route("/app.css", lambda _: Response(_style(), media_type="text/css")),
+            Route("/app.css", lambda _: Response(_static("app.css"), media_type="text/css")),
+            Route("/mark.svg", lambda _: Response(_static("mark.svg"), media_type="image/svg+xml")),
         ],
         middleware=[Middleware(Guard)],
     )
 
 
+def _listed(client: ClickHouse, make: MakeList, request: Request) -> Page:
+    return make(client, request.query_params)
+
+
+def _single(client: ClickHouse, make: MakeItem, request: Request) -> Page | None:
+    return make(client, request.path_params, request.query_params)
+
+
+def _endpoint(make: Callable[[Request], Page | None]) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        try:
+            page = make(request)
+        except ValueError as error:
+            return _failed(request, 400, "This address asks for nothing that can be", error)
+        except ClickHouseUnavailable as error:
+            return _failed(request, 503, "ClickHouse does not answer", error.said)
+        except ClickHouseRejected as error:
+            return _failed(request, 500, "ClickHouse refused the question", error.said)
+        if page is None:
+            return _failed(request, 404, "There is nothing here", request.url.path)
+        return respond(request, page)
+
+    return endpoint
+
+
+_HINTS = {
+    400: "Go back, or start from the overview.",
+    404: "It may not have reached ClickHouse yet: load this page again in a second.",
+    500: "Take a smaller question: fewer rows, or a filter.",
+    503: "Is headrace up? `headrace status` tells; then load this page again.",
+}
+
+
 def _failed(request: Request, status: int, title: str, said: object) -> Response:
-    more = {"said": str(said)}
+    more = {"said": str(said), "hint": _HINTS[status]}
     return html(
         request, Page(template="failed.html", title=title, answers=[], more=more, status=status)
     )
 
 
-def _style() -> str:
-    return files(__package__).joinpath("static", "app.css").read_text(encoding="utf-8")
+def _static(name: str) -> str:
+    return files(__package__).joinpath("static", name).read_text(encoding="utf-8")

@@ -5,6 +5,8 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -12,6 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.console.ask import Answer
+from headrace.infra.console.cells import cell, episode_path, group_path, version_path
 from headrace.infra.console.signs import signs
 
 _ENVIRONMENT = Environment(
@@ -22,6 +25,14 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters["signs"] = signs
+_ENVIRONMENT.globals |= {
+    "cell": cell,
+    "episode_path": episode_path,
+    "group_path": group_path,
+    "version_path": version_path,
+}
+PLACES = (("Overview", "/"), ("Episodes", "/episodes"))
+"""The pages that the navigation names."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -50,14 +61,25 @@ def respond(request: Request, page: Page) -> Response:
 
 def html(request: Request, page: Page) -> HTMLResponse:
     """The page for a reader."""
+    path, query = request.url.path, f"?{request.url.query}" if request.url.query else ""
     text = _ENVIRONMENT.get_template(page.template).render(
         title=page.title,
         answers={one.name: one for one in page.answers},
-        path=request.url.path,
-        query=f"?{request.url.query}" if request.url.query else "",
+        json=_other(path, "json") + query,
+        csv=_other(path, "csv") + query,
+        places=PLACES,
+        section=next((href for _, href in PLACES[1:] if path.startswith(href)), "/"),
+        now=datetime.now(UTC).strftime("%H:%M:%S"),
         **page.more,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), page.status)
+
+
+def _other(path: str, form: str) -> str:
+    """Where the same page is in another form: a list by its ending, else by its beginning."""
+    if path.count("/") > 1:
+        return f"/{form}{quote(path)}"
+    return f"{path if path != '/' else '/overview'}.{form}"
 
 
 def _csv(answer: Answer) -> str:

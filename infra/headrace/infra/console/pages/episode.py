@@ -1,44 +1,72 @@
 """`/episodes/{project}/{rollout}/{attempt}`: what did the agent do, and what came of it?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.ask import Row, ask
+from headrace.infra.console.pages.episodes import filters_of, kept
 from headrace.infra.console.render import Page
 from headrace.infra.console.timeline import WIDTH, bars
 from headrace.infra.console.tokens import Token, tokens
+from headrace.infra.console.transcript import turns
 
 SPANS = 500
+COLOURS = ("log-probability", "advantage", "version")
 
 
-def episode(client: ClickHouse, project: str, rollout: str, attempt: str) -> Page | None:
-    """The episode's page; None: no such episode."""
-    key = {"project": project, "rollout": rollout, "attempt": attempt}
+def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str]) -> Page | None:
+    """The episode's page; None: no such episode. `asked` holds the filters of the list it is in."""
+    key = {name: at[name] for name in ("project", "rollout", "attempt")}
     head = ask(client, "episode", **key)
     if not head.rows:
         return None
     spans = ask(client, "spans", **key, limit=SPANS)
-    rest = [ask(client, name, **key) for name in ("standing", "credit", "outcomes")]
-    lanes = bars([(_int(row["started_at"]), _int(row["ended_at"])) for row in spans.rows])
+    standing, credit, outcomes = (
+        ask(client, name, **key) for name in ("standing", "credit", "outcomes")
+    )
+    filters = filters_of(asked)
+    beside = ask(client, "beside", **key, **filters, at=head.rows[0]["log_last"])
+    advantages = {str(row["sample_id"]): row["advantage"] for row in credit.rows}
+    prefix = f"{key['rollout']}/{key['attempt']}/"
+    colour = asked.get("colour", "")
     return Page(
         template="episode.html",
         title="Episode",
-        answers=[spans, head, *rest],
+        answers=[spans, head, standing, credit, outcomes, beside],
         more={
             "head": head.rows[0],
-            "spans": list(zip(spans.rows, lanes, map(_tokens, spans.rows), strict=True)),
+            "turns": turns(spans.rows),
+            "bars": bars([(_int(row["started_at"]), _int(row["ended_at"])) for row in spans.rows]),
+            "tokens": [
+                _tokens(row, advantages.get(f"{prefix}{row['span_id']}")) for row in spans.rows
+            ],
+            "colour": colour if colour in COLOURS else COLOURS[0],
+            "colours": COLOURS,
+            "kept": kept(filters),
+            "beside": {
+                side: next(
+                    (
+                        {"project": key["project"], **row}
+                        for row in beside.rows
+                        if row["side"] == side
+                    ),
+                    None,
+                )
+                for side in ("newer", "older")
+            },
             "width": WIDTH,
         },
     )
 
 
-def _tokens(row: Row) -> list[Token]:
+def _tokens(row: Row, advantage: object) -> list[Token]:
     return tokens(
         cast("Sequence[int]", row["ids"]),
         cast("Sequence[float]", row["logprobs"]),
         versions=cast("Sequence[int]", row["run_versions"]),
         lengths=cast("Sequence[int]", row["run_lengths"]),
+        advantage=None if advantage is None else float(str(advantage)),
     )
 
 

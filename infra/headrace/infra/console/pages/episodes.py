@@ -6,10 +6,26 @@ from urllib.parse import urlencode
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.ask import ask
 from headrace.infra.console.render import Page
+from headrace.schemas.vocabulary import RowState, SpanStatus, Split
 
 ROWS = 50
-FILTERS = ("policy", "split", "state", "status")
+FILTERS = ("policy", "version", "split", "state", "status", "signal")
+CHOICES = {
+    "split": tuple(Split),
+    "state": (RowState.OPEN, RowState.CLOSED),
+    "status": tuple(SpanStatus),
+}
 _NEWEST = 2**63 - 1
+
+
+def filters_of(asked: Mapping[str, str]) -> dict[str, str]:
+    """The filters of a list of episodes that a URL holds; empty: not filtered by it."""
+    return {name: asked.get(name, "").strip() for name in FILTERS}
+
+
+def kept(filters: Mapping[str, str]) -> str:
+    """The filters as the query of a URL."""
+    return urlencode({name: value for name, value in filters.items() if value}, errors="replace")
 
 
 def episodes(client: ClickHouse, asked: Mapping[str, str]) -> Page:
@@ -18,7 +34,7 @@ def episodes(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     Raises:
         ValueError: `at` is no time of the log.
     """
-    filters = {name: asked.get(name, "") for name in FILTERS}
+    filters = filters_of(asked)
     at = int(asked.get("at", _NEWEST))
     if not -(2**63) <= at <= _NEWEST:
         raise ValueError(f"at={at} is no time of the log")
@@ -32,10 +48,16 @@ def episodes(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     if len(found.rows) == ROWS:
         last = found.rows[-1]
         place = {"at": last["log_last"], "rollout": last["rollout_id"], "attempt": last["attempt"]}
-        older = urlencode({**{k: v for k, v in filters.items() if v}, **place})
+        older = urlencode({**{k: v for k, v in filters.items() if v}, **place}, errors="replace")
     return Page(
         template="episodes.html",
         title="Episodes",
         answers=[found],
-        more={"filters": filters, "older": older, "first_page": at == _NEWEST},
+        more={
+            "filters": filters,
+            "kept": kept(filters),
+            "choices": CHOICES,
+            "older": older,
+            "first_page": at == _NEWEST,
+        },
     )

@@ -1,0 +1,403 @@
+"""Tables as ten minutes of training would leave them, for pictures, benchmarks and tests.
+
+Two policies learn: `calculator` answers with one call, `support` looks an order up and answers. All
+is a function of the number of episodes, so that two fills are the same.
+"""
+
+import json
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse.tables import TABLES, schema_of
+
+BEGAN = 1_795_000_000_000  # milliseconds: 2026-11-18
+RULE = "exact_answer@3"
+CREDIT = "uniform/grpo/uniform@1"
+VERSIONS = 11
+SIZE = 8
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_EPISODE_MS = 240
+_ITEMS = ("lamp", "kettle", "rucksack", "keyboard", "tent", "headphones")
+_DROPS = ("stale", "off_branch", "memory")
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(slots=True)
+class Book:
+    """The rows of the tables, and the clock of the log."""
+
+    rows: Rows = field(default_factory=dict)
+    now: int = BEGAN
+    dice: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def add(self, table: str, **values: Any) -> None:
+        """A row; columns that are not named hold their empty value."""
+        self.rows.setdefault(table, []).append(values)
+
+    def id(self) -> str:
+        """A ULID of now."""
+        drawn = (self.now << 80) | self.dice.getrandbits(80)
+        return "".join(_LETTERS[(drawn >> (5 * place)) & 31] for place in reversed(range(26)))
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Did:
+    """What an agent did in one episode."""
+
+    spans: tuple[dict[str, Any], ...]
+    result: str
+    reward: float
+    dimensions: tuple[tuple[str, float], ...]
+
+
+def fill(client: ClickHouse, episodes: int = 2_000) -> None:
+    """Insert about so many episodes, with their groups, samples, versions and letters."""
+    for table, rows in rows_of(episodes).items():
+        client.insert_arrow(table, table_of(table, rows))
+
+
+def table_of(table: str, rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as an insert takes them."""
+    schema, types = schema_of(table), TABLES[table]
+    plain = [each for each in schema if not types[each.name].startswith("Nullable")]
+    whole = [{**row, **{f.name: _filled(f.type, row.get(f.name)) for f in plain}} for row in rows]
+    return pa.Table.from_pylist(whole, schema)
+
+
+def rows_of(episodes: int) -> Rows:
+    """The rows of every table."""
+    book = Book()
+    groups = max(1, episodes // SIZE // VERSIONS)
+    for version in range(VERSIONS):
+        _version(book, "calculator", version, _calculates, groups * 3 // 4 or 1)
+        if version % 2 == 0:
+            _version(book, "support", version // 2, _supports, groups // 3 or 1)
+    for version in (0, VERSIONS - 1):
+        _held_out(book, version, min(48, max(4, episodes // 40)))
+    _unfinished(book)
+    _mishaps(book)
+    return book.rows
+
+
+def _version(book: Book, policy: str, version: int, agent: Any, groups: int) -> None:
+    """A version is published, answers its groups, and the next one is made of them."""
+    skill = 1 / (1 + math.exp(1.4 - 0.42 * version))
+    made = [_group(book, policy, version, agent, skill, split="train") for _ in range(groups)]
+    _publish(book, policy, version, made, skill)
+
+
+def _publish(book: Book, policy: str, version: int, groups: list[str], skill: float) -> None:
+    noise = book.dice.uniform(-0.02, 0.02)
+    metrics = {
+        "reward": round(skill + noise, 4), "loss": round(-0.01 + noise, 5),
+        "entropy": round(1.1 - 0.6 * skill + noise, 4), "kl_k3": round(0.002 + version * 4e-4, 5),
+        "ess": round(0.97 - 0.004 * version, 4), "clip_fraction": round(0.03 + abs(noise), 4),
+        "logp_gap": round(0.0041 + abs(noise) / 40, 5), "grad_norm": round(0.8 + noise * 9, 4),
+        "staleness_mean": round(0.4 + abs(noise) * 8, 3), "seconds": round(11 + noise * 50, 2),
+        "rows": float(len(groups) * 6), "dropped": float(len(groups)),
+    }  # fmt: skip
+    digest = sha256(f"{policy}@{version}".encode()).hexdigest()
+    book.add(
+        "policies", policy=policy, version=version, parent=version - 1, created_at=book.now,
+        trainer=f"{policy}-trainer", uri=f"checkpoints/{policy}/{version}", content_hash=digest,
+        weights_hash=digest, config_hash="9f2c4be07d11a6e5" * 4, base_model="smollm2-135m",
+        base_hash="41d0" * 16, groups=groups if version else [], samples=len(groups) * 6,
+        metrics=metrics if version else {}, log_time=book.now, offset=version,
+        offsets=[{"topic": "headrace.credits", "partition": 0, "offset": version * 40}],
+    )  # fmt: skip
+
+
+def _group(book: Book, policy: str, version: int, agent: Any, skill: float, *, split: str) -> str:
+    group, rollouts = book.id(), [book.id() for _ in range(SIZE)]
+    task = agent(book, None, 0.0)
+    done = [agent(book, task, skill) for _ in rollouts]
+    rewards = [one.reward for one in done]
+    mean = sum(rewards) / SIZE
+    std = math.sqrt(sum((one - mean) ** 2 for one in rewards) / SIZE)
+    outcome = "eval" if split == "eval" else "train" if std > 0 else "zero_advantage"
+    members, samples = [], []
+    for rollout, one in zip(rollouts, done, strict=True):
+        advantage = (one.reward - mean) / std if std > 0 else 0.0
+        attempt = _episode(book, policy, version, split, (group, rollout), task, one)
+        members.append(_member(book, rollout, attempt, one, advantage, version))
+        for span in one.spans:
+            if span["kind"] == "call":
+                name = f"{rollout}/{attempt}/{span['span_id']}"
+                samples.append(_sample(name, policy, span, advantage, one, version, outcome))
+    book.add(
+        "groups", project="default", group_id=group, rule=RULE, credit=CREDIT, row_version=3,
+        version=SIZE, state="final", group_size=SIZE, group_rollouts=rollouts, policy=policy,
+        split=split, log_first=book.now - SIZE * _EPISODE_MS, log_last=book.now, outcome=outcome,
+        baseline="group_mean", mean=mean, std=std, members=members, samples=samples,
+        running={"policy": policy},
+    )  # fmt: skip
+    for sample in samples:
+        _outcome(book, policy, version, group, sample, outcome)
+    return group
+
+
+def _held_out(book: Book, version: int, tasks: int) -> None:
+    """The same questions, asked of one version, each a group of one."""
+    numbers = random.Random(11)
+    skill = 1 / (1 + math.exp(1.4 - 0.42 * version))
+    for _ in range(tasks):
+        task = f"What is {numbers.randint(11, 99)} plus {numbers.randint(11, 99)}?"
+        group = rollout = book.id()
+        did = _calculates(book, task, skill)
+        attempt = _episode(book, "calculator", version, "eval", (group, rollout), task, did)
+        book.add(
+            "groups", project="default", group_id=group, rule=RULE, credit=CREDIT, row_version=3,
+            version=1, state="final", group_size=1, group_rollouts=[rollout], split="eval",
+            policy="calculator", log_first=book.now - 100, log_last=book.now, outcome="eval",
+            mean=did.reward, members=[_member(book, rollout, attempt, did, 0.0, version)],
+        )  # fmt: skip
+
+
+def _episode(
+    book: Book,
+    policy: str,
+    version: int,
+    split: str,
+    ids: tuple[str, str],
+    task: str,
+    did: Did,
+) -> str:
+    group, rollout = ids
+    attempt = book.id()
+    key = {"project": "default", "rollout_id": rollout, "attempt": attempt}
+    asked = json.dumps({"question": task})
+    book.add(
+        "tasks", project="default", rollout_id=rollout, group_id=group, group_size=SIZE,
+        policy=policy, version=version if split == "eval" else -1, split=split, agent=policy,
+        input=asked, expected=_expected(task), log_time=book.now,
+    )  # fmt: skip
+    clock = book.now * 1_000_000
+    calls = [span for span in did.spans if span["kind"] == "call"]
+    for number, span in enumerate(did.spans):
+        began = clock + 90_000_000 * number
+        book.add(
+            "spans", **key, **span, policy=policy, agent=policy, log_time=book.now,
+            started_at=began, ended_at=began + book.dice.randint(20, 88) * 1_000_000,
+            partition=number % 8, offset=book.now // 7, ver=-(book.now // 7), has_content=True,
+            run_versions=[version] if span["kind"] == "call" else [],
+            run_lengths=[len(span["sampled_ids"])] if span["kind"] == "call" else [],
+            group_id=group, split=split, temperature=1.0, top_p=1.0, status="ok",
+            trainable=span["kind"] == "call", last_episode_batch=-1, model=policy,
+            response_id=f"chatcmpl-{rollout[-8:]}{number}" if span["kind"] == "call" else "",
+        )  # fmt: skip
+    first = book.now
+    book.now += book.dice.randint(_EPISODE_MS // 2, _EPISODE_MS * 3 // 2)
+    book.add(
+        "episodes", **key, version=2 * len(did.spans) + 1, state="closed", group_id=group,
+        group_size=SIZE, policy=policy, split=split, n_spans=len(did.spans), closed_by="end",
+        status="ok", complete=True, log_first=first, log_last=book.now, task_input=asked,
+        expected=_expected(task), result=did.result, calls=len(calls),
+        tools=sum(span["kind"] == "tool" for span in did.spans),
+        prompt_tokens=sum(len(span["prompt_ids"]) for span in calls),
+        completion_tokens=sum(len(span["sampled_ids"]) for span in calls),
+        version_min=version, version_max=version,
+        signals={"tool_errors": 1} if book.dice.random() < 0.03 else {},
+    )  # fmt: skip
+    return attempt
+
+
+def _calculates(book: Book, task: Any, skill: float) -> Any:
+    """A question (task None), or what the agent did about it."""
+    if task is None:
+        return f"What is {book.dice.randint(11, 99)} plus {book.dice.randint(11, 99)}?"
+    a, b = (int(word) for word in task.rstrip("?").split() if word.isdigit())
+    right = book.dice.random() < skill
+    near = book.dice.random() < 0.5
+    said = (
+        f"<calc>{a} + {b}</calc>" if right
+        else f"<calc>{a} - {b}</calc>" if near else f"The answer is about {a + b + 7}."
+    )  # fmt: skip
+    short = round(0.02 if len(said) < 24 else 0.0, 3)
+    value = (1.0 if right else 0.0) + short
+    return Did(
+        spans=(
+            _call(book, _prompt("Answer with one calculator call.", task), said),
+            _tool("calculate", f"{a} {'+' if right else '-'} {b}", str(a + b if right else a - b)),
+        )
+        if right or near
+        else (_call(book, _prompt("Answer with one calculator call.", task), said),),
+        result=str(a + b if right else a - b if near else "null"),
+        reward=value,
+        dimensions=(("right", float(right)), ("short", short)),
+    )
+
+
+def _supports(book: Book, task: Any, skill: float) -> Any:
+    if task is None:
+        number, item = book.dice.randint(1000, 9999), book.dice.choice(_ITEMS)
+        return f"Where is my order {number}? I ordered a {item} last week and it is still not here."
+    number = next(word.rstrip("?") for word in task.split() if word.rstrip("?").isdigit())
+    right = book.dice.random() < skill
+    kind = 0.7 + 0.3 * book.dice.random() * skill
+    system = "You answer customers of a shop. Look orders up before you answer. Be short."
+    ask = json.dumps(
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "call_1", "type": "function",
+             "function": {"name": "order", "arguments": json.dumps({"number": number})}}]}
+    )  # fmt: skip
+    found = json.dumps({"order": number, "state": "shipped", "arrives": "Thursday"})
+    answer = (
+        f"Order {number} has left our warehouse and arrives on Thursday. I am sorry for the wait!"
+        if right
+        else "I understand your frustration. Please contact our support team for further help."
+    )
+    first = _prompt(system, task)
+    later = [*first, json.loads(ask), {"role": "tool", "tool_call_id": "call_1", "content": found}]
+    return Did(
+        spans=(
+            _call(book, first, ask),
+            _tool("order", json.dumps({"number": number}), found),
+            _call(book, later, answer),
+        ),
+        result=answer,
+        reward=round((0.8 if right else 0.0) + 0.2 * kind, 3),
+        dimensions=(("solved", float(right)), ("kind", round(kind, 3))),
+    )
+
+
+def _prompt(system: str, task: str) -> list[dict[str, Any]]:
+    return [{"role": "system", "content": system}, {"role": "user", "content": task}]
+
+
+def _call(book: Book, messages: list[dict[str, Any]], output: str) -> dict[str, Any]:
+    length = max(4, len(output) // 4)
+    drawn = [book.dice.random() ** 6 * -7 for _ in range(length)]
+    return {
+        "span_id": f"{book.dice.getrandbits(64):016x}", "kind": "call", "name": "chat",
+        "input": json.dumps(messages), "output": output, "finish_reason": "stop",
+        "prompt_ids": list(range(40 + sum(len(str(one["content"])) // 4 for one in messages))),
+        "sampled_ids": [book.dice.randint(30, 49_000) for _ in drawn], "logprobs": drawn,
+    }  # fmt: skip
+
+
+def _tool(name: str, given: str, found: str) -> dict[str, Any]:
+    return {
+        "span_id": sha256(f"{name} {given}".encode()).hexdigest()[:16], "kind": "tool",
+        "name": name, "input": given, "output": found,
+    }  # fmt: skip
+
+
+def _member(
+    book: Book, rollout: str, attempt: str, did: Did, advantage: float, version: int
+) -> dict[str, Any]:
+    return {
+        "rollout_id": rollout, "attempt": attempt, "episode_version": 2 * len(did.spans) + 1,
+        "status": "used", "reward": did.reward, "advantage": advantage, "complete": True,
+        "dimensions": [{"name": name, "value": value} for name, value in did.dimensions],
+        "calls": sum(span["kind"] == "call" for span in did.spans), "log_time": book.now,
+        "closed_status": "ok", "version_min": version, "version_max": version,
+    }  # fmt: skip
+
+
+def _sample(
+    sample: str,
+    policy: str,
+    span: Mapping[str, Any],
+    advantage: float,
+    did: Did,
+    version: int,
+    outcome: str,
+) -> dict[str, Any]:
+    rollout, attempt, _ = sample.split("/")
+    return {
+        "sample_id": sample, "rollout_id": rollout, "attempt": attempt, "agent": policy,
+        "policy": policy, "advantage": advantage, "trainable": outcome == "train",
+        "reason": "" if outcome == "train" else outcome, "version_min": version,
+        "version_max": version, "tokens": len(span["sampled_ids"]), "reward": did.reward,
+    }  # fmt: skip
+
+
+def _outcome(
+    book: Book, policy: str, version: int, group: str, sample: Mapping[str, Any], outcome: str
+) -> None:
+    if version == VERSIONS - 1 and book.dice.random() < 0.5:
+        return  # still pending
+    reason = sample["reason"]
+    if outcome == "train" and book.dice.random() < 0.04:
+        reason = book.dice.choice(_DROPS)
+    book.add(
+        "outcomes", project="default", rollout_id=sample["rollout_id"],
+        sample_id=sample["sample_id"], trainer=f"{policy}-trainer", group_id=group,
+        outcome="dropped" if reason else "trained", attempt=sample["attempt"], agent=policy,
+        policy=policy, reason=reason, step=-1 if reason else version + 1, version_min=version,
+        version_max=version, staleness=book.dice.choice((0, 0, 0, 1, 1, 2)),
+        advantage=sample["advantage"], reward=sample["reward"], tokens=sample["tokens"],
+        rule=RULE, credit=CREDIT, credits_version=SIZE, decided_at=book.now, log_time=book.now,
+    )  # fmt: skip
+
+
+def _unfinished(book: Book) -> None:
+    """Episodes that still run, one that misses a batch, one that failed."""
+    endings = (("open", "", True), ("open", "", True), ("closed", "ok", False),
+               ("closed", "error", True))  # fmt: skip
+    for state, status, complete in endings:
+        rollout, attempt = book.id(), book.id()
+        book.now += _EPISODE_MS
+        asked = json.dumps({"question": "What is 40 plus 2?"})
+        book.add(
+            "episodes", project="default", rollout_id=rollout, attempt=attempt, version=2,
+            state=state, group_id=rollout, group_size=SIZE, policy="calculator", split="train",
+            n_spans=1, status=status, complete=complete, missing_batches=0 if complete else 1,
+            log_first=book.now, log_last=book.now, task_input=asked, expected="42", calls=1,
+            version_min=VERSIONS - 1, version_max=VERSIONS - 1, prompt_tokens=61,
+        )  # fmt: skip
+        book.add(
+            "spans", project="default", rollout_id=rollout, attempt=attempt, kind="call",
+            name="chat", has_content=True, input=json.dumps(_prompt("Be short.", "40 plus 2?")),
+            status=status or "ok", started_at=book.now * 1_000_000, policy="calculator",
+            ended_at=(book.now + 40) * 1_000_000, log_time=book.now, last_episode_batch=-1,
+            output="connection reset" if status == "error" else "<calc>40 + 2</calc>",
+            **{"span_id": f"{book.dice.getrandbits(64):016x}"},
+        )  # fmt: skip
+    for _ in range(6):
+        book.add("tasks", project="default", rollout_id=book.id(), group_id="waiting",
+                 group_size=SIZE, policy="calculator", version=-1, split="train",
+                 agent="calculator", input=json.dumps({"question": "What is 7 plus 8?"}),
+                 expected="15", log_time=book.now)  # fmt: skip
+
+
+def _mishaps(book: Book) -> None:
+    for offset in (118_203, 118_377):
+        book.add(
+            "dead_letters", topic="headrace.spans", partition=3, offset=offset, stage="assemble",
+            reason="malformed", message="the batch ends within its column `logprobs`",
+            size=4_096, log_time=book.now,
+        )  # fmt: skip
+    book.add(
+        "drops", stage="sink", consumer_group="headrace.sink", topic="headrace.outcomes",
+        partition=1, first_offset=400, last_offset=431, reason="log_lost", log_time=book.now,
+        detail="the log begins at 432 now",
+    )  # fmt: skip
+
+
+def _expected(task: str) -> str:
+    numbers = [int(word) for word in task.rstrip("?").split() if word.isdigit()]
+    return str(sum(numbers)) if " plus " in task else ""
+
+
+def _filled(kind: pa.DataType, given: Any) -> Any:
+    """The value, or what ClickHouse has where there is none."""
+    if pa.types.is_map(kind):
+        return list((given or {}).items())
+    if pa.types.is_list(kind):
+        return [_filled(kind.value_type, each) for each in given or ()]
+    if pa.types.is_struct(kind):
+        part = given or {}
+        return {each.name: _filled(each.type, part.get(each.name)) for each in kind}
+    if given is not None:
+        return given
+    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+        return ""
+    return False if pa.types.is_boolean(kind) else 0

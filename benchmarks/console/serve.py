@@ -1,0 +1,49 @@
+"""A console over tables of its own: ClickHouse's engine alone, filled by `seed`, and the pages."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.http_server.listening import Server, listen
+from headrace.infra.console.app import application
+from headrace.infra.embedded import running_stack
+
+
+@contextmanager
+def tables() -> Iterator[ClickHouse]:
+    """An empty database with every migration, until the block ends."""
+    with (
+        tempfile.TemporaryDirectory(prefix="headrace-console-") as directory,
+        running_stack(Path(directory), names=("clickhouse",)) as stack,
+    ):
+        client = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url))
+        migrate.apply(client)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def pages(client: ClickHouse) -> Iterator[str]:
+    """The URL of a console over `client`, until the block ends."""
+    listener = listen("127.0.0.1", 0)
+    listener.listen()
+    config = uvicorn.Config(application(client), log_level="warning", timeout_graceful_shutdown=1)
+    server = Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="console")
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,91 @@
+"""How a value of a table is shown: its text, its look, and the page it leads to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+MISSING = "\N{EN DASH}"
+_GOOD = frozenset(
+    {"trained", "train", "used", "ok", "closed", "ready", "resumed", "better", "served"}
+)
+_BAD = frozenset(
+    {"error", "incomplete", "dropped", "failed", "halted", "worse", "restarting"}
+    | {"rule_error", "reward_invalid"}
+)
+_STATES = frozenset({"state", "status", "outcome", "verdict"})
+_TIMES = frozenset({"newest", "logged_at", "first_at", "last_at", "created", "since", "asked"})
+_KEYS = frozenset(
+    {"rollout_id", "attempt", "group_id", "span_id", "sample_id", "call_id", "weights"}
+)
+_SIGNED = frozenset({"advantage", "advantage_used", "advantage_now", "change"})
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Cell:
+    """A value as a page shows it. `look` is a class of the style sheet."""
+
+    text: str
+    look: str = ""
+    href: str = ""
+
+
+def cell(name: str, row: Mapping[str, object]) -> Cell:
+    """The value `name` of a row of an answer."""
+    value = row[name]
+    if value is None:
+        return Cell(text=MISSING, look="none")
+    if isinstance(value, bool):
+        return Cell(text="yes" if value else "no")
+    if isinstance(value, int | float):
+        return Cell(text=_number(name, value), look=_look(name, value), href=_href(name, row))
+    if name in _TIMES:
+        return Cell(text=str(value)[:19], look="time")
+    if name in _STATES:
+        text = str(value)
+        look = "chip good" if text in _GOOD else "chip bad" if text in _BAD else "chip"
+        return Cell(text=text, look=look if text else "")
+    return Cell(text=str(value), look="id" if name in _KEYS else "", href=_href(name, row))
+
+
+def episode_path(row: Mapping[str, object]) -> str:
+    """The page of the episode that a row names by project, rollout_id and attempt."""
+    return "/episodes/" + "/".join(_part(row[key]) for key in ("project", "rollout_id", "attempt"))
+
+
+def version_path(policy: object, version: object) -> str:
+    """The page of a policy's version."""
+    return f"/policies/{_part(policy)}/{version}"
+
+
+def group_path(row: Mapping[str, object]) -> str:
+    """The page of the group that a row names."""
+    return f"/groups/{_part(row['project'])}/{_part(row['group_id'])}"
+
+
+def _href(name: str, row: Mapping[str, object]) -> str:
+    known = row.keys()
+    if name in ("rollout_id", "sample_id") and {"project", "rollout_id", "attempt"} <= known:
+        return episode_path(row)
+    if name == "group_id" and "project" in known and row["group_id"]:
+        return group_path(row)
+    if name == "version" and "policy" in known and str(row["version"]).isdigit():
+        return version_path(row["policy"], row["version"])
+    if name == "policy" and row["policy"]:
+        return f"/policies/{_part(row['policy'])}"
+    return ""
+
+
+def _number(name: str, value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}" if name != "offset" else str(value)
+    return f"{value:+.3f}" if name in _SIGNED else f"{value:,.3f}"
+
+
+def _look(name: str, value: float) -> str:
+    if name not in _SIGNED or value == 0:
+        return "number"
+    return "number plus" if value > 0 else "number minus"
+
+
+def _part(value: object) -> str:
+    return quote(str(value), safe="", errors="replace")

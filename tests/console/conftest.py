@@ -1,0 +1,55 @@
+"""A browser, and pages over seeded tables."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from benchmarks.console import seed, serve
+
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from headrace.infra.embedded import Stack
+
+SEEDED = "console_seeded"
+EPISODES = 400
+
+
+@pytest.fixture(scope="session")
+def seeded(stack: Stack) -> Iterator[ClickHouse]:
+    """Tables of some hundred episodes, two policies and their versions. Only to be read."""
+    client = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url, database=SEEDED))
+    migrate.apply(client)
+    seed.fill(client, EPISODES)
+    yield client
+    client.command(f"DROP DATABASE {SEEDED}")
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def seeded_url(seeded: ClickHouse) -> Iterator[str]:
+    """A console over them."""
+    with serve.pages(seeded) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium; a test without one is skipped, but never in CI."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium, which .ci/run installs")
+        pytest.skip("no Chromium on this machine: `apt-get install chromium`")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()

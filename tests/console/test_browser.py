@@ -1,0 +1,63 @@
+"""The pages in a real browser: nothing it complains of, nothing foreign, readable by everybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from headrace.connectors.clickhouse import ClickHouse
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+    "narrow": {"color_scheme": "light", "viewport": {"width": 375, "height": 800}},
+}
+
+
+def addresses(seeded: ClickHouse) -> list[str]:
+    """One of each page."""
+    (episode,) = seeded.query(
+        "SELECT rollout_id, attempt FROM episodes FINAL WHERE policy = 'support' "
+        "ORDER BY log_last DESC LIMIT 1"
+    )
+    return ["/", "/episodes", f"/episodes/default/{episode['rollout_id']}/{episode['attempt']}"]
+
+
+def opened(browser: Browser, look: str, complaints: list[str], url: str) -> Page:
+    """A tab that notes what it complains of and whom it asks."""
+    tab = browser.new_page(**LOOKS[look])  # type: ignore[arg-type]  # of several types
+    tab.on("console", lambda said: complaints.append(said.text))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on(
+        "request",
+        lambda asked: None if asked.url.startswith(url) else complaints.append(asked.url),
+    )
+    return tab
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_page_makes_the_browser_complain_or_shuts_anybody_out(
+    browser: Browser, seeded: ClickHouse, seeded_url: str, look: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    complaints: list[str] = []
+    tab = opened(browser, look, complaints, seeded_url)
+    for path in addresses(seeded):
+        answer = tab.goto(seeded_url + path)
+        assert answer is not None
+        assert answer.status == 200
+        found: dict[str, Any] = Axe().run(tab).response
+        complaints += [
+            f"{path}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"]
+        ]
+        wide = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{path} is {wide} pixels wider than the window"
+    tab.close()
+    assert complaints == []
