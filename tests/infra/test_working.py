@@ -25,6 +25,7 @@ class Worker:
     resting: bool = False
     last_failure: str = ""
     next_try_s: float = 0.0
+    halted: dict[tuple[str, int], object] = field(default_factory=dict)
 
 
 def test_a_runner_without_work_waits_for_tasks() -> None:
@@ -42,6 +43,13 @@ def test_failures_and_what_is_to_be_tried_again_are_told() -> None:
     assert progress(worker, stopping=False) == (
         "attempts: 3 ok, 2 failed, 1 cancelled, 1 tried again; 4 running; 1 to be tried again; "
         "last failure: ValueError: no idea"
+    )
+
+
+def test_a_halted_partition_is_told_beside_what_goes_on() -> None:
+    worker = Worker(running=1, halted={("headrace.tasks", 3): "poison"})
+    assert progress(worker, stopping=False) == (
+        "attempts: 0 ok; 1 running; halted: headrace.tasks/3 (`headrace status` says why)"
     )
 
 

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
 from headrace.connectors.worker.exits import EXIT_RESUMED
 from headrace.schemas import frame, new_ulid
-from tests.integration.stages.bench import Bench, Door
+from tests.integration.stages.bench import Bench
 from tests.integration.stages.subjects import SUBJECTS
+from tests.support.door import Door
+from tests.support.shared_log import without_letters
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -33,18 +34,16 @@ def bench(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Itera
 @pytest.fixture
 def door(stack: Stack) -> Iterator[Door]:
     """The way to the registry, closed at first."""
-    registry = urlsplit(stack.registry_url)
-    made = Door(str(registry.hostname), int(registry.port or 0))
+    made = Door.to(stack.registry_url)
     yield made
     made.close()
 
 
 def test_rows_are_those_of_the_log_through_absence_kills_and_a_replay(
-    bench: Bench, door: Door, stack: Stack
+    bench: Bench, door: Door
 ) -> None:
-    path = urlsplit(stack.registry_url).path
     bench.send(range(30))
-    bench.start(HEADRACE_REGISTRY_URL=f"http://127.0.0.1:{door.port}{path}")
+    bench.start(HEADRACE_REGISTRY_URL=door.url)
     wait_until(lambda: "registry" in bench.beat().get("waiting", ""), "a wait for the registry")
     assert bench.count() == 0
     door.open()
@@ -76,7 +75,9 @@ def test_rows_are_those_of_the_log_through_absence_kills_and_a_replay(
 
 def test_poison_is_counted_through_a_kill_and_halts_until_a_person_resumes(bench: Bench) -> None:
     mark = new_ulid().encode()
-    bench.partition = bench.without_letters()  # else those count, too
+    bench.partition = without_letters(
+        bench.kafka, bench.subject.topic, bench.subject.name
+    )  # else those count, too
     bench.poison(b"\x01a" + mark, b"\x01b" + mark)  # as many as are put up with
     bench.send(range(16))
     bench.start(HEADRACE_STREAMS_POISON_LIMIT=2)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from headrace.connectors.kafka import DeadLetterLog, KafkaConfig, partitions_of
 from headrace.schemas import Codec, MalformedRecord, UnknownSchemaId
 
 
@@ -11,3 +12,13 @@ def readable(codec: Codec, topic: str, value: bytes | None) -> dict[str, Any] | 
         return codec.decode(topic, value)
     except (MalformedRecord, UnknownSchemaId):
         return None
+
+
+def without_letters(kafka: KafkaConfig, topic: str, stage: str) -> int:
+    """The last partition of a topic in which a stage has refused nothing, in no test before."""
+    log = DeadLetterLog(kafka)
+    return next(
+        number
+        for number in reversed(range(partitions_of(kafka, topic)))
+        if not log.refused((topic, number), stage, 0)
+    )

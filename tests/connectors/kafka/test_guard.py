@@ -48,6 +48,9 @@ class Kafka:
     def write(self, halt: Halt) -> None:
         self.written[halt.group, (halt.topic, halt.partition)] = halt
 
+    def close(self) -> None:
+        pass
+
     def refused(self, where: tuple[str, int], stage: str, since: int) -> dict[int, int]:
         assert stage == "test"
         return {

@@ -17,8 +17,8 @@ from headrace.connectors.kafka import KafkaAccess, RegistryAccess
 from headrace.connectors.runner import AgentUnusable, RunnerConfig
 from headrace.connectors.runner.agent import call_agent, load_agent
 from headrace.connectors.runner.jobs import AgentStuck, Job, WorkerDied
-from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
+from headrace.connectors.runner.unfinished import Unfinished
 from headrace.connectors.sdk import SdkConfig
 from headrace.connectors.settings import BadSettings
 
@@ -114,7 +114,7 @@ def job(agent: str, key: int = 0, **fields: Any) -> Job:
 @settings(deadline=None)
 @given(st.permutations(range(8)), st.integers(0, 8))
 def test_only_what_has_finished_without_a_gap_is_committed(order: list[int], finished: int) -> None:
-    offsets = Offsets()
+    offsets = Unfinished()
     for offset in range(8):
         offsets.started(0, offset)
     for offset in order[:finished]:
@@ -126,7 +126,7 @@ def test_only_what_has_finished_without_a_gap_is_committed(order: list[int], fin
 
 
 def test_a_lost_partition_is_not_committed() -> None:
-    offsets = Offsets()
+    offsets = Unfinished()
     offsets.started(0, 5)
     offsets.lost([0])
     offsets.finished(0, 5)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import signal
-import socket
-import socketserver
 import subprocess
-import threading
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +14,6 @@ from typer.testing import CliRunner
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.connectors.kafka import (
-    DeadLetterLog,
     KafkaConfig,
     Offsets,
     Outgoing,
@@ -31,7 +27,6 @@ from headrace.connectors.kafka import (
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.infra.cli import app
 from headrace.infra.cli.app import VERBS
-from headrace.infra.embedded.ports import free_port
 from headrace.schemas import Codec, new_ulid
 from tests.support.environment import environment_of
 from tests.support.stages import start_stage
@@ -43,45 +38,6 @@ if TYPE_CHECKING:
 
 for verb in VERBS:  # as the command does
     import_module(f"headrace.infra.cli.{verb}")
-
-
-class Door:
-    """An address in front of a server. Nobody listens at it until it is opened."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._inside = (host, port)
-        self._server: socketserver.ThreadingTCPServer | None = None
-        self.port = free_port()
-
-    def open(self) -> None:
-        inside = self._inside
-
-        class Visitor(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                with socket.create_connection(inside) as other:
-                    back = threading.Thread(target=_pump, args=(other, self.request), daemon=True)
-                    back.start()
-                    _pump(self.request, other)
-                    back.join()
-
-        socketserver.ThreadingTCPServer.allow_reuse_address = True
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", self.port), Visitor)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:  # one of the two went away
-        pass
 
 
 class Bench:
@@ -200,16 +156,6 @@ class Bench:
         wait_until(lambda: bool(self.beat().get("halted")), "a halt in the heartbeat")
         (halt,) = self.beat()["halted"]
         return cast("dict[str, Any]", halt)
-
-    def without_letters(self) -> int:
-        """The last partition in which the stage has refused nothing, in no test before."""
-        log = DeadLetterLog(self.kafka)
-        numbers = range(partitions_of(self.kafka, self.subject.topic))
-        return next(
-            number
-            for number in reversed(numbers)
-            if not log.refused((self.subject.topic, number), self.subject.name, 0)
-        )
 
     def letters(self, values: set[bytes]) -> Counter[tuple[bytes, str]]:
         """Dead letters with these values: (key, reason) -> how many of them."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from headrace.connectors.kafka import (
+    UNKNOWN_SCHEMA_S,
     DeadLetter,
     DeadLetters,
     Decoder,
@@ -37,12 +38,20 @@ def position_of(record: LogRecord) -> Position:
 class Reading:
     """Decodes records; the dead letters of those that cannot be are durable when it returns."""
 
-    def __init__(self, codec: Codec, dead_letters: DeadLetters, patience: Patience) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        dead_letters: DeadLetters,
+        patience: Patience,
+        unknown_schema_s: float = UNKNOWN_SCHEMA_S,
+    ) -> None:
         self.dead_letters = 0
         self._letters = dead_letters
         self._patience = patience
         self._decoder: Decoder[dict[str, Any]] = Decoder(
-            lambda record: codec.decode(record.topic, record.value), stage=STAGE
+            lambda record: codec.decode(record.topic, record.value),
+            stage=STAGE,
+            unknown_schema_s=unknown_schema_s,
         )
 
     def decode(

@@ -197,7 +197,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         codec = Codec(registry)
         dead_letters = DeadLetters(config.kafka)
         stack.callback(dead_letters.close)
-        reading = Reading(codec, dead_letters, patience)
+        reading = Reading(codec, dead_letters, patience, config.poison.unknown_schema_s)
         intake = config.intake
         publisher = Publisher(
             config.kafka, codec, patience, policy=intake.policy, trainer=intake.trainer

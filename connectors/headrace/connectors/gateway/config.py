@@ -12,7 +12,7 @@ from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
 from headrace.connectors.engines.roles import AgentsSettings, Roles, roles_of
 from headrace.connectors.gateway.placed_keys import split_key
 from headrace.connectors.http_server import bad_host, bad_keys
-from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.kafka import KafkaAccess, PoisonSettings, RegistryAccess
 from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.settings import (
     BadSettings,
@@ -182,6 +182,8 @@ class GatewayConfig(GatewaySettings):
     """Which policy answers which agent."""
     kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap=KAFKA))
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
+    poison: PoisonSettings = inner(default_factory=PoisonSettings)
+    """What is put up with of policy records that cannot be read."""
     privacy: PrivacySettings = inner(default_factory=PrivacySettings)
     """What of calls is kept, and what of them a model sees."""
     clickhouse: ClickHouseConfig = inner(default_factory=ClickHouseConfig)
@@ -264,6 +266,7 @@ def config_from_environment(
         policy=made["policy"],
         kafka=made["kafka"],
         registry=made["registry"],
+        poison=made["streams"],
         privacy=made["privacy"],
         clickhouse=made["clickhouse"],
         model_directory=Path(model) if model else None,
@@ -287,6 +290,7 @@ SECTIONS: Mapping[str, type] = {
     "agents": AgentsSettings,
     "kafka": KafkaAccess,
     "registry": RegistryAccess,
+    "streams": PoisonSettings,
     "privacy": PrivacySettings,
     "clickhouse": ClickHouseConfig,
 }

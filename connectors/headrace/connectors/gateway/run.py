@@ -151,6 +151,7 @@ async def _following(config: GatewayConfig, policies: Policies) -> AsyncIterator
     log = PolicyLog(
         config.kafka.client("headrace-gateway"),
         config.registry,
+        limit=config.poison,
         on_start=policies.start,
         on_records=policies.take,
         loop=asyncio.get_running_loop(),

@@ -42,6 +42,7 @@ from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, Registry
 from headrace.connectors.kafka.stretch import Stretch, read_stretch
 from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.waiting import Patience, Stopped
+from headrace.connectors.kafka.whole_topics import WholeTopics
 from headrace.connectors.kafka.writer import Outgoing, Writer
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "Tailer",
     "TopicMismatch",
     "TopicMissing",
+    "WholeTopics",
     "Writer",
     "accepts",
     "admin_settings",

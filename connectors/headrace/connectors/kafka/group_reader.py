@@ -40,6 +40,7 @@ class GroupReader(Reader):
         heard = {} if on_error is None else {"error_cb": on_error}
         super().__init__(Consumer(consumer_settings(config, group=group, **settings) | heard))
         self._topics = list(topics)
+        self._cooperative = "cooperative" in settings.get("partition_assignment_strategy", "")
         self._group = group
         hooks: dict[str, Any] = {}
         if on_assigned is not None:
@@ -91,7 +92,11 @@ class GroupReader(Reader):
         self._consumer.list_topics(self._topics[0], timeout=timeout)
 
     def _assign(self, starts: Mapping[Partition, int]) -> None:
-        self._consumer.assign([TopicPartition(*where, offset) for where, offset in starts.items()])
+        parts = [TopicPartition(*where, offset) for where, offset in starts.items()]
+        if self._cooperative:  # what it has stays
+            self._consumer.incremental_assign(parts)
+        else:
+            self._consumer.assign(parts)
 
 
 def _places(parts: Iterable[TopicPartition]) -> list[Partition]:

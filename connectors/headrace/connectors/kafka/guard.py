@@ -8,7 +8,7 @@ durable before anything else is made of the records beside them.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from headrace.connectors.kafka.config import KafkaConfig
@@ -48,6 +48,9 @@ class Halts(Protocol):
     def write(self, halt: Halt) -> None:
         """Append one."""
 
+    def close(self) -> None:
+        """Let the clients go."""
+
 
 class Letters(Protocol):
     """What was refused before; see `headrace.connectors.kafka.DeadLetterLog`."""
@@ -60,6 +63,9 @@ class Guard:
     """Watches the partitions of one reader of a consumer group.
 
     Methods that ask Kafka raise KafkaUnavailable or RegistryUnavailable and may be called again.
+
+    letters: where the count begins after a restart; None for a reader that begins at the log's
+    start each time, and so meets the same records again.
     """
 
     def __init__(
@@ -69,7 +75,7 @@ class Guard:
         group: str,
         offsets: LogOffsets,
         halts: Halts,
-        letters: Letters,
+        letters: Letters | None,
         limit: PoisonSettings,
     ) -> None:
         self.halted: Mapping[Partition, Halt] = {}
@@ -85,21 +91,28 @@ class Guard:
         self._forgiven: dict[Partition, int] = {}
 
     def assigned(
-        self, partitions: Sequence[Partition], needed: Mapping[Partition, int] | None = None
+        self,
+        partitions: Sequence[Partition],
+        needed: Mapping[Partition, int] | None = None,
+        *,
+        held: Collection[Partition] = (),
     ) -> dict[Partition, int]:
         """Take partitions over: which of them are halted, and which have lost records meanwhile.
 
         Returns the offset at which each of the others goes on: that of `needed`, or else what the
         group has committed. One without either begins where its log begins: nothing of it was
         promised. What lies between a needed and a committed offset is read but not missed.
+
+        held: partitions that the reader has from before and keeps; it has no others.
         """
         needed = needed or {}
         standing = self._halts.read()
         committed = self._offsets.committed(self._group, partitions)
         starts = self._offsets.starts(partitions)
-        self.halted = {}
-        self._expected = {}
-        self._forgiven = {}
+        kept = set(held) - set(partitions)
+        self.halted = {where: halt for where, halt in self.halted.items() if where in kept}
+        self._expected = {where: at for where, at in self._expected.items() if where in kept}
+        self._forgiven = {where: at for where, at in self._forgiven.items() if where in kept}
         for where in partitions:
             last = standing.get((self._group, where))
             start = starts[where]
@@ -113,6 +126,7 @@ class Guard:
                 continue
             if last is not None and (last.state, last.reason) == (RESUMED, POISON):
                 self._forgiven[where] = last.offset
+                self._count.forget(where)
             self._expected[where] = max(needed.get(where, position), start)
         return dict(self._expected)
 
@@ -191,16 +205,31 @@ class Guard:
         last = {where: standing.get((self._group, where)) for where in self.halted}
         return [where for where, halt in last.items() if halt is None or halt.state != HALTED]
 
+    def take_up(self) -> dict[Partition, int]:
+        """Take up the halted partitions that a person has let go on: where each is read on.
+
+        For a reader that goes on in the same process.
+        """
+        again = {where: self.halted[where].offset for where in self.resumed()}
+        if not again:
+            return {}
+        starts = self.assigned(list(again), again, held={*self._expected, *self.halted})
+        return {where: starts[where] for where in again if where in starts}
+
     def report(self) -> list[dict[str, Any]]:
         """The halted partitions, for a heartbeat."""
         return [to_avro(halt) for _, halt in sorted(self.halted.items())]
+
+    def close(self) -> None:
+        """Let the clients go."""
+        self._halts.close()
 
     def _earlier(self, where: Partition, letter: DeadLetter) -> dict[int, int]:
         """What was refused of a partition before this record, as far as the window reaches.
 
         A dead letter is younger than its record, so none of them is missed.
         """
-        if not self._limit.poison_limit:
+        if not self._limit.poison_limit or self._letters is None:
             return {}
         since = max(0, letter.log_time - self._limit.poison_window_ms)
         found = self._letters.refused(where, self._stage, since)

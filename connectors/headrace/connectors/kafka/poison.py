@@ -8,7 +8,8 @@ from headrace.connectors.settings import check, key
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class PoisonSettings:
-    """How many refused records are put up with: keys of `[streams]` that the trainer heeds too.
+    """What is put up with of records that cannot be read: keys of `[streams]` that whoever reads
+    the log heeds, the trainer, the gateway, runners and task sources too.
 
     A few unreadable records are somebody's mistake and become dead letters; more than
     `poison_limit` of them within `poison_window_ms` mean that something is wrong with what is
@@ -20,6 +21,8 @@ class PoisonSettings:
     ([operations](operations.md)); 0: any number."""
     poison_window_ms: int = key(600_000, least=1)
     """The window, in milliseconds of log time."""
+    unknown_schema_s: float = key(30.0, least=0)
+    """Seconds that the registry may not know a record's schema before the record is set aside."""
 
     def __post_init__(self) -> None:
         check(self, "streams")
@@ -42,6 +45,10 @@ class PoisonCount:
         """Count from what was refused before: offset -> log time in milliseconds."""
         newest = sorted(earlier.items())[-self.limit.poison_limit - 1 :]
         self._times[where] = dict(newest)
+
+    def forget(self, where: Partition) -> None:
+        """Count from 0 again."""
+        self._times.pop(where, None)
 
     def refused(self, where: Partition, offset: int, log_time: int) -> bool:
         """Count a refused record; whether its partition is past the limit now."""

@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import (
     Consumer,
     KafkaError,
+    TopicPartition,
 )
 
 from headrace.connectors.kafka.client_log import client_logger, in_words
@@ -66,6 +67,12 @@ class Reader:
         self.lost: dict[Partition, str] = {}
         """Partitions of which the last read found the next record gone from the log, and how."""
         self._consumer = consumer
+
+    def seek(self, positions: Mapping[Partition, int]) -> None:
+        """Read on at these offsets, of partitions that it has."""
+        for where, offset in positions.items():
+            self._consumer.seek(TopicPartition(*where, offset))
+            self.positions[where] = offset
 
     def close(self) -> None:
         """Let the consumer go."""

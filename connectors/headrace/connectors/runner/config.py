@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from headrace.connectors.commands.command_line import agent_name
-from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.kafka import KafkaAccess, PoisonSettings, RegistryAccess
 from headrace.connectors.privacy import PrivacySettings
 from headrace.connectors.runner.limits import Limits
 from headrace.connectors.runner.retries import Retry
@@ -91,6 +91,8 @@ class RunnerConfig(RunnerSettings):
     """Where tasks are read from and spans go."""
     registry: RegistryAccess = inner()
     """Schema registry (Confluent API)."""
+    poison: PoisonSettings = inner(default_factory=PoisonSettings)
+    """What is put up with of tasks that cannot be read."""
     privacy: PrivacySettings = inner(default_factory=PrivacySettings)
     """What of agents' data is kept."""
     gateway_url: str = inner()

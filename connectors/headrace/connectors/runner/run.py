@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -14,10 +14,6 @@ from tempfile import gettempdir
 
 from headrace.connectors.commands.session import send_left_behind
 from headrace.connectors.kafka import (
-    DeadLetters,
-    Decoder,
-    GroupReader,
-    KafkaUnavailable,
     LogRecord,
     Partition,
     Patience,
@@ -29,24 +25,20 @@ from headrace.connectors.runner.broker import BrokerWatch
 from headrace.connectors.runner.commands import Commands
 from headrace.connectors.runner.config import RunnerConfig
 from headrace.connectors.runner.ends import Ended, RunnerStats
-from headrace.connectors.runner.errors import ReadingFailed
 from headrace.connectors.runner.following import Follower
 from headrace.connectors.runner.isolated import Isolated
 from headrace.connectors.runner.jobs import Workers
-from headrace.connectors.runner.offsets import Offsets
 from headrace.connectors.runner.pool import Pool
+from headrace.connectors.runner.reading import TaskReader, task_of
 from headrace.connectors.runner.retries import How
 from headrace.connectors.runner.waiting import Taken, Waiting
 from headrace.connectors.sdk import Telemetry, sdk_config
-from headrace.schemas import Codec, Task, check_id, from_avro
-from headrace.schemas.topics import Topic
+from headrace.schemas import Codec, Halt, Task
 
 logger = logging.getLogger(__name__)
 
-TOPIC = Topic.TASKS
 _POLL_S = 0.1
 _AGAIN_S = 1.0
-_ANSWER_S = 0.5
 _LEFT_BEHIND_S = 10.0
 
 
@@ -67,14 +59,12 @@ class Runner:
             spool_directory=config.spool_directory,
         )
         self._broker = BrokerWatch(config.kafka.bootstrap)
-        self._offsets = Offsets()
         self._finished: SimpleQueue[tuple[Taken, Ended | None]] = SimpleQueue()
         self._waiting = Waiting()
         self._running = 0
-        self._paused: set[Partition] = set()
         self._on_end: Callable[[Ended], None] = lambda _: None
         self._tasks: TaskRunner | None = None
-        self._patience = Patience("the runner")
+        self._reader: TaskReader | None = None
 
     @property
     def stats(self) -> RunnerStats:
@@ -95,6 +85,11 @@ class Runner:
     def away(self) -> bool:
         """Whether no broker answers now."""
         return self._broker.away
+
+    @property
+    def halted(self) -> Mapping[Partition, Halt]:
+        """Partitions of tasks that are not read on until a person says so."""
+        return self._reader.halted if self._reader is not None else {}
 
     @property
     def resting(self) -> bool:
@@ -130,48 +125,39 @@ class Runner:
         self._on_end = on_end
         # Attempts that wait for durability see this one: only after draining are they given up.
         give_up = threading.Event()
-        registry = Registry(config.registry)
-        codec = Codec(registry)
-        letters = DeadLetters(self._kafka)
         telemetry = Telemetry(self._sdk)
         pool = self._workers(telemetry)
         self._tasks = TaskRunner(config, telemetry, pool, give_up)
         executor = ThreadPoolExecutor(slots, thread_name_prefix="attempt")
-        reader: GroupReader = GroupReader(
+        self._reader = TaskReader(
+            config,
             self._kafka,
-            [TOPIC],
-            group=config.group,
-            on_revoked=partial(self._revoked, lambda: reader),
+            Patience("the runner", stop=stop, delay_s=_AGAIN_S),
+            on_revoked=self._revoked,
             on_error=self._broker.heard,
-            session_timeout_ms=10_000,
-            partition_assignment_strategy="cooperative-sticky",
         )
-        self._patience = Patience("the runner", stop=stop, delay_s=_AGAIN_S)
-        decoder = Decoder(partial(_task, codec), stage="runner")
         # A codec of its own: it is another thread's.
         asked = Registry(config.registry)
-        heard = partial(_task, Codec(asked))
+        heard = partial(task_of, Codec(asked))
         follower = Follower(self._kafka, config.group, heard, self._tasks.cancellations)
         follower.start()
         try:
             while not stop.is_set():
                 self._start_again(slots, executor)
-                self._start(self._next(reader, slots), decoder, letters, executor)
-                self._commit(reader)
+                self._start(self._next(self._reader, slots), executor)
+                self._commit(self._reader)
                 on_turn()
-            self._drain(reader, give_up, pool, on_turn)
+            self._drain(self._reader, give_up, pool, on_turn)
         except Stopped:  # while it waited: nothing of what it waited with has begun
-            self._drain(reader, give_up, pool, on_turn)
+            self._drain(self._reader, give_up, pool, on_turn)
         finally:
             give_up.set()
             follower.close()
             pool.close()
             executor.shutdown(wait=True)
-            self._commit(reader)
-            reader.close()
+            self._commit(self._reader)
+            self._reader.close()
             telemetry.close()
-            letters.close()
-            registry.close()
             asked.close()
 
     def _workers(self, telemetry: Telemetry) -> Workers:
@@ -190,39 +176,19 @@ class Runner:
         assert self._tasks is not None
         return self._tasks.failures.rest.may_start(self._running)
 
-    def _next(self, reader: GroupReader, slots: int) -> list[LogRecord]:
-        """The next task's record, if there is room for one; keeps the membership alive."""
+    def _next(self, reader: TaskReader, slots: int) -> list[tuple[LogRecord, Task]]:
+        """The next task, if there is room for one; keeps the membership alive."""
         # Tasks that wait hold no slot, but they may not become ever more.
         full = max(self._running, self.waiting) >= slots or not self._may_start()
-        assigned = set(reader.assigned)
-        if full:
-            reader.pause(assigned - self._paused)
-        elif self._paused:
-            reader.resume(assigned & self._paused)
-        self._paused = assigned if full else set()
-        try:
-            records = reader.read(_POLL_S, 1)
-        except KafkaUnavailable as error:
-            raise ReadingFailed(f"cannot read {TOPIC}: {error}") from error
-        self._broker.ask(lambda: reader.answers(_ANSWER_S))
-        return records
+        read = reader.next(_POLL_S, full=full)
+        self._broker.ask(reader.answers)
+        return read
 
-    def _start(
-        self,
-        records: list[LogRecord],
-        decoder: Decoder[Task],
-        letters: DeadLetters,
-        executor: ThreadPoolExecutor,
-    ) -> None:
-        for record in records:
-            self._offsets.started(record.partition, record.offset)
-        decoded = decoder.decode(records, self._patience)
-        self._patience.until_done(lambda: letters.send(decoded.refused))
-        for letter in decoded.refused:
-            self._offsets.finished(letter.partition, letter.offset)
-        for record, task in decoded.taken:
+    def _start(self, read: list[tuple[LogRecord, Task]], executor: ThreadPoolExecutor) -> None:
+        assert self._reader is not None
+        for record, task in read:
             if task.cancelled:  # the follower has heard of it
-                self._offsets.finished(record.partition, record.offset)
+                self._reader.finished(record.partition, record.offset)
                 continue
             taken = Taken(task=task, partition=record.partition, offset=record.offset)
             self._submit(taken, executor)
@@ -249,7 +215,7 @@ class Runner:
             logger.error("task %d/%d could not be run", *taken.where, exc_info=error)
         self._finished.put((taken, None if error is not None else future.result()))
 
-    def _commit(self, reader: GroupReader) -> None:
+    def _commit(self, reader: TaskReader) -> None:
         while not self._finished.empty():
             taken, ended = self._finished.get()
             self._running -= 1
@@ -258,43 +224,31 @@ class Runner:
             if ended is None or ended.how is How.STOPPED:
                 continue  # whoever reads it next runs it
             if ended.again_s is None:
-                self._offsets.finished(*taken.where)
-            elif self._offsets.holds(taken.partition):
+                reader.finished(*taken.where)
+            elif reader.holds(taken.partition):
                 self._waiting.add(
                     replace(taken, number=taken.number + 1), time.monotonic() + ended.again_s
                 )
-        news = self._offsets.committable()
-        # Not waited for: what was not committed is run again after a restart.
-        reader.commit({(TOPIC, number): offset for number, offset in news.items()}, wait=False)
+        reader.commit()
 
     def _drain(
         self,
-        reader: GroupReader,
+        reader: TaskReader,
         give_up: threading.Event,
         pool: Workers,
         on_turn: Callable[[], None],
     ) -> None:
-        reader.pause(reader.assigned)
         for _ in range(int(self._config.drain_s / _POLL_S) + 1):
             self._commit(reader)
             if not self._running:
                 return
             on_turn()
-            reader.read(_POLL_S, 1)
+            reader.keep_alive(_POLL_S)
         logger.warning("stopping under %d attempts", self._running)
         give_up.set()
         pool.close()
 
-    def _revoked(self, reader: Callable[[], GroupReader], places: Sequence[Partition]) -> None:
-        self._commit(reader())
-        lost = [partition for _, partition in places]
-        self._offsets.lost(lost)
-        self._waiting.lost(lost)
-        self._paused -= set(places)  # they are not, if they ever come back
-
-
-def _task(codec: Codec, record: LogRecord) -> Task:
-    task = from_avro(Task, codec.decode(TOPIC, record.value))
-    for name in ("project", "rollout_id"):
-        check_id(getattr(task, name), name)
-    return task
+    def _revoked(self, partitions: Sequence[int]) -> None:
+        assert self._reader is not None
+        self._commit(self._reader)
+        self._waiting.lost(partitions)

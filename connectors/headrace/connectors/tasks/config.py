@@ -1,9 +1,9 @@
 """Configuration of a task source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.connectors.kafka import KafkaAccess, RegistryAccess
+from headrace.connectors.kafka import KafkaAccess, PoisonSettings, RegistryAccess
 from headrace.connectors.settings import check, key
 from headrace.connectors.tasks.errors import TasksMisconfigured
 from headrace.schemas.vocabulary import Split
@@ -38,6 +38,8 @@ class TaskSourceConfig:
     """Schema registry (Confluent API)."""
     policy: str
     """Policy under training."""
+    poison: PoisonSettings = field(default_factory=PoisonSettings)
+    """What is put up with of records that cannot be read."""
     agent: str = ""
     """`module:function` that runs the tasks; empty: the one that the runner was started with."""
     project: str = "default"

@@ -23,6 +23,8 @@ class Pace:
     """Why only single groups are asked for, and what to do; empty: it is not so."""
     next_try_s: float = 0.0
     """Seconds until a group is tried in a pause."""
+    halted: str = ""
+    """Partitions that it does not read on; while there are any it asks for nothing. Empty: none."""
 
 
 def progress_text(pace: Pace, total: int | None) -> str:
@@ -36,6 +38,8 @@ def progress_text(pace: Pace, total: int | None) -> str:
 
 def waited_for(pace: Pace, policy: str, quiet_s: float) -> str:
     """What it waits for; `quiet_s`: seconds since anything of the pace has changed."""
+    if pace.halted:
+        return f"halted: too much of {pace.halted} cannot be read; mend it, then `headrace resume`"
     if pace.version < 0:
         return (
             f"waiting for version 0 of {policy}: not published yet; `headrace status` shows "

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from headrace.connectors.kafka import (
-    Decoder,
     Outgoing,
     Patience,
     Registry,
     Stopped,
-    Tailer,
+    WholeTopics,
     Writer,
     partitions_of,
 )
@@ -27,6 +26,8 @@ from headrace.schemas.vocabulary import Split
 logger = logging.getLogger(__name__)
 
 TASKS, POLICIES, OUTCOMES = Topic.TASKS, Topic.POLICIES, Topic.OUTCOMES
+GROUP = "headrace.task-source"
+"""By which its halts are known."""
 _POLL_S = 0.2
 _AGAIN_S = 1.0
 
@@ -46,10 +47,7 @@ class TaskSource:
         self._registry = Registry(config.registry)
         self._codec = Codec(self._registry)
         self._writer = Writer(self._kafka)
-        codec = self._codec
-        self._decoder: Decoder[dict[str, Any]] = Decoder(
-            lambda record: codec.decode(record.topic, record.value), stage="task source"
-        )
+        self._halted = ""
         self._partitions: int | None = None
         self._groups = 0
 
@@ -63,6 +61,7 @@ class TaskSource:
             trained=self.admission.accepted,
             dropped=self.admission.dropped,
             paused=self._following.paused,
+            halted=self._halted,
             next_try_s=self._following.next_try_s,
         )
 
@@ -80,28 +79,29 @@ class TaskSource:
         Raises:
             KafkaClientError: a topic is missing, or the broker was away for minutes.
         """
-        tailer = Tailer(self._kafka, (TASKS, POLICIES, OUTCOMES), name="headrace.task-source")
         patience = Patience("the task source", stop=stop, delay_s=_AGAIN_S)
+        log: WholeTopics[dict[str, Any]] | None = None
         try:
+            log = self._opened(patience)
             while not stop.is_set():
-                records = [one for one in tailer.read(_POLL_S) if one.value is not None]
-                # What is refused, its own stage puts on the dead-letter topic.
-                for record, data in self._decoder.decode(records, patience).taken:
+                for record, data in log.read(_POLL_S):
                     self._following.take(record.topic, data)
-                if tailer.at_end:
+                self._halted = ", ".join(f"{topic}/{number}" for topic, number in log.halted)
+                if log.at_end:
                     self._following.settle()
-                for _ in range(self._following.groups()):
+                for _ in range(self._following.groups() if not log.halted else 0):
                     item = next(draw, None)
                     if item is None:
                         logger.info("no more tasks to draw")
                         return
                     self._send_group(item, patience)
-                if tailer.caught_up:
+                if log.caught_up:
                     on_turn(self.pace)
         except Stopped:
             logger.info("stopped while waiting")
         finally:
-            tailer.close()
+            if log is not None:
+                log.close()
 
     def send_eval(self, items: Sequence[TaskItem], version: int) -> list[str]:
         """Ask for one rollout of each item, pinned to a version and never trained.
@@ -125,6 +125,19 @@ class TaskSource:
         """Let the clients go."""
         self._writer.close()
         self._registry.close()
+
+    def _opened(self, patience: Patience) -> WholeTopics[dict[str, Any]]:
+        codec = self._codec
+        return WholeTopics(
+            self._kafka,
+            codec,
+            (TASKS, POLICIES, OUTCOMES),
+            lambda record: codec.decode(record.topic, record.value),
+            stage="task source",
+            group=GROUP,
+            limit=self._config.poison,
+            patience=patience,
+        )
 
     def _send_group(self, item: TaskItem, patience: Patience) -> None:
         rollouts = [new_ulid() for _ in range(self._config.group_size)]

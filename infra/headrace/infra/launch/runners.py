@@ -16,6 +16,7 @@ from headrace.connectors.runner import CommandAgent, Runner, RunnerConfig, Runne
 from headrace.connectors.settings import keys
 from headrace.connectors.tasks import TaskSourceConfig
 from headrace.infra.settings import Settings
+from headrace.schemas import to_avro
 from headrace.schemas.topics import Topic
 
 STOP_S = 20.0
@@ -44,6 +45,7 @@ def runner_config(
         **own,
         kafka=settings.kafka_access,
         registry=settings.registry_access,
+        poison=settings.streams,
         privacy=settings.privacy,
         gateway_url=settings.gateway_url,
         names_agents=bool(settings.agents.entries),
@@ -98,6 +100,7 @@ class RunnerReport:
                 "ready": True,
                 "waiting": "no broker answers" if runner.away else "",
                 "counters": asdict(runner.stats),
+                "halted": [to_avro(halt) for _, halt in sorted(runner.halted.items())],
             }
         )
 
@@ -121,6 +124,7 @@ def source_config(
         kafka=settings.kafka_access,
         registry=settings.registry_access,
         policy=policy or settings.policy.name,
+        poison=settings.streams,
         agent=agent,
         trainer=trainer.name,
         group_size=trainer.group_size,

@@ -1,7 +1,7 @@
 """What `headrace work` shows: a line for a person, or a JSON object for each thing that happens."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Protocol
 
@@ -30,6 +30,10 @@ class Worker(Protocol):
         """Whether no broker answers now."""
 
     @property
+    def halted(self) -> Mapping[tuple[str, int], object]:
+        """Partitions of tasks that are not read on."""
+
+    @property
     def resting(self) -> bool:
         """Whether only single attempts are tried, since all failed."""
 
@@ -49,6 +53,8 @@ def progress(runner: Worker, *, stopping: bool) -> str:
         told.append(f"{runner.waiting} to be tried again")
     if runner.last_failure:
         told.append(f"last failure: {runner.last_failure[:_SHOWN]}")
+    if halted := ", ".join(f"{topic}/{number}" for topic, number in sorted(runner.halted)):
+        told.append(f"halted: {halted} (`headrace status` says why)")
     if why := pause_of(runner, stopping=stopping):
         told.append(f"{why}; one is tried in {runner.next_try_s:.0f} s" if runner.resting else why)
     elif not runner.running and not runner.waiting:

@@ -39,8 +39,6 @@ class StreamsSettings(PoisonSettings):
     """Seconds without heartbeats after which the broker gives a worker's partitions to another.
     Every membership change restarts all workers of a stage: they have to be back within this time,
     or they push each other out for ever."""
-    unknown_schema_s: float = key(30.0, least=0)
-    """Seconds that the registry may not know a record's schema before the record is set aside."""
 
     def __post_init__(self) -> None:
         check(self, "streams")

@@ -6,22 +6,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from headrace.connectors.kafka import (
-    Decoder,
     KafkaClientError,
     KafkaConfig,
+    LogRecord,
     Patience,
+    PoisonSettings,
     Registry,
     RegistryAccess,
     Stopped,
-    Tailer,
+    WholeTopics,
 )
 from headrace.schemas import Codec, PolicyRecord, from_avro
 from headrace.schemas.topics import Topic
 
 TOPIC = Topic.POLICIES
+GROUP = "headrace.gateway"
+"""By which its halts are known."""
 _POLL_S = 0.2
 _RETRY_S = 1.0
-_AT_ONCE = 500
 
 OnRecords = Callable[[Sequence[PolicyRecord]], None]
 
@@ -30,7 +32,8 @@ class PolicyLog:
     """Hands the policy records to an event loop: first all that is there, then each that comes.
 
     Kafka or the registry away means wait; when the log is lost it is read again, and `on_start`
-    gets all of it again. A record that cannot be read is logged, counted and left out.
+    gets all of it again. A record that cannot be read is logged and left out; when there are too
+    many of them, nothing that comes after is served until a person has let the log go on.
     """
 
     def __init__(
@@ -38,17 +41,14 @@ class PolicyLog:
         kafka: KafkaConfig,
         registry: RegistryAccess | str,
         *,
+        limit: PoisonSettings,
         on_start: OnRecords,
         on_records: OnRecords,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.malformed = 0
         self._kafka = kafka
-        codec = Codec(Registry(registry))
-        self._decoder = Decoder(
-            lambda record: from_avro(PolicyRecord, codec.decode(TOPIC, record.value)),
-            stage="gateway",
-        )
+        self._codec = Codec(Registry(registry))
+        self._limit = limit
         self._on_start = on_start
         self._on_records = on_records
         self._loop = loop
@@ -71,25 +71,30 @@ class PolicyLog:
                 return
 
     def _follow(self) -> None:
-        tailer = Tailer(self._kafka, [TOPIC], name="headrace.gateway.policies")
+        log = WholeTopics(
+            self._kafka,
+            self._codec,
+            [TOPIC],
+            self._record_of,
+            stage="gateway",
+            group=GROUP,
+            limit=self._limit,
+            patience=self._patience,
+        )
         try:
             first: list[PolicyRecord] = []
-            while not self._stopping.is_set() and not tailer.caught_up:
-                first += self._read(tailer)
+            while not self._stopping.is_set() and not log.caught_up:
+                first += [record for _, record in log.read(_POLL_S)]
             self._hand_over(self._on_start, first)
             while not self._stopping.is_set():
                 # One at a time: the client would wait its whole time-out for a second record.
-                if records := self._read(tailer, limit=1):
-                    self._hand_over(self._on_records, records)
+                if read := log.read(_POLL_S, limit=1):
+                    self._hand_over(self._on_records, [record for _, record in read])
         finally:
-            tailer.close()
+            log.close()
 
-    def _read(self, tailer: Tailer, limit: int = _AT_ONCE) -> list[PolicyRecord]:
-        # A record without a value is compaction's mark that a key is gone.
-        records = [record for record in tailer.read(_POLL_S, limit) if record.value is not None]
-        decoded = self._decoder.decode(records, self._patience)
-        self.malformed += len(decoded.refused)
-        return [record for _, record in decoded.taken]
+    def _record_of(self, record: LogRecord) -> PolicyRecord:
+        return from_avro(PolicyRecord, self._codec.decode(TOPIC, record.value))
 
     def _hand_over(self, receive: OnRecords, records: Sequence[PolicyRecord]) -> None:
         if not self._stopping.is_set():

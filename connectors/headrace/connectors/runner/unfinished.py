@@ -11,7 +11,7 @@ class _Partition:
     committed: int = -1
 
 
-class Offsets:
+class Unfinished:
     """Commits up to the first record that has not finished. No Kafka here; not thread-safe."""
 
     def __init__(self) -> None:
