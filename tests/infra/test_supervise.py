@@ -119,6 +119,31 @@ def test_a_planned_exit_is_a_restart_but_not_a_crash(lab: Lab) -> None:
     assert State.CRASHED not in {state for _, state, _ in lab.events.seen}
 
 
+def test_a_part_that_says_that_no_start_will_do_is_not_started_again(lab: Lab) -> None:
+    refused = """
+        import os, signal
+        print("up", flush=True)
+        signal.signal(signal.SIGUSR1, lambda *_: (print("another base", flush=True), os._exit(3)))
+        print("armed", flush=True)
+        while True: signal.pause()
+    """
+    part = lab.part("worker", refused, final_exits=frozenset({3}))
+    with lab.supervise(part):
+        wait_until(lambda: "armed" in part.log.read_text(), "the part to be armed")
+        os.kill(lab.pid("worker"), signal.SIGUSR1)
+        wait_until(lambda: lab.state("worker").state is State.FAILED, "the part to fail")
+        state = lab.state("worker")
+    assert state.message.endswith("is not started again; last log line: another base")
+    assert (state.restarts, state.pid) == (0, None)
+
+
+def test_a_start_that_is_refused_once_is_given_up_at_once(lab: Lab) -> None:
+    part = lab.part("worker", "raise SystemExit(3)", final_exits=frozenset({3}))
+    with pytest.raises(PartFailed, match="ended with exit code 3"), lab.supervise(part):
+        pass
+    assert lab.state("worker").restarts == 0
+
+
 @pytest.mark.usefixtures("short_pauses")
 def test_a_restarted_part_waits_for_the_one_it_needs(lab: Lab) -> None:
     gate = threading.Event()

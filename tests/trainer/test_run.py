@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from headrace.trainer import __main__ as process
-from headrace.trainer.errors import TrainerError, TrainerFenced
+from headrace.trainer.errors import (
+    BaseChanged,
+    PolicyLoadError,
+    ReferenceMissing,
+    TrainerError,
+    TrainerFenced,
+)
 from headrace.trainer.run import Trainer
 
 ENVIRONMENT = {
@@ -58,6 +64,16 @@ def test_a_trainer_that_cannot_go_on_exits_with_1(
 ) -> None:
     assert main(monkeypatch, TrainerError("the checkpoint is gone")) == 1
     assert "the checkpoint is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [BaseChanged("another base"), ReferenceMissing("no @9"), PolicyLoadError("no head")]
+)
+def test_what_no_other_start_mends_exits_with_3(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: TrainerError
+) -> None:
+    assert main(monkeypatch, error) == 3
+    assert f"the trainer cannot start: {error}" in caplog.text
 
 
 def test_a_stopped_trainer_exits_with_0(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,8 @@ class HaltReason(StrEnum):
     POISON = "poison"
     LOG_LOST = "log_lost"
     NON_FINITE = "non_finite"
+    NO_SPACE = "no_space"
+    CHECKPOINT = "checkpoint"
 
 
 class LetterReason(StrEnum):

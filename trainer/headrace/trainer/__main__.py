@@ -11,14 +11,20 @@ from pathlib import Path
 from headrace.connectors.kafka import KafkaClientError
 from headrace.connectors.settings import BadSettings
 from headrace.trainer.config import config_from_environment
-from headrace.trainer.errors import TrainerError, TrainerFenced
+from headrace.trainer.errors import Refused, TrainerError, TrainerFenced
 from headrace.trainer.heartbeat import HEARTBEAT_S
 from headrace.trainer.run import Trainer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train until SIGTERM; settings come from `HEADRACE_*` variables."""
-    parser = argparse.ArgumentParser(prog="python -m headrace.trainer", description=main.__doc__)
+    """Train until SIGTERM; settings come from `HEADRACE_*` variables.
+
+    Exit codes: 0 stopped; 1 another start may do better; 2 bad settings and 3 refused, which no
+    other start mends.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m headrace.trainer", description="The trainer process."
+    )
     parser.add_argument("--model-directory", type=Path, required=True, help="base model")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -39,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         while not stop.wait(HEARTBEAT_S):
             trainer.heartbeat.beat("fenced: another trainer of this policy and name has started")
         return 1
+    except Refused as error:
+        logging.getLogger(__name__).critical("the trainer cannot start: %s", error)
+        return 3
     except (TrainerError, KafkaClientError) as error:
         logging.getLogger(__name__).error("%s", error)
         return 1

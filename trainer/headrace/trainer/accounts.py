@@ -40,6 +40,7 @@ def outcomes_of(credits: Credits, verdict: Verdict) -> list[Outcome]:
 
 
 def _of_samples(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
+    members = _members(credits)
     for sample in credits.samples:
         if sample.sample_id in verdict.trained:
             why = ""
@@ -49,7 +50,8 @@ def _of_samples(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
             why = verdict.left_out[sample.sample_id].reason
         else:
             why = verdict.reason or DropReason.NOT_TRAINED
-        yield _outcome(credits, verdict, sample.rollout_id, sample.attempt, why, sample)
+        member = members.get((sample.rollout_id, sample.attempt))
+        yield _outcome(credits, verdict, sample.rollout_id, member, why, sample)
 
 
 def _of_rollouts(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
@@ -66,9 +68,14 @@ def _of_rollouts(credits: Credits, verdict: Verdict) -> Iterator[Outcome]:
         )
         if member.status == MemberStatus.CANCELLED:
             why = member.status
-        yield _outcome(credits, verdict, member.rollout_id, member.attempt, why)
+        yield _outcome(credits, verdict, member.rollout_id, member, why)
     for rollout_id in credits.missing_rollouts:
-        yield _outcome(credits, verdict, rollout_id, "", DropReason.NEVER_STARTED)
+        yield _outcome(credits, verdict, rollout_id, None, DropReason.NEVER_STARTED)
+
+
+def _members(credits: Credits) -> dict[tuple[str, str], Member]:
+    """By rollout and attempt: a group may have very many."""
+    return {(one.rollout_id, one.attempt): one for one in reversed(credits.members)}
 
 
 def _weight(member: Member) -> int:
@@ -82,15 +89,12 @@ def _outcome(
     credits: Credits,
     verdict: Verdict,
     rollout_id: str,
-    attempt: str,
+    member: Member | None,
     why: str,
     sample: SampleCredit | None = None,
 ) -> Outcome:
     tokens = verdict.trained.get(sample.sample_id) if sample else None
     versions = tokens.run_versions if tokens else [-1]
-    member = next(
-        (m for m in credits.members if (m.rollout_id, m.attempt) == (rollout_id, attempt)), None
-    )
     detail = ""
     if sample is not None and (left_out := verdict.left_out.get(sample.sample_id)):
         detail = left_out.detail
@@ -101,7 +105,7 @@ def _outcome(
     return Outcome(
         project=credits.project,
         rollout_id=rollout_id,
-        attempt=attempt,
+        attempt=sample.attempt if sample else member.attempt if member else "",
         sample_id=sample.sample_id if sample else "",
         group_id=credits.group_id,
         agent=sample.agent if sample else "",

@@ -9,6 +9,7 @@ record names is an orphan of a crash.
 """
 
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -22,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from headrace.trainer.choices import Attention
-from headrace.trainer.errors import CheckpointCorrupt, CheckpointMissing
+from headrace.trainer.errors import CheckpointCorrupt, CheckpointMissing, NoSpace
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import PUBLISHED_DTYPE, Policy
 
@@ -36,6 +38,9 @@ CRITIC = "critic.safetensors"
 _STATE = (OPTIMIZER, CRITIC)
 """Files that are pruned: only who trains on needs them."""
 FORMAT = 1
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How safetensors tells the number of the system's error."""
 _NAME = re.compile(r"(\d{6,})-[0-9a-f]{16}")
 _SAVING = ".saving-"
 _TOKENIZER_FILES = (
@@ -79,10 +84,22 @@ def save(
     """Write a checkpoint; when this returns, it is whole and on disk.
 
     The same content twice gives the same directory. A failure leaves nothing that looks whole.
+    Raises NoSpace.
     """
     if version < 0:
         raise ValueError(f"version is {version}: it must not be negative")
-    directory.mkdir(parents=True, exist_ok=True)
+    with _room(directory, version):
+        directory.mkdir(parents=True, exist_ok=True)
+        return _save(directory, version, policy, optimizer, critic)
+
+
+def _save(
+    directory: Path,
+    version: int,
+    policy: Policy,
+    optimizer: MasterOptimizer,
+    critic: MasterOptimizer | None,
+) -> Saved:
     with _temporary(directory) as draft:
         _write_files(draft, policy, optimizer)
         if critic is not None:
@@ -205,6 +222,23 @@ def prune(directory: Path, *, keep_optimizer: int = 2) -> list[Path]:
                 state.unlink()
                 removed.append(state)
     return removed
+
+
+@contextmanager
+def _room(directory: Path, version: int) -> Iterator[None]:
+    """Raises NoSpace where the block fails for want of room on the disk."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        told = _OS_ERROR.search(str(error))
+        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+        if number not in _FULL:
+            raise
+        raise NoSpace(
+            f"there is no room for the checkpoint of version {version} in {directory} ({error}): "
+            "free some, then `headrace resume`; nothing half-written was left, and training goes "
+            "on from the last version"
+        ) from error
 
 
 @contextmanager

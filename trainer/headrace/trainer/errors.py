@@ -2,16 +2,18 @@
 
 TrainerError
 ├── RowError             a row that cannot be trained: drop it with a reason
-├── PolicyLoadError      a model that cannot be trained here
-├── BaseChanged          a policy's base is another than that of its versions
-├── ReferenceMissing     the version that the KL is to be taken to is not there
+├── Refused              no other start mends it: a person has to
+│   ├── PolicyLoadError      a model that cannot be trained here
+│   ├── BaseChanged          a policy's base is another than that of its versions
+│   └── ReferenceMissing     the version that the KL is to be taken to is not there
 ├── TrainerFenced        another trainer of this policy and name has taken over
 ├── CommitTimedOut       the broker gave a transaction up; a restart mends it
 ├── CommitRefused        the broker refuses our transactions, and will go on doing so
 ├── NonFiniteStep        loss or gradient is not finite; the weights are untouched
 └── CheckpointError
     ├── CheckpointMissing    no such checkpoint, or its optimiser state was pruned
-    └── CheckpointCorrupt    its content is not what its hash says
+    ├── CheckpointCorrupt    its content is not what its hash says
+    └── NoSpace              the disk takes no more
 """
 
 
@@ -23,15 +25,19 @@ class RowError(TrainerError, ValueError):
     """A training row is malformed or does not fit the token budget."""
 
 
-class PolicyLoadError(TrainerError):
+class Refused(TrainerError):
+    """The trainer cannot start, and starting it again would not help."""
+
+
+class PolicyLoadError(Refused):
     """The model directory is missing, or its architecture is not one we can train."""
 
 
-class BaseChanged(TrainerError):
+class BaseChanged(Refused):
     """The policy was begun from another base model; going on would mix the two."""
 
 
-class ReferenceMissing(TrainerError):
+class ReferenceMissing(Refused):
     """The version that the KL is to be taken to was never published."""
 
 
@@ -61,3 +67,7 @@ class CheckpointMissing(CheckpointError):
 
 class CheckpointCorrupt(CheckpointError):
     """A checkpoint does not hold what its hash says."""
+
+
+class NoSpace(CheckpointError):
+    """The disk is full, or the user's share of it: no checkpoint was written."""

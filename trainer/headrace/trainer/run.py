@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -15,13 +15,14 @@ from headrace.schemas.vocabulary import DropReason, HaltReason
 from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep
+from headrace.trainer.halting import Halted, halt, halting
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.measures import StepResult
 from headrace.trainer.pinned import Position
 from headrace.trainer.reading import READ, position_of
 from headrace.trainer.rewards import rewards_of
 from headrace.trainer.rows import rows_of
-from headrace.trainer.session import CREDITS, SAMPLES, Session, now_ms, opened
+from headrace.trainer.session import SAMPLES, Session, now_ms, opened
 from headrace.trainer.settings import MAIN
 from headrace.trainer.step import TrainStep
 from headrace.trainer.trainable import TrainableGroup
@@ -40,7 +41,7 @@ class Trainer:
         """Recover, then train until `stop` is set.
 
         Raises a TrainerError for what a restart or a person has to mend: TrainerFenced,
-        CommitRefused, CheckpointError, PolicyLoadError; and LogLost.
+        CommitRefused, or a Refused; and LogLost.
         """
         torch.set_num_threads(self.config.threads)
         with self.heartbeat.served():
@@ -52,13 +53,13 @@ class Trainer:
 
     def _train_until_halted(self, stop: threading.Event) -> None:
         patience = Patience("the trainer", stop=stop)
-        with opened(self.config, patience, self.heartbeat) as session:
-            loop = Loop(session, self.heartbeat)
-            try:
+        try:
+            with opened(self.config, patience, self.heartbeat) as session:
+                loop = Loop(session, self.heartbeat)
                 while not stop.is_set():
                     loop.turn()
-            except Halted:
-                logger.error("halted: read on from the last commit after `headrace resume`")
+        except Halted:
+            logger.error("halted: read on from the last commit after `headrace resume`")
 
 
 def _reporter(config: TrainerConfig) -> Reporter | None:
@@ -66,10 +67,6 @@ def _reporter(config: TrainerConfig) -> Reporter | None:
         return None
     subscription = Subscription(kafka=config.kafka, group=config.consumer_group, topics=READ)
     return Reporter(config.heartbeat, part=config.heartbeat.stem, subscription=subscription)
-
-
-class Halted(Exception):
-    """A partition may not be read on; recovery waits until a person lets it."""
 
 
 NON_FINITE_STEPS = 3
@@ -105,7 +102,8 @@ class Loop:
             self._account(self._intake.drop_all("max_versions", now_ms()))
         self._account(self._intake.settle(self._sample_positions(), now_ms()))
         if batch := self._intake.next_batch(now_ms()):
-            self._train(batch)
+            with halting(self._session.guard, self._session.patience):
+                self._train(batch)
         if self._session.ledger.is_due(time.monotonic()):
             self._session.flush()
         self._beat("finished" if self._has_finished() else self._waiting_for())
@@ -211,7 +209,7 @@ class Loop:
         self._session.commit_version(groups, metrics)
         logger.info("version %d: %s", next_version, _brief(metrics))
 
-    def _halt(self, why: str) -> None:
+    def _halt(self, why: str) -> NoReturn:
         """Stand still, durably: the next batch would most likely end like the last ones."""
         session = self._session
         session.flush()
@@ -219,10 +217,7 @@ class Loop:
             f"{NON_FINITE_STEPS} steps in a row were not finite, the last because {why}. Roll back "
             "to a version that was sound, or lower [trainer] learning_rate, before you resume"
         )
-        session.patience.until_done(
-            lambda: session.guard.halt((CREDITS, 0), HaltReason.NON_FINITE, message)
-        )
-        raise Halted
+        halt(session.guard, session.patience, HaltReason.NON_FINITE, message)
 
     def _drop(self, groups: Sequence[TrainableGroup], reason: str) -> None:
         for group in groups:

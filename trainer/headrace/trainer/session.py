@@ -28,6 +28,7 @@ from headrace.trainer.critic import Critic
 from headrace.trainer.decided import Decided
 from headrace.trainer.device import device_of
 from headrace.trainer.fitness import Fitness
+from headrace.trainer.halting import halting
 from headrace.trainer.heartbeat import Heartbeat
 from headrace.trainer.intake import Intake
 from headrace.trainer.ledger import PendingOutcomes
@@ -188,8 +189,8 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
     """Recover: fence older incarnations, read what is committed, load the checkpoint that the last
     committed version names, and read on at its offsets. Without one, version 0 is published.
 
-    Waits where a partition is halted (unreadable records, or a log that no longer holds those
-    offsets), until `headrace resume`.
+    Waits where a partition is halted (unreadable records, a log that no longer holds those offsets,
+    no usable checkpoint), until `headrace resume`. Raises Halted where it becomes so, and Refused.
     """
     with ExitStack() as stack:
         registry = Registry(config.registry)
@@ -221,7 +222,9 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         starts = readable(config.kafka, guard, patience, heartbeat, past.offsets)
         base = base_hash(config.base_model)
         refuse_another(past.last, base, config.base_name)
-        policy, optimizer = _weights(config, past.last)
+        with halting(guard, patience):
+            policy, optimizer = _weights(config, past.last)
+            critic = _critic(config, past.last)
         refuse_window(policy, config.packing.token_budget)
         log_ = patience.until_done(lambda: Tailer(config.kafka, READ, name=group, starts=starts))
         stack.callback(log_.close)
@@ -246,7 +249,7 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             policy=policy,
             optimizer=optimizer,
             base=base,
-            critic=_critic(config, past.last),
+            critic=critic,
         )
         if past.last is not None:
             session.at = past.last.version
@@ -254,10 +257,11 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             for version, one in past.versions.items():
                 session.intake.lineage.branched(version, one.parent)
             session.serve(past.traffic)
-        else:
-            session.commit_version([], {})
-            logger.info("published version 0 of %s, the base weights", config.publishes)
-        session.follow_reference()
+        with halting(guard, patience):
+            if past.last is None:
+                session.commit_version([], {})
+                logger.info("published version 0 of %s, the base weights", config.publishes)
+            session.follow_reference()
         yield session
 
 

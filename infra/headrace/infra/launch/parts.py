@@ -158,6 +158,7 @@ def _trainer(
         },
         depends=_present(here, "kafka", "registry"),
         prepare=lambda: _forget(heartbeat, model()),
+        final_exits=frozenset({2, 3}),  # bad settings, refused: see its main
         ready_timeout_s=240.0,
         log=settings.directory / "logs" / f"{name}.log",
     )

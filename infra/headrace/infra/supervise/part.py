@@ -17,7 +17,7 @@ class State(enum.StrEnum):
     READY = "ready"
     SILENT = "silent"  # it was ready, runs, and has not answered for a while; left alone
     CRASHED = "crashed"  # it ended by itself; started again after a pause
-    FAILED = "failed"  # it never became ready, and start() gave up
+    FAILED = "failed"  # it never became ready and start() gave up, or said that no start will do
     STOPPING = "stopping"
     STOPPED = "stopped"
 
@@ -47,6 +47,8 @@ class Part:
     """Runs when the probe first answers (topics, migrations), before dependent parts start."""
     planned_exits: frozenset[int] = frozenset()
     """Exit codes by which it asks for a restart; not crashes, and restarted without a pause."""
+    final_exits: frozenset[int] = frozenset()
+    """Exit codes by which it says that no other start mends it: it is not started again."""
     silent_after_s: float = 10.0
     """How long a part that was ready may leave its probe without an answer before that is told."""
     ready_timeout_s: float = 90.0

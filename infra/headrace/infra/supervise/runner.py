@@ -170,6 +170,11 @@ class PartThread(threading.Thread):
     def _ended(self, code: int, ready_at: float | None) -> None:
         if ready_at is not None and time.monotonic() - ready_at >= _STEADY_S:
             self._in_a_row = 0
+        if code in self.part.final_exits:
+            lines = logs.tail(self.part.log)
+            last = f"; last log line: {lines[-1]}" if lines else ""
+            self._fail(f"ended with exit code {code} and is not started again{last}")
+            return
         restarts = self._state.restarts + 1
         if code in self.part.planned_exits and ready_at is not None:
             self._state = replace(self._state, restarts=restarts)

@@ -1,0 +1,72 @@
+"""Room for checkpoints, and checkpoints that are not what was committed, on the real broker."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from headrace.connectors.kafka import RESUMED, HaltLog
+from headrace.schemas import Halt
+from headrace.trainer import checkpoint
+from headrace.trainer.errors import NoSpace
+from tests.integration.trainer.bench import CREDITS, SECONDS, Bench, Running, saved, trained
+from tests.support.waiting import wait_until
+
+
+def halted(bench: Bench, running: Running) -> tuple[Halt, Callable[[], None]]:
+    """The halt that a trainer stands still for, and how to let it go on."""
+    wait_until(lambda: running.doing() == "halted", "the halt of the trainer", SECONDS)
+    halts = HaltLog(bench.kafka, bench.codec)
+    halt = halts.read()[f"headrace.trainer.{bench.policy}", (CREDITS, 0)]
+
+    def resume() -> None:
+        halts.write(replace(halt, state=RESUMED))
+        halts.close()
+
+    return halt, resume
+
+
+def test_a_full_disk_halts_it_and_with_room_it_trains_the_same_groups(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise NoSpace("there is no room for the checkpoint of version 1")
+
+    (group,) = bench.group_ids(1)
+    with bench.trainer() as running:
+        bench.await_version(0)
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "save", full)
+            bench.put(group)
+            halt, resume = halted(bench, running)
+        assert (halt.reason, halt.message) == (
+            "no_space",
+            "there is no room for the checkpoint of version 1",
+        )
+        assert bench.outcomes() == []  # nothing says that it was trained
+        resume()
+        versions = bench.await_version(1)
+    assert versions[-1].groups == [group]
+    assert set(trained(bench.outcomes()).values()) == {1}
+
+
+def test_a_checkpoint_that_was_swapped_halts_it_until_it_is_put_back(bench: Bench) -> None:
+    first, second = bench.group_ids(2)
+    with bench.trainer():
+        bench.put(first)
+        bench.await_version(1)
+    base, one = saved(bench)
+    shutil.move(one / checkpoint.WEIGHTS, bench.directory / "kept")
+    shutil.copy(base / checkpoint.WEIGHTS, one / checkpoint.WEIGHTS)
+    with bench.trainer() as running:
+        halt, resume = halted(bench, running)
+        assert halt.reason == "checkpoint"
+        assert f"{one.name}/{checkpoint.WEIGHTS} does not have its hash" in halt.message
+        shutil.move(bench.directory / "kept", one / checkpoint.WEIGHTS)
+        resume()
+        bench.put(second, version=1)
+        bench.await_version(2)
+    assert set(trained(bench.outcomes()).values()) == {1}
