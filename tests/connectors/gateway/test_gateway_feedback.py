@@ -1,14 +1,17 @@
 """POST /v1/feedback: by an answer's id, by an episode, within the project of the key."""
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from headrace.connectors.clickhouse import ClickHouseUnavailable
 from headrace.connectors.feedback import Place
 from headrace.connectors.kafka import KafkaUnavailable
 from headrace.schemas import Span
+from tests.connectors.gateway.dialects import bodies
 from tests.connectors.gateway.test_gateway_access import bearer
 
 if TYPE_CHECKING:
@@ -189,3 +192,16 @@ def test_a_key_gives_feedback_within_its_project(make_gateway: "Callable[..., Ha
     assert shops.post(FEEDBACK, **asked).status_code == 401
     assert shops.post(FEEDBACK, **asked, headers=bearer("sk-2")).status_code == 404
     assert shops.post(FEEDBACK, **asked, headers=bearer("sk-1")).json()["project"] == "shop"
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # it keeps no state of them
+)
+@given(body=bodies.mutated(bodies.FEEDBACK) | bodies.json_values)
+def test_any_feedback_is_taken_or_refused(gateway: "Harness", body: Any) -> None:
+    said = {"content-type": "application/json"}
+    answer = gateway.post(FEEDBACK, content=json.dumps(body), headers=said)
+    assert answer.status_code in (200, 400, 404)
+    assert answer.status_code == 200 or answer.json()["error"]["message"]

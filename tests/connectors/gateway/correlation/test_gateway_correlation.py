@@ -1,5 +1,6 @@
 """Where a call belongs, as its headers, its base URL, its trace and its key say."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,24 @@ def test_one_idempotency_key_in_two_attempts_is_two_calls(gateway: "Harness") ->
         headers = {**HERE, "x-headrace-attempt": attempt, "idempotency-key": "k"}
         assert gateway.post(CHAT, json=_body(), headers=headers).status_code == 200
     assert [span.attempt for span in gateway.telemetry.spans] == ["a1", "a2"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_two_attempts_at_once_keep_apart(gateway: "Harness", stream: bool) -> None:
+    hold = gateway.call(asyncio.Event)
+    gateway.engine.hold = hold
+    places = [f"/rollout/r/attempt/a{i % 2}/v1/chat/completions" for i in range(6)]
+    calls = [
+        gateway.start(gateway.asend(place, method="POST", json={**_body(), "stream": stream}))
+        for place in places
+    ]
+    gateway.wait_until(lambda: len(gateway.engine.requests) == len(places), "all to be asked")
+    gateway.call(hold.set)
+    assert {call.result(20).status_code for call in calls} == {200}
+    spans = gateway.telemetry.spans
+    assert sorted(span.attempt for span in spans) == ["a0"] * 3 + ["a1"] * 3
+    assert {span.rollout_id for span in spans} == {"r"}
+    assert len({span.span_id for span in spans}) == len(places)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,14 @@ COMPLETIONS: dict[str, Any] = {
     "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "integer"}}},
     "temperature": 0.5,
     "top_p": 1,
+    "top_k": 3,
+    "min_p": 0.1,
     "seed": 3,
     "echo": False,
+    "frequency_penalty": 0.5,
+    "presence_penalty": -0.5,
+    "logit_bias": {"5": 1.5},
+    "user": "u",
 }
 MESSAGES: dict[str, Any] = {
     "model": "calc",
@@ -53,6 +59,9 @@ MESSAGES: dict[str, Any] = {
     "output_config": {"format": {"type": "json_schema", "schema": {}}},
     "stop_sequences": ["END"],
     "metadata": {"user_id": "u"},
+    "temperature": 0.5,
+    "top_p": 1,
+    "top_k": 3,
     "stream": False,
 }
 RESPONSES: dict[str, Any] = {
@@ -81,6 +90,11 @@ RESPONSES: dict[str, Any] = {
     "stream": False,
     "top_logprobs": 1,
     "truncation": "auto",
+    "temperature": 0.5,
+    "top_p": 1,
+    "top_k": 3,
+    "seed": 3,
+    "user": "u",
 }
 EMBEDDINGS: dict[str, Any] = {
     "model": "all-minilm-l6-v2",
@@ -113,6 +127,25 @@ CHAT: dict[str, Any] = {
     "stream": False,
     "stream_options": {"include_usage": True},
     "temperature": 0.5,
+    "top_p": 1,
+    "top_k": 3,
+    "min_p": 0.1,
+    "seed": 3,
+    "frequency_penalty": 0.5,
+    "presence_penalty": -0.5,
+    "logit_bias": {"5": 1.5},
+    "parallel_tool_calls": False,
+    "return_token_ids": True,
+    "metadata": {"k": "v"},
+    "user": "u",
+}
+FEEDBACK: dict[str, Any] = {
+    "episode": "r/a",
+    "name": "thumbs",
+    "value": -1,
+    "source": "user",
+    "target": "episode",
+    "id": "f-1",
 }
 
 json_values = st.recursive(

@@ -36,8 +36,22 @@ QUICK = settings(
 )
 
 
-def check(gateway: "Harness", path: str, content: bytes) -> None:
-    answer = gateway.post(path, content=content, headers={"content-type": "application/json"})
+PLACES = [
+    *("x-headrace-project", "x-headrace-rollout", "x-headrace-attempt", "x-headrace-agent"),
+    *("x-rollout-id", "x-attempt-id", "x-headrace-parent", "x-headrace-hide", "traceparent"),
+    *("authorization", "x-api-key", "x-stainless-retry-count", "idempotency-key", "x-request-id"),
+]
+placed = st.dictionaries(
+    st.sampled_from(PLACES),
+    st.sampled_from(["r-1", "a-1", "", "..", "Bearer k/rollout/r/attempt/a", "9" * 400, "0" * 16])
+    | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
+    max_size=5,
+)
+
+
+def check(gateway: "Harness", path: str, content: bytes, **headers: str) -> None:
+    headers["content-type"] = "application/json"
+    answer = gateway.post(path, content=content, headers=headers)
     if answer.status_code == 200:
         assert answer.content
         return
@@ -62,3 +76,12 @@ def test_a_changed_body_is_answered_or_refused(
 @given(content=st.binary(max_size=40) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_other_body_is_refused(gateway: "Harness", path: str, content: bytes) -> None:
     check(gateway, path, content)
+
+
+@pytest.mark.parametrize("path", VALID)
+@QUICK
+@given(headers=placed)
+def test_whatever_headers_say_of_the_place_is_heeded_or_refused(
+    gateway: "Harness", path: str, headers: dict[str, str]
+) -> None:
+    check(gateway, path, json.dumps(VALID[path]).encode(), **headers)
