@@ -18,7 +18,8 @@ UV := $(VENV)/bin/uv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 # Many processes of the tests import torch: bytecode is kept, whatever the surroundings say.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical
+# auto: more workers than cores (tests/support/stacks.py).
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 

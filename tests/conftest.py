@@ -1,4 +1,4 @@
-"""What every test sees: no network beyond this machine, and one set of real parts per run."""
+"""What every test sees: no network beyond this machine, and real parts that are started once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from tests.support.one_stack import claim, distribute, uses_the_stack
+from tests.support.stacks import REAL_PARTS, claim, distribute, uses_the_stack, workers
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -27,7 +27,6 @@ settings.register_profile("untimed", settings.default, deadline=None)
 settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
-REAL_PARTS = ("integration", "e2e")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -39,7 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(folder)
         elif uses_the_stack(item):
             item.add_marker("integration")
-    distribute(items)
+    distribute(items, HERE)
+
+
+@pytest.hookimpl(optionalhook=True)  # there is one only with xdist
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Say what `-n auto` is; `-n logical` stays one worker a core."""
+    return workers() if config.getoption("numprocesses") == "auto" else None
 
 
 @pytest.fixture(autouse=True)
@@ -71,16 +76,16 @@ def _loopback_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """Real Kafka with its topics, registry and ClickHouse, started once per run on free ports."""
+    """Real Kafka with its topics, registry and ClickHouse on free ports, once in a worker."""
     from headrace.infra.embedded import running_stack
 
     def tell(part: str, state: str, message: str) -> None:
         logging.getLogger("tests.stack").info("%s %s: %s", part, state, message)
 
-    run = tmp_path_factory.getbasetemp()
+    run, worker = tmp_path_factory.getbasetemp(), "main"
     if hasattr(request.config, "workerinput"):  # a worker's folder lies in that of the run
-        run = run.parent
-    with running_stack(claim(run), on_event=tell) as running:
+        run, worker = run.parent, run.name
+    with running_stack(claim(run, worker), on_event=tell) as running:
         yield running
 
 

@@ -60,13 +60,13 @@ def test_make_test_leaves_nothing_out_unless_it_is_told_to(
 ) -> None:
     # Neither by an option nor by what a shell happens to have set.
     monkeypatch.setenv("ONLY", "schemas")
-    assert pytest_arguments("make test") == ["-n", "logical"]
+    assert pytest_arguments("make test") == ["-n", "auto"]
     assert "make test" in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
 def test_make_test_can_be_told_some_folders() -> None:
     chosen = pytest_arguments('make test ONLY="streams schemas"')
-    assert chosen == ["-n", "logical", "tests/streams", "tests/schemas"]
+    assert chosen == ["-n", "auto", "tests/streams", "tests/schemas"]
 
 
 def test_the_folders_that_contributors_are_told_of_are_there() -> None:
