@@ -1,12 +1,17 @@
-"""docs/sql.md names every table, and every column of `spans` with its type and meaning."""
+"""docs/sql.md holds every saved query, every table, and every column of `spans`."""
 
 import re
-from pathlib import Path
 
+from headrace.connectors.clickhouse.saved import saved_queries
 from headrace.connectors.clickhouse.tables import TABLES, sql_type
 from headrace.schemas.columns import SPAN_COLUMNS
+from tests.docs.sql_page import PAGE, made, named
 
-PAGE = Path(__file__).parents[2] / "docs" / "sql.md"
+
+def test_the_page_is_made_of_the_saved_queries() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert sorted(named(page)) == sorted(saved_queries())
+    assert page == made(page), "write it with: python -m tests.docs.sql_page"
 
 
 def test_every_column_of_spans_is_documented_in_its_place() -> None:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headrace.connectors.clickhouse.saved import saved_queries
 from headrace.infra.cli.app import NO, NOT_RUNNING
 from headrace.infra.demo.follow import COLUMNS
 from tests.docs.blocks import ROOT
@@ -84,6 +85,16 @@ def sql(reader: Reader, line: str) -> None:
     else:
         rows = answer.splitlines()[1:]
     assert rows
+
+
+def saved_query(reader: Reader, line: str) -> None:
+    """The default policy may have one version alone: then two have nothing in common."""
+    assert reader.type(line).ended(0).strip()
+
+
+def list_of_queries(reader: Reader, line: str) -> None:
+    told = reader.type(line).ended(0)
+    assert all(f"@{name}" in told for name in saved_queries())
 
 
 def status(reader: Reader, line: str) -> None:
@@ -206,6 +217,8 @@ STEPS = (
     Step(pattern=r"make demo", do=demo, up=False),
     Step(pattern=r"curl .* --data-binary '.*'", do=curl),
     Step(pattern=r"headrace sql (--json )?'.*'", do=sql),
+    Step(pattern=r"headrace sql @\w+( --param \w+=\w+)*", do=saved_query),
+    Step(pattern=r"headrace sql --list", do=list_of_queries),
     Step(pattern=r"headrace status", do=status),
     Step(pattern=r"headrace doctor", do=doctor, up=False),
     Step(pattern=r"headrace down", do=down),

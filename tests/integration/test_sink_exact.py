@@ -105,6 +105,7 @@ def content(client: ClickHouse) -> dict[str, Any]:
         "outcomes": f"{project} ORDER BY rollout_id",
         "tasks": f"{project} ORDER BY rollout_id",
         "policies": f"WHERE policy = '{PROJECT}' ORDER BY version",
+        "traffic": f"WHERE policy = '{PROJECT}' ORDER BY offset",
     }
     return {
         table: client.query_arrow(
@@ -158,7 +159,7 @@ def test_rows_are_the_committed_log_after_kills_and_a_second_reading(
         )
         stack.kill("clickhouse")
         with sink(stack, tmp_path, "sink-killed"):
-            wanted = {"outcomes": 110, "tasks": 110, "policies": 1}
+            wanted = {"outcomes": 110, "tasks": 110, "policies": 1, "traffic": 1}
             wait_until(lambda: counts(client) == wanted, "every committed record")
             wait_until(lambda: len(letters(client)) == 1, "the dead letter")
         before = content(client)

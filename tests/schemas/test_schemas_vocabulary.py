@@ -12,15 +12,18 @@ from headrace.schemas import KIND, KINDS, SCHEMA_FILES, STATUSES, schema_text
 from headrace.schemas.topics import Topic, dead_letters_of, is_dead_letters
 from headrace.schemas.vocabulary import (
     ClosedBy,
+    DropReason,
     GroupOutcome,
     HaltReason,
     HaltState,
     MemberStatus,
+    RolloutState,
     RowState,
     SampleOutcome,
     SpanKind,
     SpanStatus,
     Split,
+    Untrainable,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +91,10 @@ def test_each_topic_has_a_schema_and_a_topic_of_dead_letters() -> None:
 
 COMPARED: dict[str, frozenset[str]] = {
     "kind": frozenset(SpanKind),
-    "state": frozenset(RowState),
+    "state": frozenset({*RowState, *RolloutState}),
+    "episode_state": frozenset(RowState),
+    "reason": frozenset({*DropReason, *Untrainable}),
+    "side": frozenset("ab"),
     "outcome": frozenset({*SampleOutcome, *GroupOutcome}),
     "split": frozenset(Split),
     "status": frozenset({*SpanStatus, *MemberStatus}),

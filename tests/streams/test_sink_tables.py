@@ -9,10 +9,19 @@ import pytest
 
 from headrace.connectors.kafka import HALTS, LOG_LOST, POISON, RESUMED, LogRecord
 from headrace.connectors.settings import BadSettings
-from headrace.schemas import Halt, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
+from headrace.schemas import (
+    Halt,
+    Outcome,
+    PolicyRecord,
+    PolicyVersion,
+    Task,
+    Traffic,
+    TrafficShare,
+    to_avro,
+)
 from headrace.streams.host.committed import instance_id
 from headrace.streams.host.config import host_config_from_environment
-from headrace.streams.sink.tables import SCHEMAS, TOPICS, dead_letter_row, log_row
+from headrace.streams.sink.tables import SCHEMAS, TOPICS, dead_letter_row, log_rows
 
 
 def message(topic: str, value: bytes | None = b"", /, **headers: str) -> LogRecord:
@@ -28,9 +37,7 @@ def message(topic: str, value: bytes | None = b"", /, **headers: str) -> LogReco
 
 def stored(topic: str, record: Any) -> tuple[str, dict[str, Any]]:
     """The table and the row as it comes out of its Arrow columns."""
-    found = log_row(message(topic), to_avro(record))
-    assert found is not None
-    table, row = found
+    (*_, (table, row)) = log_rows(message(topic), to_avro(record))
     assert set(row) == set(SCHEMAS[table].names)
     (back,) = pa.Table.from_pylist([row], SCHEMAS[table]).to_pylist()
     return table, back
@@ -50,9 +57,18 @@ def test_a_policy_version_keeps_its_metrics_and_offsets() -> None:
     assert (row["version"], row["groups"], row["metrics"]) == (2, ["g"], [("loss", 0.5)])
 
 
-def test_a_change_of_traffic_has_no_row() -> None:
-    record = to_avro(PolicyRecord(traffic=Traffic(policy="p", version=1)))
-    assert log_row(message("headrace.policies"), record) is None
+def test_a_change_of_traffic_has_a_row_of_its_own() -> None:
+    traffic = Traffic(policy="p", version=1, shares=[TrafficShare(version=2, share=0.25)])
+    assert stored("headrace.policies", PolicyRecord(traffic=traffic)) == (
+        "traffic",
+        {
+            "policy": "p",
+            "version": 1,
+            "shares": [{"version": 2, "share": 0.25}],
+            "offset": 14,
+            "log_time": 1_000,
+        },
+    )
 
 
 def test_a_task_has_a_row() -> None:
@@ -62,10 +78,10 @@ def test_a_task_has_a_row() -> None:
 
 def test_a_record_that_takes_a_task_back_leaves_its_row_alone() -> None:
     record = to_avro(Task(rollout_id="r", cancelled="by hand"))
-    assert log_row(message("headrace.tasks"), record) is None
+    assert log_rows(message("headrace.tasks"), record) == []
 
 
-def test_a_loss_that_was_accepted_has_a_row_and_a_halt_has_none() -> None:
+def test_every_halt_has_a_row_and_a_loss_that_was_accepted_one_more() -> None:
     halt = Halt(
         stage="assemble",
         group="headrace.assemble",
@@ -76,8 +92,24 @@ def test_a_loss_that_was_accepted_has_a_row_and_a_halt_has_none() -> None:
         reason=LOG_LOST,
         message="five are gone",
     )
-    assert log_row(message(HALTS), to_avro(halt)) is None
-    assert log_row(message(HALTS), to_avro(replace(halt, state=RESUMED, reason=POISON))) is None
+    assert stored(HALTS, halt) == (
+        "halts",
+        {
+            "stage": "assemble",
+            "consumer_group": "headrace.assemble",
+            "topic": "headrace.spans",
+            "partition": 5,
+            "first_offset": 10,
+            "end_offset": 15,
+            "state": "halted",
+            "reason": "log_lost",
+            "detail": "five are gone",
+            "offset": 14,
+            "log_time": 1_000,
+        },
+    )
+    for other in (halt, replace(halt, state=RESUMED, reason=POISON)):
+        assert [table for table, _ in log_rows(message(HALTS), to_avro(other))] == ["halts"]
     assert stored(HALTS, replace(halt, state=RESUMED)) == (
         "drops",
         {

@@ -72,6 +72,20 @@ class RowState(StrEnum):
     FINAL = "final"
 
 
+class RolloutState(StrEnum):
+    """Where a rollout is, as the view `rollouts` says."""
+
+    ASKED = "asked"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """Ended; its group is not decided."""
+    CREDITED = "credited"
+    """Its trainer has not decided."""
+    TRAINED = "trained"
+    DROPPED = "dropped"
+    EVALUATED = "evaluated"
+
+
 class GroupOutcome(StrEnum):
     """How a group was credited."""
 

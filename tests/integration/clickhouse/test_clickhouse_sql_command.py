@@ -2,13 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from headrace.infra.cli.app import NO, main
+from headrace.connectors.clickhouse import migrate
+from headrace.infra.cli.app import INTERRUPTED, NO, WRONG_USE, main
 from tests.integration.clickhouse.server_process import Server
+from tests.integration.clickhouse.story import tell
+from tests.support.waiting import wait_until
 
 DATABASE = "asked"
 
@@ -16,7 +21,8 @@ DATABASE = "asked"
 @pytest.fixture(autouse=True, scope="module")
 def _database(server: Server) -> None:
     client = server.client(database=DATABASE)
-    client.ensure_database()
+    migrate.apply(client)
+    tell(client)
     client.close()
 
 
@@ -152,3 +158,64 @@ def test_a_reached_limit_is_named_and_nothing_is_said_to_be_away(
     told = capsys.readouterr().err
     assert limit in told
     assert "headrace up" not in told
+
+
+def test_a_saved_query_is_asked_by_its_name_with_values(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("@compare_versions", "--param", "policy=a", "--param", "b=2", "--json")
+    assert sql(server, monkeypatch, *asked) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (first["task_input"], first["verdict"]) == ("hard", "better")
+    own = ("SELECT {x:Int32} + 1 AS y", "--param", "x=41", "--json")
+    assert sql(server, monkeypatch, *own) == 0
+    assert json.loads(capsys.readouterr().out) == {"y": 42}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["@version"], "@versions"),
+        (["@versions", "--param", "policy=a"], "no parameter policy"),
+        (["@trained_as_of", "--param", "version"], "NAME=VALUE"),
+        ([], "--list"),
+    ],
+)
+def test_a_saved_query_that_is_asked_wrongly_is_told_how(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    assert sql(server, monkeypatch, *arguments) == WRONG_USE
+    assert said in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_the_query_on_the_server(server: Server) -> None:
+    endless = "SELECT count() FROM numbers(1000000000000000) WHERE sipHash64(number) = 1 "
+    endless += "SETTINGS max_execution_time = 0, max_threads = 1"
+    running = server.client(database=DATABASE)
+    of_it = (
+        "SELECT query_id FROM system.processes WHERE query LIKE '%1000000000000000%' "
+        "AND query NOT LIKE '%processes%'"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "headrace.infra.cli", "sql", endless],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HEADRACE_CLICKHOUSE_URL": server.url,
+            "HEADRACE_CLICKHOUSE_DATABASE": DATABASE,
+        },
+        stderr=subprocess.DEVNULL,
+        # A shell's background job passes on that it ignores interrupts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        wait_until(lambda: running.query(of_it) != [], "the query to run")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == INTERRUPTED
+        wait_until(lambda: running.query(of_it) == [], "the server to end it")
+    finally:
+        process.kill()
+        running.close()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, migrate
-from headrace.connectors.clickhouse.tables import schema_of
 from headrace.streams.credit.store import GroupStore
 from tests.integration.clickhouse.server_process import Server
+from tests.integration.clickhouse.story import insert
 
 OLD, NEW = "span:success@1", "span:success@2"
 METHOD = "uniform/grpo/uniform@1"
@@ -52,20 +51,6 @@ def group(
     }
 
 
-def filled(kind: pa.DataType, given: object) -> object:
-    """The value, or what ClickHouse has where there is none."""
-    if pa.types.is_list(kind):
-        return [filled(kind.value_type, each) for each in given or []]  # type: ignore[attr-defined]
-    if pa.types.is_struct(kind):
-        part: Any = given or {}
-        return {field.name: filled(field.type, part.get(field.name)) for field in kind}
-    if given is not None:
-        return given
-    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
-        return ""
-    return False if pa.types.is_boolean(kind) else 0
-
-
 @pytest.fixture(scope="module")
 def credited(server: Server) -> Iterator[ClickHouse]:
     client = server.client(database="counted")
@@ -85,12 +70,6 @@ def credited(server: Server) -> Iterator[ClickHouse]:
     yield client
     client.command("DROP DATABASE counted")
     client.close()
-
-
-def insert(client: ClickHouse, table: str, rows: list[dict[str, Any]]) -> None:
-    schema = schema_of(table)
-    whole = [{f.name: filled(f.type, row.get(f.name)) for f in schema} for row in rows]
-    client.insert_arrow(table, pa.Table.from_pylist(whole, schema))
 
 
 def stage_of(client: ClickHouse, rule: str) -> GroupStore:

@@ -72,13 +72,30 @@ class ClickHouse:
         sql: str,
         parameters: Mapping[str, object] | None = None,
         settings: Mapping[str, int] | None = None,
+        query_id: str = "",
     ) -> list[dict[str, object]]:
-        """The rows of a query. Parameters are bound by the server: `{name:Type}` in the text."""
+        """The rows of a query. Parameters are bound by the server: `{name:Type}` in the text.
+
+        With a `query_id`, `cancel` ends it.
+        """
+        named = {"query_id": query_id} if query_id else {}
         with _translated(sql):
             result = self._connected().query(
-                sql, parameters=_bindable(parameters), settings=dict(settings or {})
+                sql, parameters=_bindable(parameters), settings={**(settings or {}), **named}
             )
             return [dict(row) for row in result.named_results()]
+
+    def cancel(self, query_id: str) -> None:
+        """Have the server end a query, from another thread or once its answer is not awaited.
+
+        It is found by its comment too: the embedded engine numbers queries itself, and its server
+        says there which one is meant.
+        """
+        self.command(
+            "KILL QUERY WHERE query_id = {id:String} OR Settings['log_comment'] = {id:String}"
+            " ASYNC",
+            {"id": query_id},
+        )
 
     def query_arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The result as columns, in the plain Arrow types that `insert_arrow` was given.

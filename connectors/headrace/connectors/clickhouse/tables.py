@@ -179,6 +179,13 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "offset": "UInt64",
             "log_time": "Int64",
         },
+        "traffic": {
+            "policy": "LowCardinality(String)",
+            "version": "Int32",
+            "shares": "Array(Tuple(version Int32, share Float64))",
+            "offset": "UInt64",
+            "log_time": "Int64",
+        },
         "tasks": {
             "project": "LowCardinality(String)",
             "rollout_id": "String",
@@ -202,6 +209,19 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "message": "String",
             "stage": "LowCardinality(String)",
             "size": "UInt32",
+            "log_time": "Int64",
+        },
+        "halts": {
+            "stage": "LowCardinality(String)",
+            "consumer_group": "LowCardinality(String)",
+            "topic": "LowCardinality(String)",
+            "partition": "UInt32",
+            "first_offset": "UInt64",
+            "end_offset": "UInt64",
+            "state": "LowCardinality(String)",
+            "reason": "LowCardinality(String)",
+            "detail": "String",
+            "offset": "UInt64",
             "log_time": "Int64",
         },
         "drops": {

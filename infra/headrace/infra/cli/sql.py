@@ -1,7 +1,9 @@
 """`headrace sql`: ask ClickHouse, over its HTTP interface."""
 
+import difflib
 import json
 import logging
+import uuid
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.clickhouse.errors import StatementFailed
+from headrace.connectors.clickhouse.saved import saved_queries
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.settings import load
@@ -34,7 +37,19 @@ _READER = {
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="The query; `-` reads it from standard input.")],
+    query: Annotated[
+        str,
+        typer.Argument(
+            help="The query, or @NAME of a saved one; `-` reads it from standard input."
+        ),
+    ] = "",
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="NAME=VALUE", help="Value of {NAME:Type} in the query."),
+    ] = None,
+    list_saved: Annotated[
+        bool, typer.Option("--list", help="Names the saved queries and their parameters.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="A JSON object a row; NaN and infinity as null.")
     ] = False,
@@ -44,13 +59,20 @@ def sql(
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
     """Run a query on the tables and views of headrace (docs/sql.md lists them)."""
-    text = _text(query)
+    if list_saved:
+        _list()
+        return
+    text, values = _asked(query, given or [])
     config = load(settings).clickhouse_config
     # The driver logs a line beside the exception that tells all.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     client = ClickHouse(config)
+    query_id = f"headrace-sql-{uuid.uuid4()}"
     try:
-        rows = client.query(text, settings=None if write else _READER)
+        rows = client.query(text, values, None if write else _READER, query_id)
+    except KeyboardInterrupt:
+        client.cancel(query_id)
+        raise
     except ClickHouseRejected as error:
         fail(_advised(error), NO)
     except ClickHouseUnavailable as error:
@@ -78,6 +100,35 @@ def _advised(error: StatementFailed) -> str:
     if error.code in _LIMITS:
         return f"{error.said} Narrow the query, or raise {_LIMITS[error.code]} in its SETTINGS"
     return error.said
+
+
+def _list() -> None:
+    for one in saved_queries().values():
+        parameters = "".join(f" --param {n}={p.default}" for n, p in one.parameters.items())
+        typer.echo(f"@{one.name}{parameters}\n    {one.about}")
+
+
+def _asked(query: str, given: list[str]) -> tuple[str, dict[str, str]]:
+    """The text of the query, and the values of its parameters."""
+    values = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            fail(f"--param {each}: give NAME=VALUE", WRONG_USE)
+        values[name] = value
+    if not query:
+        fail("give a query, @NAME of a saved one, or --list", WRONG_USE)
+    if not query.startswith("@"):
+        return _text(query), values
+    saved = saved_queries().get(query[1:])
+    if saved is None:
+        near = difflib.get_close_matches(query[1:], saved_queries(), 3)
+        said = f" Did you mean @{', @'.join(near)}?" if near else ""
+        fail(f"no saved query is named {query}.{said} `headrace sql --list` names all", WRONG_USE)
+    try:
+        return saved.sql, saved.values(values)
+    except ValueError as error:
+        fail(str(error), WRONG_USE)
 
 
 def _text(query: str) -> str:

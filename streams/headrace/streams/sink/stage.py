@@ -1,4 +1,4 @@
-"""The sink: fills `outcomes`, `policies`, `tasks`, `dead_letters` and `drops` from their topics.
+"""The sink: fills the log tables from their topics: what was decided, asked, served, halted, lost.
 
 A record's id is the key of its row, so a record that comes twice writes the same row again.
 """
@@ -22,7 +22,7 @@ from headrace.connectors.kafka import (
 from headrace.schemas import Codec
 from headrace.streams.host.config import HostConfig
 from headrace.streams.ports import Letters, Tables, bury, insert
-from headrace.streams.sink.tables import SCHEMAS, TOPICS, Row, row_of
+from headrace.streams.sink.tables import SCHEMAS, TOPICS, Row, rows_of
 
 NAME = "sink"
 
@@ -45,7 +45,7 @@ class SinkStage:
         self._tables = tables
         self._dead_letters = dead_letters
         self._decoder = Decoder(
-            lambda record: row_of(record, codec), stage=NAME, unknown_schema_s=unknown_schema_s
+            lambda record: rows_of(record, codec), stage=NAME, unknown_schema_s=unknown_schema_s
         )
         self._patience = Patience(NAME)
 
@@ -62,11 +62,11 @@ class SinkStage:
         decoded = await self._decoder.adecode(records, self._patience)
         await bury(self._patience, self._dead_letters, decoded.refused)
         rows: dict[str, list[Row]] = {}
-        for _, row in decoded.taken:
-            if row is not None:
-                rows.setdefault(row[0], []).append(row[1])
-        for table, some in rows.items():
-            block = pa.Table.from_pylist(some, SCHEMAS[table])
+        for _, some in decoded.taken:
+            for table, row in some:
+                rows.setdefault(table, []).append(row)
+        for table, block_rows in rows.items():
+            block = pa.Table.from_pylist(block_rows, SCHEMAS[table])
             await insert(self._patience, self._tables, table, block)
         self.counters["refused"] += len(decoded.refused)  # `dead_letters` is a table
         self.counters.update({table: len(some) for table, some in rows.items()})

@@ -19,7 +19,8 @@ DLQ_TOPICS = tuple(dead_letters_of(topic) for topic in SCHEMA_FILES)
 
 
 SCHEMAS: dict[str, pa.Schema] = {
-    table: schema_of(table) for table in ("outcomes", "policies", "tasks", DEAD_LETTERS, "drops")
+    table: schema_of(table)
+    for table in ("outcomes", "policies", "traffic", "tasks", DEAD_LETTERS, "halts", "drops")
 }
 
 UNSIGNED = {
@@ -32,66 +33,73 @@ UNSIGNED = {
 _NOT_OF_TASKS = ("group_rollouts", "cancelled")
 
 
-def _outcome_row(data: dict[str, Any]) -> Row:
-    return data
+Rows = list[tuple[str, Row]]
 
 
-def _task_row(data: dict[str, Any]) -> Row | None:
+def _outcome_rows(data: dict[str, Any]) -> Rows:
+    return [("outcomes", data)]
+
+
+def _task_rows(data: dict[str, Any]) -> Rows:
     if data["cancelled"]:  # its row stays; the rollout's episode tells how it ended
-        return None
-    return {name: value for name, value in data.items() if name not in _NOT_OF_TASKS}
+        return []
+    return [("tasks", {name: value for name, value in data.items() if name not in _NOT_OF_TASKS})]
 
 
-def _policy_row(data: dict[str, Any]) -> Row | None:
-    version = from_avro(PolicyRecord, data).version
-    if version is None:  # a change of traffic
-        return None
-    row = dataclasses.asdict(version)
-    row["metrics"] = list(version.metrics.items())
-    return row
+def _policy_rows(data: dict[str, Any]) -> Rows:
+    record = from_avro(PolicyRecord, data)
+    rows: Rows = []
+    if record.version is not None:
+        row = dataclasses.asdict(record.version)
+        row["metrics"] = list(record.version.metrics.items())
+        rows.append(("policies", row))
+    if record.traffic is not None:
+        rows.append(("traffic", dataclasses.asdict(record.traffic)))
+    return rows
 
 
-def _drop_row(data: dict[str, Any]) -> Row | None:
+def _halt_rows(data: dict[str, Any]) -> Rows:
     halt = from_avro(Halt, data)
-    if halt.state != RESUMED or halt.reason != LOG_LOST:  # nothing was given up
-        return None
-    return {
+    place = {
         "stage": halt.stage,
         "consumer_group": halt.group,
         "topic": halt.topic,
         "partition": halt.partition,
         "first_offset": halt.offset,
-        "last_offset": halt.end - 1,
         "reason": halt.reason,
         "detail": halt.message,
     }
+    rows: Rows = [("halts", {**place, "end_offset": halt.end, "state": halt.state})]
+    if halt.state == RESUMED and halt.reason == LOG_LOST:  # something was given up
+        rows.append(("drops", {**place, "last_offset": halt.end - 1}))
+    return rows
 
 
-LOG_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], Row | None]]] = {
-    Topic.OUTCOMES: ("outcomes", _outcome_row),
-    Topic.POLICIES: ("policies", _policy_row),
-    Topic.TASKS: ("tasks", _task_row),
-    HALTS: ("drops", _drop_row),
+LOG_TABLES: dict[str, Callable[[dict[str, Any]], Rows]] = {
+    Topic.OUTCOMES: _outcome_rows,
+    Topic.POLICIES: _policy_rows,
+    Topic.TASKS: _task_rows,
+    HALTS: _halt_rows,
 }
-"""Topic -> its table, and how a decoded record becomes a row (None: it has none)."""
+"""Topic -> the rows of a decoded record, each with its table."""
 
 TOPICS = (*LOG_TABLES, *DLQ_TOPICS)
 
 
-def row_of(record: LogRecord, codec: Codec) -> tuple[str, Row] | None:
-    """Table and row of a record; None where it has none.
+def rows_of(record: LogRecord, codec: Codec) -> Rows:
+    """Rows of a record, each with its table; some records have none.
 
     Raises:
         SchemaError: what the codec raises, and MalformedRecord for what no column can hold.
     """
     if is_dead_letters(record.topic):
-        return DEAD_LETTERS, dead_letter_row(record)
+        return [(DEAD_LETTERS, dead_letter_row(record))]
     if record.value is None and record.topic == Topic.POLICIES:
-        return None  # a tombstone of the compacted topic
-    row = log_row(record, codec.decode(record.topic, record.value))
-    if row is not None:
-        _check(*row)
-    return row
+        return []  # a tombstone of the compacted topic
+    rows = log_rows(record, codec.decode(record.topic, record.value))
+    for table, row in rows:
+        _check(table, row)
+    return rows
 
 
 def _check(table: str, row: Row) -> None:
@@ -100,18 +108,17 @@ def _check(table: str, row: Row) -> None:
             raise MalformedRecord(f"{name} is {row[name]}: {table} cannot hold it")
 
 
-def log_row(message: LogRecord, data: dict[str, Any]) -> tuple[str, Row] | None:
-    """Table and row of a decoded record of a log topic; None where it has none."""
-    table, row_of = LOG_TABLES[message.topic]
-    row = row_of(data)
-    if row is None:
-        return None
+def log_rows(message: LogRecord, data: dict[str, Any]) -> Rows:
+    """Rows of a decoded record of a log topic, each with its table."""
     position = {
         "partition": message.partition,
         "offset": message.offset,
         "log_time": message.log_time,
     }
-    return table, {k: v for k, v in position.items() if k in SCHEMAS[table].names} | row
+    return [
+        (table, {k: v for k, v in position.items() if k in SCHEMAS[table].names} | row)
+        for table, row in LOG_TABLES[message.topic](data)
+    ]
 
 
 def dead_letter_row(message: LogRecord) -> Row:

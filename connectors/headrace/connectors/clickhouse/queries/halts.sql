@@ -1,0 +1,9 @@
+-- Partitions that stand still now; `headrace resume` lets them go on
+-- ([operations](operations.md)).
+SELECT stage, topic, partition, newest.1 AS reason, newest.2 AS detail, newest.3 AS first_offset
+FROM (
+    SELECT stage, topic, partition, argMax(toString(state), offset) AS last,
+        argMax((toString(reason), detail, first_offset), offset) AS newest
+    FROM halts FINAL GROUP BY stage, consumer_group, topic, partition
+)
+WHERE last = 'halted' ORDER BY topic, partition
