@@ -1,4 +1,4 @@
-"""Three brokers in one cluster: each partition on all, written when two have it."""
+"""Brokers in one cluster: each partition on all, written when two have it (or the only one)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(directory: Path) -> Iterator[Cluster]:
-    """Three combined brokers and controllers (KRaft, static quorum) until the block ends."""
+def running_cluster(directory: Path, nodes: int = NODES) -> Iterator[Cluster]:
+    """Combined brokers and controllers (KRaft, static quorum) until the block ends."""
     brokers = tuple(
         BrokerConfig(
             data_dir=directory / f"kafka-{node}",
@@ -53,7 +53,7 @@ def running_cluster(directory: Path) -> Iterator[Cluster]:
             controller_port=ports.free_port(),
             heap_mb=192,
         )
-        for node in range(1, NODES + 1)
+        for node in range(1, nodes + 1)
     )
     voters = ",".join(
         f"{node}@{ports.LOOPBACK}:{one.controller_port}" for node, one in enumerate(brokers, 1)
@@ -66,7 +66,7 @@ def running_cluster(directory: Path) -> Iterator[Cluster]:
             directory=one.data_dir,
             env=jvm.ENVIRONMENT,
             ready=partial(kafka.is_ready, one.bootstrap),
-            prepare=partial(_prepare, one, node, voters, cluster),
+            prepare=partial(_prepare, one, node, voters, cluster, nodes),
             log=directory / "logs" / f"kafka-{node}.log",
         )
         for node, one in enumerate(brokers, 1)
@@ -75,7 +75,7 @@ def running_cluster(directory: Path) -> Iterator[Cluster]:
         yield Cluster(brokers=brokers, supervisor=supervisor)
 
 
-def _prepare(broker: BrokerConfig, node: int, voters: str, cluster: str) -> None:
+def _prepare(broker: BrokerConfig, node: int, voters: str, cluster: str, nodes: int) -> None:
     (broker.data_dir / kafka.LOG_DIRECTORY).mkdir(parents=True, exist_ok=True)
     settings = kafka.properties(broker) | {
         "node.id": str(node),
@@ -83,13 +83,13 @@ def _prepare(broker: BrokerConfig, node: int, voters: str, cluster: str) -> None
         "controller.quorum.fetch.timeout.ms": "2000",
         "controller.quorum.election.timeout.ms": "1000",
         "default.replication.factor": "1",  # what asks for no more gets no more
-        "min.insync.replicas": "2",
+        "min.insync.replicas": str(min(nodes, 2)),
         "unclean.leader.election.enable": "false",
-        "offsets.topic.replication.factor": "3",
-        "transaction.state.log.replication.factor": "3",
-        "transaction.state.log.min.isr": "2",
-        "share.coordinator.state.topic.replication.factor": "3",
-        "share.coordinator.state.topic.min.isr": "2",
+        "offsets.topic.replication.factor": str(nodes),
+        "transaction.state.log.replication.factor": str(nodes),
+        "transaction.state.log.min.isr": str(min(nodes, 2)),
+        "share.coordinator.state.topic.replication.factor": str(nodes),
+        "share.coordinator.state.topic.min.isr": str(min(nodes, 2)),
     }
     del settings["controller.quorum.bootstrap.servers"]
     file = broker.data_dir / kafka.PROPERTIES

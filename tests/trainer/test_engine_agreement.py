@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -22,13 +21,13 @@ from headrace.connectors.engines.transformers.engine import (
     TransformersEngineConfig,
 )
 from headrace.infra.embedded.models import tiny_llama
-from headrace.kernels import linear_logp
 from headrace.trainer import checkpoint
 from headrace.trainer.algorithms import AlgorithmConfig
-from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
+from headrace.trainer.batch import PackingConfig, pack_rows
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import Policy
 from headrace.trainer.step import TrainStep
+from tests.support.scoring import Drawn, gaps, row_of
 
 TEMPERATURE = 0.7
 QUESTIONS = ("What is 12 plus 7?", "What is 9 times 4?", "Say something long.")
@@ -84,28 +83,6 @@ def draw_from(directory: Path, dtype: DtypeSetting) -> Sampled:
     return asyncio.run(draw())
 
 
-def a_row(
-    n: int,
-    prompt: tuple[int, ...],
-    sampled_ids: tuple[int, ...],
-    *,
-    advantage: float = 1.0,
-    temperature: float = TEMPERATURE,
-) -> TrainingRow:
-    size = len(sampled_ids)
-    return TrainingRow(
-        sample_id=str(n),
-        episode_id=str(n),
-        group_id="g",
-        prompt_ids=np.asarray(prompt, np.uint32),
-        sampled_ids=np.asarray(sampled_ids, np.uint32),
-        behaviour_logp=np.zeros(size, np.float32),
-        versions=np.zeros(size, np.int64),
-        advantage=advantage,
-        temperature=temperature,
-    )
-
-
 def gaps_of(
     sampled: Sampled,
     policy: Policy,
@@ -115,28 +92,11 @@ def gaps_of(
     drop_last: bool = False,
 ) -> Tensor:
     """|Δ log p| of all sampled tokens; infinite where the tokens do not line up."""
-    rows = []
-    for n, (prompt, drawn) in enumerate(
-        zip(prompts or sampled.prompts, sampled.generations, strict=True)
-    ):
-        tokens = drawn.token_ids[:-1] if drop_last else drawn.token_ids
-        rows.append(a_row(n, prompt, tokens, temperature=temperature))
-    gaps = []
-    with torch.no_grad():
-        for pack in pack_rows(rows, PackingConfig()).packs:
-            hidden = policy.hidden_states(pack)[torch.from_numpy(pack.sources)]
-            targets = np.concatenate([rows[index].sampled_ids for index in pack.rows])
-            scored = linear_logp(
-                hidden,
-                policy.head,
-                torch.from_numpy(targets.astype(np.int64)),
-                temperature=temperature,
-            )
-            engine = np.concatenate([sampled.generations[index].logprobs for index in pack.rows])
-            if len(engine) != len(scored.logp):
-                return torch.tensor([torch.inf])
-            gaps.append((scored.logp - torch.from_numpy(np.asarray(engine))).abs())
-    return torch.cat(gaps)
+    drawn = [
+        Drawn(prompt, one.token_ids[:-1] if drop_last else one.token_ids, one.logprobs)
+        for prompt, one in zip(prompts or sampled.prompts, sampled.generations, strict=True)
+    ]
+    return gaps(policy, drawn, temperature)
 
 
 def largest_gap(sampled: Sampled, **changed: Any) -> float:
@@ -148,7 +108,10 @@ def trained(base: Path, dtype: DtypeSetting) -> TrainStep:
     """A trainer after one step, so that its masters are no bf16 values any more."""
     policy = Policy.load(base, compute_dtype=getattr(torch, dtype))
     step = TrainStep(policy, MasterOptimizer(policy, OptimizerConfig(lr=1e-3)))
-    rows = [a_row(n, (5, 6, 7), (8 + n, 9), advantage=1.0 - n) for n in range(3)]
+    rows = [
+        row_of(n, (5, 6, 7), (8 + n, 9), advantage=1.0 - n, temperature=TEMPERATURE)
+        for n in range(3)
+    ]
     step.run(pack_rows(rows, PackingConfig()), AlgorithmConfig(horizon=8), version=0)
     return step
 

@@ -68,7 +68,8 @@ class Broker:
     def poll(self, _: float) -> None:
         self._answer("poll")
 
-    def flush(self) -> None:
+    def flush(self, within_s: float) -> None:
+        assert within_s, "without an end it could wait for ever"
         for report in self.reports:
             self.log_time += 10
             report(None, Written(self.log_time))

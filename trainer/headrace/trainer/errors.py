@@ -7,7 +7,7 @@ TrainerError
 │   ├── BaseChanged          a policy's base is another than that of its versions
 │   └── ReferenceMissing     the version that the KL is to be taken to is not there
 ├── TrainerFenced        another trainer of this policy and name has taken over
-├── CommitTimedOut       the broker gave a transaction up; a restart mends it
+├── CommitTimedOut       nobody said how a transaction ended; a restart reads it
 ├── CommitRefused        the broker refuses our transactions, and will go on doing so
 ├── NonFiniteStep        loss or gradient is not finite; the weights are untouched
 └── CheckpointError
@@ -46,7 +46,8 @@ class TrainerFenced(TrainerError):
 
 
 class CommitTimedOut(TrainerError):
-    """A transaction was open for so long that the broker ended it; start again."""
+    """A transaction was open for so long that the broker has ended it, one way or the other: start
+    again."""
 
 
 class CommitRefused(TrainerError):

@@ -120,7 +120,8 @@ class Publisher:
                 lambda: producer.send_offsets_to_transaction(positions, group, CALL_S),
             )
         self._until_done("commit", lambda: producer.commit_transaction(CALL_S))
-        producer.flush()  # nothing is in flight: only what was heard of it is taken in
+        # Nothing is in flight: only what was heard of it is taken in.
+        producer.flush(CALL_S)
 
     def _produce(self, record: Outgoing) -> None:
         while True:
@@ -177,6 +178,6 @@ class Publisher:
     def _raise_if_given_up(self, error: KafkaException) -> None:
         if (open_s := time.monotonic() - self._begun) * 1000 >= TRANSACTION_MS:
             raise CommitTimedOut(
-                f"the broker gave a transaction of {self.transactional_id} up: it was open for "
-                f"{open_s:.0f} s. Nothing of it counts; a start reads on from the last version"
+                f"nothing is known of a transaction of {self.transactional_id} that was open for "
+                f"{open_s:.0f} s: the broker committed it whole or gave it up. A start reads which"
             ) from error

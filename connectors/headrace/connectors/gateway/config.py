@@ -9,6 +9,7 @@ from typing import Literal
 from headrace.connectors.clickhouse import ClickHouseConfig
 from headrace.connectors.engines.arithmetic import Arithmetic, choose
 from headrace.connectors.engines.policy import PoliciesSettings, PolicySettings
+from headrace.connectors.engines.registry import ENGINES
 from headrace.connectors.engines.roles import AgentsSettings, Roles, roles_of
 from headrace.connectors.gateway.placed_keys import split_key
 from headrace.connectors.http_server import bad_host, bad_keys
@@ -57,7 +58,7 @@ class GatewaySettings:
     """CPU threads of the built-in engine."""
     max_batch: int = key(48, least=1)
     """Requests decoded together at most; further ones wait."""
-    engine: Literal["transformers", "vllm"] = key("transformers", choices=("transformers", "vllm"))
+    engine: str = key("transformers", choices=ENGINES)
     """What samples the policy's completions: the built-in engine, or a vLLM server."""
     engine_url: str = ""
     """A vLLM server that was started with `python -m headrace.connectors.engines.vllm.serve`;

@@ -9,27 +9,19 @@ from typing import Any
 
 from headrace.connectors.instrument.frameworks import FRAMEWORKS, Framework
 from headrace.connectors.instrument.hooks import Watch
-from headrace.connectors.instrument.journal import Journal
-
-_current: "Child | None" = None
+from headrace.connectors.instrument.journal import Journal, journal_here, keep_here
 
 
 def begin(folder: str) -> None:
     """Called once, before the agent's first line: nothing is imported yet but this."""
-    global _current
-    if _current is not None:
+    if journal_here() is not None:
         return
-    _current = Child(Journal(folder))
-    atexit.register(_current.tell_raised)
+    child = Child(keep_here(Journal(folder)))
+    atexit.register(child.tell_raised)
     watch = Watch()
     watch.install()
     for framework in FRAMEWORKS:
-        watch.when_imported(framework.module, _current.listener(framework))
-
-
-def journal_here() -> Journal | None:
-    """This process's journal; None outside of `headrace run` and `headrace work --command`."""
-    return None if _current is None else _current.journal
+        watch.when_imported(framework.module, child.listener(framework))
 
 
 class Child:

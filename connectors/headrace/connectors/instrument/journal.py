@@ -110,3 +110,18 @@ def _parent_of(traceparent: str) -> str:
     if len(parts) < 4 or len(parts[2]) != 16 or parts[2].strip("0123456789abcdef"):
         return ""
     return parts[2] if parts[2] != "0" * 16 else ""
+
+
+_here: Journal | None = None
+
+
+def keep_here(journal: Journal) -> Journal:
+    """Make a journal that of this process; returns it."""
+    global _here
+    _here = journal
+    return journal
+
+
+def journal_here() -> Journal | None:
+    """This process's journal; None outside of `headrace run` and `headrace work --command`."""
+    return _here

@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry import trace
 
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.child import journal_here
+from headrace.connectors.instrument.journal import journal_here
 from headrace.connectors.instrument.open_spans import agent_at
 
 

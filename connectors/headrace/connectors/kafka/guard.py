@@ -52,7 +52,7 @@ class Halts(Protocol):
         """Let the clients go."""
 
 
-class Letters(Protocol):
+class Refusals(Protocol):
     """What was refused before; see `headrace.connectors.kafka.DeadLetterLog`."""
 
     def refused(self, where: Partition, stage: str, since: int) -> dict[int, int]:
@@ -75,7 +75,7 @@ class Guard:
         group: str,
         offsets: LogOffsets,
         halts: Halts,
-        letters: Letters | None,
+        letters: Refusals | None,
         limit: PoisonSettings,
     ) -> None:
         self.halted: Mapping[Partition, Halt] = {}

@@ -16,8 +16,8 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from headrace.connectors.described import as_json, as_name, as_number
 from headrace.connectors.instrument import names
-from headrace.connectors.instrument.child import begin, journal_here
-from headrace.connectors.instrument.journal import Journal
+from headrace.connectors.instrument.child import begin
+from headrace.connectors.instrument.journal import Journal, journal_here
 from headrace.connectors.sdk.attempt import ToolResult, current_attempt
 from headrace.schemas import new_span_id
 from headrace.schemas.vocabulary import SpanKind, SpanStatus

@@ -17,10 +17,10 @@ from headrace.connectors.engines.errors import (
     GenerationFailed,
     InvalidRequest,
 )
-from headrace.connectors.engines.transformers.admission import Admission
 from headrace.connectors.engines.transformers.batch import DecodeBatch, merge
 from headrace.connectors.engines.transformers.constraints import masked
 from headrace.connectors.engines.transformers.futures import fail, resolve
+from headrace.connectors.engines.transformers.inbox import Inbox
 from headrace.connectors.engines.transformers.memory import causal_mask
 from headrace.connectors.engines.transformers.prefill import Prefill
 from headrace.connectors.engines.transformers.row import DecodeRow
@@ -51,7 +51,7 @@ class Scheduler:
         self.versions = versions
         self._max_batch = max_batch
         self._prefill = Prefill(shared_tokens)
-        self._admission = Admission(versions, max_batch=max_batch, window_s=window_s)
+        self._inbox = Inbox(versions, max_batch=max_batch, window_s=window_s)
         self._batches: dict[int, DecodeBatch] = {}
         self._answers: list[tuple[DecodeRow, Generation]] = []
         self._outbox = Outbox()
@@ -73,7 +73,7 @@ class Scheduler:
         """Hand in a request or a version to bring in; its future is resolved in any case."""
         with self._lock:
             if not self._has_ended:
-                self._admission.send(message)
+                self._inbox.send(message)
                 return
         future: Future[Any] = message.future
         fail(future, self._closed_error())
@@ -82,8 +82,8 @@ class Scheduler:
         running = sum(len(batch) for batch in list(self._batches.values()))
         return EngineStats(
             running=running,
-            waiting=len(self._admission),
-            requests_total=self._admission.requests_total,
+            waiting=len(self._inbox),
+            requests_total=self._inbox.requests_total,
             failures_total=self._failures,
             tokens_total=self._tokens,
             prompt_tokens_total=self._prompt_tokens,
@@ -94,7 +94,7 @@ class Scheduler:
     def close(self) -> None:
         """Stop the thread after its step, and fail what it still has. Blocks."""
         self._is_closing = True
-        self._admission.send(None)
+        self._inbox.send(None)
         self._thread.join()
         self._loader.shutdown()
 
@@ -107,7 +107,7 @@ class Scheduler:
             with torch.inference_mode():
                 progress = False
                 while not self._is_closing:
-                    self._admission.take(block=not progress, stop=lambda: self._is_closing)
+                    self._inbox.take(block=not progress, stop=lambda: self._is_closing)
                     progress = self._turn()
         except BaseException as error:
             # A fault of this loop itself: nothing may wait for a thread that is gone.
@@ -133,14 +133,14 @@ class Scheduler:
     def _serve_job(self) -> bool:
         """Bring in the version that waits longest, if its weights are read and there is a place."""
         self._is_blocked = False
-        jobs = self._admission.jobs
+        jobs = self._inbox.jobs
         if not jobs:
             return False
         job = jobs[0]
         if not self.versions.has(job.version, job.directory):
             if job.weights is None:
                 job.weights = self._loader.submit(read_weights, job.directory)
-                job.weights.add_done_callback(lambda _: self._admission.send(None))
+                job.weights.add_done_callback(lambda _: self._inbox.send(None))
             if not job.weights.done():
                 return False
             if not self.versions.can_place(job.version, self._batches):
@@ -170,7 +170,7 @@ class Scheduler:
         fail(job.future, error)
         if not job.activate:
             # It was wanted by requests that pin the version.
-            self._fail_rows(self._admission.withdraw(job.version), error)
+            self._fail_rows(self._inbox.withdraw(job.version), error)
 
     def _activate(self, version: int) -> None:
         old = self.versions.current
@@ -192,11 +192,11 @@ class Scheduler:
 
     def _admit(self) -> bool:
         room = self._max_batch - sum(len(batch) for batch in self._batches.values())
-        wanted = len(self._admission.jobs)
-        chosen = self._admission.admit(room, is_blocked=self._is_blocked)
+        wanted = len(self._inbox.jobs)
+        chosen = self._inbox.admit(room, is_blocked=self._is_blocked)
         for version, rows in chosen.items():
             self._start(version, rows)
-        return bool(chosen) or len(self._admission.jobs) > wanted
+        return bool(chosen) or len(self._inbox.jobs) > wanted
 
     def _start(self, version: int, rows: list[DecodeRow]) -> None:
         try:
@@ -297,9 +297,9 @@ class Scheduler:
     def _fail_everything(self) -> None:
         """Answer whatever is left: the thread is ending, and nothing more comes in."""
         self._send_answers()
-        self._admission.take(block=False, stop=lambda: True)
+        self._inbox.take(block=False, stop=lambda: True)
         closed = self._closed_error()
-        for message in self._admission.clear():
+        for message in self._inbox.clear():
             if isinstance(message, DecodeRow):
                 self._fail_rows([message], closed)
             else:

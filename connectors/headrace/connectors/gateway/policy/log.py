@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from headrace.connectors.kafka import (
     KafkaClientError,
@@ -47,7 +46,8 @@ class PolicyLog:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._kafka = kafka
-        self._codec = Codec(Registry(registry))
+        self._registry = Registry(registry)
+        self._codec = Codec(self._registry)
         self._limit = limit
         self._on_start = on_start
         self._on_records = on_records
@@ -60,15 +60,22 @@ class PolicyLog:
         self._stopping.set()
 
     def run(self) -> None:
-        """Read until stopped; for a thread of its own."""
-        while not self._stopping.is_set():
-            try:
-                self._follow()
-            except KafkaClientError as error:  # the log is read again, from its start
-                with suppress(Stopped):
-                    self._patience.pause(str(error))
-            except Stopped:
-                return
+        """Read until stopped; for a thread of its own. Call it once."""
+        try:
+            while True:
+                self._follow_again()
+        except Stopped:
+            pass
+        finally:
+            self._registry.close()
+
+    def _follow_again(self) -> None:
+        try:
+            self._follow()
+        except KafkaClientError as error:  # the log is read again, from its start
+            self._patience.pause(str(error))
+        if self._stopping.is_set():
+            raise Stopped
 
     def _follow(self) -> None:
         log = WholeTopics(

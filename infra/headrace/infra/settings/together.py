@@ -3,18 +3,15 @@
 import dataclasses
 from collections.abc import Iterator
 from itertools import starmap
-from typing import TYPE_CHECKING
 
 from headrace.connectors.engines.roles import roles_of
 from headrace.connectors.settings import Fault
+from headrace.infra.settings.sections import Settings
 from headrace.trainer.presets import PRESETS, contradictions
 from headrace.trainer.settings import bad_budget
 
-if TYPE_CHECKING:
-    from headrace.infra.settings import Settings
 
-
-def followed(settings: "Settings") -> "Settings":
+def followed(settings: Settings) -> Settings:
     """The credit stage gives what the algorithm takes, where it is not told otherwise."""
     preset, credit = PRESETS[settings.trainer.algorithm], settings.credit
     tokens = credit.overlong_tokens
@@ -26,7 +23,7 @@ def followed(settings: "Settings") -> "Settings":
     return dataclasses.replace(settings, credit=changed)
 
 
-def conflicts(settings: "Settings") -> Iterator[Fault]:
+def conflicts(settings: Settings) -> Iterator[Fault]:
     """What is wrong between sections: two parts on one port, or a registry that cannot enter."""
     if settings.policy.name in settings.policies.entries:
         text = "is the default policy's name ([policy] name): give the further policy another"

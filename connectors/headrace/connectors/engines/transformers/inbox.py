@@ -13,7 +13,7 @@ from headrace.connectors.engines.transformers.versions import VersionJob, Versio
 Message = DecodeRow | VersionJob | None
 
 
-class Admission:
+class Inbox:
     """The way in. Any thread may `send`; all else belongs to the engine's thread."""
 
     def __init__(self, versions: Versions, *, max_batch: int, window_s: float) -> None:
@@ -23,31 +23,31 @@ class Admission:
         self.requests_total = 0
         self._max_batch = max_batch
         self._window_s = window_s
-        self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._sent: SimpleQueue[Message] = SimpleQueue()
         self._waiting: deque[DecodeRow] = deque()
 
     def __len__(self) -> int:
         """Requests that wait."""
-        return len(self._waiting) + self._inbox.qsize()
+        return len(self._waiting) + self._sent.qsize()
 
     def send(self, message: Message) -> None:
         """Hand something in; None only wakes the engine's thread."""
-        self._inbox.put(message)
+        self._sent.put(message)
 
     def take(self, *, block: bool, stop: Callable[[], bool]) -> None:
         """Sort in what has arrived. To block is to wait for something, and then a little for the
         requests of the same round, which come one after another: they are prefilled together."""
         if block:
-            self._sort_in(self._inbox.get())
+            self._sort_in(self._sent.get())
             deadline = monotonic() + self._window_s
             while 0 < len(self._waiting) < self._max_batch and not stop():
                 try:
-                    self._sort_in(self._inbox.get(timeout=max(0.0, deadline - monotonic())))
+                    self._sort_in(self._sent.get(timeout=max(0.0, deadline - monotonic())))
                 except Empty:
                     break
         while True:
             try:
-                self._sort_in(self._inbox.get_nowait())
+                self._sort_in(self._sent.get_nowait())
             except Empty:
                 return
 
