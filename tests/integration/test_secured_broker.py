@@ -3,37 +3,54 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from headrace.connectors.clickhouse import ClickHouse, migrate
-from headrace.connectors.kafka import KafkaUnavailable, Registry, Tailer, partitions_of, topics
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.kafka import (
+    GroupReader,
+    KafkaAccess,
+    KafkaUnavailable,
+    Offsets,
+    Outgoing,
+    Patience,
+    Registry,
+    Stopped,
+    Tailer,
+    Writer,
+    partitions_of,
+    topics,
+)
+from headrace.connectors.runner.broker import BrokerWatch
 from headrace.connectors.sdk import Telemetry
 from headrace.connectors.sdk.config import sdk_config
 from headrace.infra.launch.halted import halted_partitions
+from headrace.infra.launch.parts import prepare_external
 from headrace.infra.settings import Settings
-from headrace.schemas import new_ulid
-from tests.support.secured import PASSWORD, secured_stack
+from headrace.schemas import Codec, new_ulid
+from headrace.trainer.publish import Publisher
+from tests.support.secured import PASSWORD, WITHOUT_RIGHTS, Secured, secured_stack
 from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     with secured_stack(tmp_path_factory.mktemp("secured")) as made:
-        topics.create_topics(made.kafka_access.client("test-topics"))
-        registry = Registry(made.registry_access)
-        registry.register_all()
-        registry.close()
-        clickhouse = ClickHouse(made.clickhouse_config)
-        migrate.apply(clickhouse)
-        clickhouse.close()
+        prepare_external(made.settings)
         yield made
+
+
+@pytest.fixture
+def settings(secured: Secured) -> Settings:
+    return secured.settings
 
 
 @contextmanager
@@ -105,21 +122,104 @@ def test_the_readers_of_trainer_gateway_and_status_enter(settings: Settings) -> 
     assert halted_partitions(settings) == []
 
 
+CREDENTIALS = "it does not accept our credentials; check [kafka] sasl_username, sasl_password"
+CLOSED = "it closed the connection; check that the broker runs, and that [kafka] security_protocol"
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "told"),
     [
-        {"security_protocol": "PLAINTEXT"},
-        {"security_protocol": "SSL"},
-        {"sasl_password": "guessed"},
-        {"sasl_username": "nobody"},
-        {"ssl_ca_location": ""},
+        ({"security_protocol": "PLAINTEXT"}, CLOSED),
+        ({"security_protocol": "SSL"}, CLOSED),
+        ({"sasl_password": "guessed"}, CREDENTIALS),
+        ({"sasl_username": "nobody"}, CREDENTIALS),
+        ({"sasl_mechanism": "PLAIN"}, "by SCRAM-SHA-512 only; set [kafka] sasl_mechanism"),
+        ({"ssl_ca_location": ""}, "its certificate is not trusted; name its authority in [kafka]"),
+        ({"sasl_username": WITHOUT_RIGHTS}, f"user {WITHOUT_RIGHTS} may not use this topic; give"),
     ],
 )
-def test_who_lacks_what_the_broker_asks_for_stays_out(
-    settings: Settings, changes: dict[str, str]
+def test_who_lacks_what_the_broker_asks_for_is_told_which_setting_to_look_at(
+    settings: Settings, changes: dict[str, str], told: str
 ) -> None:
     access = replace(settings.kafka_access, **changes)
     with pytest.raises(KafkaUnavailable) as refused:
         partitions_of(access.client("test-stranger"), "headrace.spans", timeout=3.0)
+    assert told in str(refused.value)
     assert PASSWORD not in str(refused.value)
     assert PASSWORD not in repr(access)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "it does not speak TLS; check [kafka] security_protocol"),
+        ({"security_protocol": "SASL_PLAINTEXT"}, "it asks for no password; set [kafka] security_"),
+    ],
+)
+def test_a_plain_broker_that_is_asked_for_more_is_told_to_be_one(
+    secured: Secured, changes: dict[str, str], told: str
+) -> None:
+    access = replace(secured.settings.kafka_access, bootstrap=secured.plain, **changes)
+    with pytest.raises(KafkaUnavailable, match=re.escape(told)):
+        partitions_of(access.client("test-stranger"), "headrace.spans", timeout=3.0)
+
+
+def test_a_certificate_is_as_good_as_a_password_where_brokers_ask_for_one(
+    secured: Secured,
+) -> None:
+    access = KafkaAccess(
+        bootstrap=secured.by_certificate,
+        security_protocol="SSL",
+        ssl_ca_location=secured.settings.kafka.ssl_ca_location,
+        ssl_certificate_location=str(secured.identity.certificate),
+        ssl_key_location=str(secured.identity.key),
+    )
+    assert partitions_of(access.client("test"), "headrace.spans") == 8
+    without = replace(access, ssl_certificate_location="", ssl_key_location="")
+    with pytest.raises(KafkaUnavailable, match=r"check .*ssl_certificate_location"):
+        partitions_of(without.client("test-stranger"), "headrace.spans", timeout=3.0)
+
+
+def test_each_client_tells_the_refusal_and_not_the_time_that_it_took(settings: Settings) -> None:
+    access = replace(settings.kafka_access, sasl_password="guessed")
+    writer = Writer(access.client("test-stranger", delivery_timeout_ms=2_000))
+    codec = Codec(Registry(settings.registry_access))
+    watch = BrokerWatch(access.client("test-stranger"))
+    stop = threading.Event()
+    patience = Patience("test", stop=stop, on_wait=stop.set)
+    publisher = Publisher(access.client("t"), codec, patience, policy="refused", trainer="main")
+    reader = GroupReader(
+        access.client("test-stranger"), ["headrace.tasks"], group="t", on_error=watch.heard
+    )
+    asked: dict[str, Callable[[], object]] = {
+        "writes": lambda: writer.send([Outgoing(topic="headrace.tasks", value=b"x")], 3.0),
+        "offsets": lambda: Offsets(access.client("t")).ends([("headrace.spans", 0)]),
+        "topics": lambda: topics.create_topics(access.client("t"), timeout=3.0),
+    }
+    try:
+        for ask in asked.values():
+            with pytest.raises(KafkaUnavailable, match=re.escape(CREDENTIALS)):
+                ask()
+        with pytest.raises(Stopped, match=re.escape(CREDENTIALS)):
+            publisher.start()
+        wait_until(lambda: not reader.read(0.2) and watch.away, "the runner's reader being told")
+    finally:
+        writer.close(0.0)
+        reader.close()
+
+
+def test_a_reader_that_may_not_read_says_so_and_does_not_wait_in_silence(
+    settings: Settings,
+) -> None:
+    access = replace(settings.kafka_access, sasl_username=WITHOUT_RIGHTS)
+    reader = GroupReader(access.client("test-guest"), ["headrace.tasks"], group="headrace.guest")
+
+    def told() -> bool:
+        try:
+            reader.read(0.2)
+        except KafkaUnavailable as error:
+            return f"user {WITHOUT_RIGHTS} may not use" in str(error)
+        return False
+
+    wait_until(told, "the refusal")
+    reader.close()

@@ -1,25 +1,29 @@
-"""Real parts whose broker asks for SASL/SCRAM over TLS; its plain listener is the registry's."""
+"""Real parts whose broker asks for SASL/SCRAM over TLS; its plain listener is the registry's.
+
+Whoever enters may use what is named headrace, and nobody else's; one user may use nothing. A third
+listener asks for a certificate instead of a password.
+"""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Public names, but not in an __all__.
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
+    ResourcePatternType,
+    ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from headrace.infra.embedded import (
     BrokerConfig,
@@ -31,29 +35,43 @@ from headrace.infra.embedded import (
 )
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import Supervisor
+from tests.support.certificates import Authority, Identity
 
 USER, PASSWORD = "agent", "hush-hush"
+WITHOUT_RIGHTS = "guest"
+RIGHTS = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Secured:
+    """Running parts, and how they are entered."""
+
+    settings: Settings
+    plain: str
+    """The broker's listener that asks for nothing."""
+    by_certificate: str
+    """The one that asks for a certificate."""
+    identity: Identity
+    """Such a certificate."""
 
 
 @contextmanager
-def secured_stack(directory: Path) -> Iterator[Settings]:
-    """Settings for a running broker (SASL_SSL), registry and ClickHouse."""
-    directory.mkdir(parents=True, exist_ok=True)
-    authority, identity = directory / "ca.pem", directory / "broker.pem"
-    _certify(authority, identity)
+def secured_stack(directory: Path) -> Iterator[Secured]:
+    """A running broker (SASL_SSL), registry and ClickHouse."""
+    authority = Authority(directory / "certificates")
+    identity = authority.issue(USER)
     broker = BrokerConfig(
         data_dir=directory / "kafka", port=ports.free_port(), controller_port=ports.free_port()
     )
-    secured = f"127.0.0.1:{ports.free_port()}"
+    by_password, by_certificate = (f"127.0.0.1:{ports.free_port()}" for _ in range(2))
     registry = RegistryConfig(bootstrap=broker.bootstrap, port=ports.free_port())
     clickhouse = ClickHouseServerConfig(data_dir=directory / "clickhouse", port=ports.free_port())
+    listeners = _listeners(broker, by_password, by_certificate, authority)
 
     def prepare() -> None:
         kafka.prepare(broker)
         with (broker.data_dir / "server.properties").open("a", encoding="ascii") as file:
-            file.writelines(
-                f"{name}={value}\n" for name, value in _listener(broker, secured, identity).items()
-            )
+            file.writelines(f"{name}={value}\n" for name, value in listeners.items())
 
     parts = embedded_parts(
         kafka_config=broker,
@@ -68,72 +86,83 @@ def secured_stack(directory: Path) -> Iterator[Settings]:
         for part in parts
     )
     with Supervisor(parts, lambda part, state, message: None, run_dir=directory):
-        yield load(
+        settings = load(
             environment={
                 "HEADRACE_DATA_DIRECTORY": str(directory / "data"),
-                "HEADRACE_KAFKA_BOOTSTRAP": secured,
+                "HEADRACE_KAFKA_BOOTSTRAP": by_password,
                 "HEADRACE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
                 "HEADRACE_KAFKA_SASL_USERNAME": USER,
                 "HEADRACE_KAFKA_SASL_PASSWORD": PASSWORD,
-                "HEADRACE_KAFKA_SSL_CA_LOCATION": str(authority),
+                "HEADRACE_KAFKA_SSL_CA_LOCATION": str(authority.file),
                 "HEADRACE_REGISTRY_URL": registry.url,
                 "HEADRACE_CLICKHOUSE_URL": clickhouse.url,
             }
         )
+        yield Secured(
+            settings=settings,
+            plain=broker.bootstrap,
+            by_certificate=by_certificate,
+            identity=identity,
+        )
 
 
-def _listener(broker: BrokerConfig, secured: str, identity: Path) -> dict[str, str]:
+def _listeners(
+    broker: BrokerConfig, by_password: str, by_certificate: str, authority: Authority
+) -> dict[str, str]:
     """Settings that win over what stands before them in the file."""
-    plain = f"PLAINTEXT://{broker.bootstrap}"
-    controller = f"CONTROLLER://127.0.0.1:{broker.controller_port}"
-    name = "listener.name.sasl_ssl"
-    return {
-        "listeners": f"{plain},SASL_SSL://{secured},{controller}",
-        "advertised.listeners": f"{plain},SASL_SSL://{secured}",
-        "listener.security.protocol.map": (
-            "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL"
+    named = {
+        "PLAINTEXT": broker.bootstrap,
+        "SASL_SSL": by_password,
+        "SSL": by_certificate,
+    }
+    advertised = ",".join(f"{name}://{address}" for name, address in named.items())
+    settings = {
+        "listeners": f"{advertised},CONTROLLER://127.0.0.1:{broker.controller_port}",
+        "advertised.listeners": advertised,
+        "listener.security.protocol.map": ",".join(
+            ["CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in named)]
         ),
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        f"{name}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        f"{name}.scram-sha-512.sasl.jaas.config": (
+        "listener.name.sasl_ssl.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": (
             "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         ),
-        f"{name}.ssl.keystore.type": "PEM",
-        f"{name}.ssl.keystore.location": str(identity),
+        "listener.name.ssl.ssl.client.auth": "required",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
     }
+    for name in ("sasl_ssl", "ssl"):
+        store = f"listener.name.{name}.ssl"
+        settings |= {
+            f"{store}.keystore.type": "PEM",
+            f"{store}.keystore.location": str(authority.issue(f"broker-{name}").both),
+            f"{store}.truststore.type": "PEM",
+            f"{store}.truststore.location": str(authority.file),
+        }
+    return settings
 
 
 def _enrol(bootstrap: str) -> None:
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-    change = UserScramCredentialUpsertion(USER, info, PASSWORD.encode())
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    for done in admin.alter_user_scram_credentials([change]).values():
+    enrolled: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(user, info, PASSWORD.encode())
+        for user in (USER, WITHOUT_RIGHTS)
+    ]
+    rights = [
+        AclBinding(
+            kind,
+            "headrace",
+            ResourcePatternType.PREFIXED,
+            f"User:{user}",
+            "*",
+            AclOperation.ALL,
+            AclPermissionType.ALLOW,
+        )
+        for user in (USER, f"CN={USER}")
+        for kind in RIGHTS
+    ]
+    for done in admin.alter_user_scram_credentials(enrolled).values():
         done.result(30)
-
-
-def _certify(authority: Path, identity: Path) -> None:
-    """A certificate for 127.0.0.1 that is its own authority, and the broker's key with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "headrace test")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    authority.write_bytes(pem)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    identity.write_bytes(private + pem)
+    for made in admin.create_acls(rights).values():
+        made.result(30)

@@ -63,8 +63,7 @@ def test_the_mean_reward_counts_groups_that_are_all_right_and_no_superseded_atte
 def test_no_two_pairs_of_names_share_a_transaction_or_a_topic_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("headrace.trainer.publish.Producer", lambda _: None)
-    monkeypatch.setattr("headrace.trainer.publish.producer_settings", lambda *_, **__: {})
+    monkeypatch.setattr("headrace.trainer.publish.make_producer", lambda *_, **__: None)
 
     def transaction(policy: str, trainer: str) -> str:
         made = Publisher(None, None, None, policy=policy, trainer=trainer)  # type: ignore[arg-type]  # not asked

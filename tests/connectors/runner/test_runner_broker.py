@@ -5,8 +5,10 @@ import logging
 import pytest
 from confluent_kafka import KafkaError
 
+from headrace.connectors.kafka import KafkaConfig
 from headrace.connectors.runner.broker import ASK_EVERY_S, BrokerWatch
 
+HERE = KafkaConfig(bootstrap="here:9092")
 ALL_DOWN = KafkaError(KafkaError._ALL_BROKERS_DOWN)
 
 
@@ -16,7 +18,7 @@ def no_answer() -> None:
 
 def test_going_and_coming_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    watch = BrokerWatch("here:9092", clock=lambda: now)
+    watch = BrokerWatch(HERE, clock=lambda: now)
     watch.heard(KafkaError(KafkaError._TRANSPORT))  # of one broker
     assert not watch.away
     for _ in range(3):
@@ -29,7 +31,8 @@ def test_going_and_coming_are_told_once(caplog: pytest.LogCaptureFixture) -> Non
     watch.ask(lambda: None)
     assert not watch.away
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == [
-        "Kafka at here:9092 does not answer: is headrace up? check with `headrace status`",
+        "Kafka at here:9092 does not answer: no broker answers; check that the broker runs "
+        "(`headrace status` tells whether headrace is up)",
         "Kafka at here:9092 answers",
     ]
 
@@ -37,7 +40,7 @@ def test_going_and_coming_are_told_once(caplog: pytest.LogCaptureFixture) -> Non
 def test_it_asks_once_a_second_and_only_while_no_broker_answers() -> None:
     now = 0.0
     asked: list[float] = []
-    watch = BrokerWatch("here:9092", clock=lambda: now)
+    watch = BrokerWatch(HERE, clock=lambda: now)
 
     def answers() -> None:
         asked.append(now)

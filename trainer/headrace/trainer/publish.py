@@ -9,9 +9,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from headrace.connectors.kafka import KafkaConfig, Outgoing, Patience, producer_settings
+from headrace.connectors.kafka import KafkaConfig, Outgoing, Patience, make_producer, why
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
 from headrace.schemas.topics import Topic
 from headrace.trainer.errors import CommitRefused, CommitTimedOut, TrainerFenced
@@ -51,13 +51,12 @@ class Publisher:
         self._patience = patience
         self._begun = float("inf")
         """When the transaction was begun."""
-        self._producer = Producer(
-            producer_settings(
-                kafka,
-                transactional_id=self.transactional_id,
-                transaction_timeout_ms=TRANSACTION_MS,
-                message_timeout_ms=TRANSACTION_MS,
-            )
+        self._kafka = kafka
+        self._producer = make_producer(
+            kafka,
+            transactional_id=self.transactional_id,
+            transaction_timeout_ms=TRANSACTION_MS,
+            message_timeout_ms=TRANSACTION_MS,
         )
 
     def start(self) -> None:
@@ -85,9 +84,10 @@ class Publisher:
                 return
             except KafkaException as error:
                 self._raise_if_final(error)
-                logger.warning("the transaction is aborted and tried again: %s", error)
+                told = why(self._kafka, error, self._producer)
+                logger.warning("the transaction is aborted and tried again: %s", told)
                 self._until_done("abort", lambda: self._producer.abort_transaction(CALL_S))
-                self._patience.pause(f"the broker refused a transaction: {error}")
+                self._patience.pause(f"the broker refused a transaction: {told}")
 
     def _records(
         self, version: PolicyVersion | None, outcomes: Iterable[Outcome]
@@ -156,7 +156,8 @@ class Publisher:
                 if not error.args[0].retriable():
                     raise
                 self._raise_if_given_up(error)
-                self._patience.pause(f"the broker did not {what} the transaction yet")
+                told = why(self._kafka, error, self._producer)
+                self._patience.pause(f"the broker did not {what} the transaction yet: {told}")
 
     def _raise_if_final(self, error: KafkaException) -> None:
         fault = error.args[0]

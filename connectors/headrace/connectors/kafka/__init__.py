@@ -4,12 +4,12 @@ The one place where librdkafka's settings are chosen. Imports no torch, Faust or
 """
 
 from headrace.connectors.kafka.client_log import in_words
+from headrace.connectors.kafka.clients import make_admin, make_consumer, make_producer, why
 from headrace.connectors.kafka.config import (
     KafkaAccess,
     KafkaConfig,
     admin_settings,
     consumer_settings,
-    partitions_of,
     producer_settings,
     security_settings,
 )
@@ -41,6 +41,7 @@ from headrace.connectors.kafka.reader import FORWARDED_HEADER, TICK_HEADER, LogR
 from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, RegistryAccess, subject_of
 from headrace.connectors.kafka.stretch import Stretch, read_stretch
 from headrace.connectors.kafka.tailer import Tailer
+from headrace.connectors.kafka.topics import partitions_of
 from headrace.connectors.kafka.waiting import Patience, Stopped
 from headrace.connectors.kafka.whole_topics import WholeTopics
 from headrace.connectors.kafka.writer import Outgoing, Writer
@@ -94,11 +95,15 @@ __all__ = [
     "kept_letters",
     "letter_of",
     "lost_range",
+    "make_admin",
+    "make_consumer",
     "make_guard",
+    "make_producer",
     "partitions_of",
     "producer_settings",
     "read_stretch",
     "security_settings",
     "send_again",
     "subject_of",
+    "why",
 ]

@@ -7,29 +7,20 @@ several clients. Its own lines are there too, for whoever sets the logger to DEB
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
+
+from headrace.connectors.kafka.failures import Failure, failure_in
 
 client_logger = logging.getLogger("headrace.connectors.kafka.client")
 """Where librdkafka's own lines go, instead of standard error."""
 
 STATE_S = 60.0
 """A state is over when nothing was said of it for so long (librdkafka repeats itself within 30)."""
+_LASTS_S = 10.0
 
-_REASONS = (
-    ("refused", "it refuses connections"),
-    ("resolve", "its name cannot be resolved"),
-    ("SASL", "it does not accept our credentials"),
-    ("uthentication", "it does not accept our credentials"),
-    ("SSL", "TLS with it fails"),
-    ("timed out", "it does not answer in time"),
-    ("timeout", "it does not answer in time"),
-    ("isconnected", "it closed the connection"),
-    ("reset", "it closed the connection"),
-    ("unreachable", "there is no way to it"),
-    ("transport failure", "it does not answer"),
-)
 _CODES = {
     KafkaError._ALL_BROKERS_DOWN: "no broker answers",
     KafkaError._TRANSPORT: "no broker answers",
@@ -64,16 +55,35 @@ class ClientLog:
         self._clock = clock
         self._lock = threading.Lock()
         self._heard: dict[str, float] = {}
+        self._failed: Failure | None = None
+        self._failed_at = 0.0
 
     def log(self, level: int, _form: str, facility: str, client: str, line: str) -> None:
         """Take in a line; called by confluent-kafka in the place of `logging.Logger.log`."""
         client_logger.debug("%s [%s] %s", facility, client, line)
         if facility in _AWAY:
-            words = f"Kafka at {self._bootstrap}: {_reason(line)}; trying on until it answers"
+            failure = failure_in(line)
+            self._keep(failure)
+            told = str(failure) if failure.lasts else failure.words
+            words = f"Kafka at {self._bootstrap}: {told}; trying on until it answers"
         else:
             words = f"Kafka at {self._bootstrap}: {line.rpartition(']: ')[2]}"
         if self._is_news(words if facility in _AWAY else facility):
             client_logger.log(level if facility not in _AWAY else logging.WARNING, "%s", words)
+
+    @property
+    def failure(self) -> Failure | None:
+        """What went wrong last between our clients and a broker; None if that is long ago."""
+        with self._lock:
+            return self._failed if self._clock() - self._failed_at <= STATE_S else None
+
+    def _keep(self, failure: Failure) -> None:
+        with self._lock:
+            now, before = self._clock(), self._failed
+            # A refusal has a second line that only says that the connection ended.
+            if before and before.lasts and not failure.lasts and now - self._failed_at < _LASTS_S:
+                return
+            self._failed, self._failed_at = failure, now
 
     def _is_news(self, state: str) -> bool:
         with self._lock:
@@ -83,15 +93,15 @@ class ClientLog:
             return now - before > STATE_S
 
 
-_logs: dict[str, ClientLog] = {}
+_logs: dict[tuple[str, int], ClientLog] = {}
 _making = threading.Lock()
 
 
-def client_log(bootstrap: str) -> ClientLog:
-    """The one log of this process for the clients of a cluster."""
+def client_log(bootstrap: str, entry: Mapping[str, Any]) -> ClientLog:
+    """The one log of this process for the clients of a cluster that enter it in one way.
+
+    entry: librdkafka's settings of security; kept as their hash alone.
+    """
+    key = bootstrap, hash(frozenset((name, str(value)) for name, value in entry.items()))
     with _making:
-        return _logs.setdefault(bootstrap, ClientLog(bootstrap))
-
-
-def _reason(line: str) -> str:
-    return next((words for sign, words in _REASONS if sign in line), "a broker does not answer")
+        return _logs.setdefault(key, ClientLog(bootstrap))

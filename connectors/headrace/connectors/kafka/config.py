@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
-from headrace.connectors.kafka.client_log import client_log, in_words
-from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMissing
+from headrace.connectors.kafka.client_log import ClientLog, client_log
 from headrace.connectors.settings import check, inner, key, pem_file
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_ENTRY = ("security.", "sasl.", "ssl.")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -105,11 +102,17 @@ def security_settings(config: KafkaAccess) -> dict[str, Any]:
     return settings
 
 
+def log_of(config: KafkaConfig) -> ClientLog:
+    """The log of the clients that enter the cluster in this way."""
+    entry = security_settings(config) | dict(config.extra)
+    return client_log(config.bootstrap, {k: v for k, v in entry.items() if k.startswith(_ENTRY)})
+
+
 def _common(config: KafkaConfig) -> dict[str, Any]:
     return {
         "bootstrap.servers": config.bootstrap,
         "client.id": config.client_id,
-        "logger": client_log(config.bootstrap),
+        "logger": log_of(config),
         # A broker that comes back is found within half a second, not ten.
         "reconnect.backoff.max.ms": 500,
         "topic.metadata.refresh.fast.interval.ms": 100,
@@ -163,28 +166,3 @@ def consumer_settings(
         "isolation.level": "read_committed" if read_committed else "read_uncommitted",
         "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
     } | {name.replace("_", "."): value for name, value in overrides.items()}
-
-
-def partitions_of(config: KafkaConfig | str, topic: str, timeout: float = 10.0) -> int:
-    """How many partitions the broker says a topic has (`config` may be the bootstrap alone).
-
-    Raises:
-        KafkaUnavailable: no broker answered within `timeout` seconds.
-        TopicMissing: the topic does not exist.
-    """
-    if isinstance(config, str):
-        config = KafkaConfig(bootstrap=config)
-    try:
-        metadata = AdminClient(admin_settings(config)).list_topics(topic, timeout=timeout)
-    except KafkaException as error:
-        raise KafkaUnavailable(
-            f"no answer from {config.bootstrap} within {timeout:g} s: {in_words(error)}; "
-            "check that the broker runs"
-        ) from error
-    found = metadata.topics[topic]
-    if found.error is not None or not found.partitions:
-        raise TopicMissing(
-            f"the cluster at {config.bootstrap} has no topic {topic}: "
-            "create the topics with `headrace up`"
-        )
-    return len(found.partitions)

@@ -5,11 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace.connectors.kafka.config import KafkaConfig, partitions_of
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMissing
 from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.reader import LogRecord
 from headrace.connectors.kafka.tailer import Tailer
+from headrace.connectors.kafka.topics import partitions_of
 from headrace.connectors.kafka.writer import Outgoing, Writer
 from headrace.schemas import SchemaError, UnknownSchemaId
 from headrace.schemas.topics import dead_letters_of

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from headrace.connectors.kafka.client_log import client_logger, in_words
-from headrace.connectors.kafka.config import (
-    KafkaConfig,
-    consumer_settings,
-)
+from headrace.connectors.kafka.client_log import client_logger
+from headrace.connectors.kafka.clients import make_consumer, why
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.offsets import Partition
 from headrace.connectors.kafka.reader import MAX_RECORDS, POLL_S, LogRecord, Reader
 
@@ -37,8 +35,7 @@ class GroupReader(Reader):
         on_error: Callable[[KafkaError], None] | None = None,
         **settings: Any,
     ) -> None:
-        heard = {} if on_error is None else {"error_cb": on_error}
-        super().__init__(Consumer(consumer_settings(config, group=group, **settings) | heard))
+        super().__init__(make_consumer(config, group=group, on_error=on_error, **settings), config)
         self._topics = list(topics)
         self._cooperative = "cooperative" in settings.get("partition_assignment_strategy", "")
         self._group = group
@@ -85,7 +82,7 @@ class GroupReader(Reader):
             else:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            client_logger.warning("%s did not commit: %s", self._group, in_words(error))
+            client_logger.warning("%s did not commit: %s", self._group, why(self._config, error))
 
     def answers(self, timeout: float) -> None:
         """Ask the brokers for something small; raises what the client raises if none answers."""

@@ -6,20 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 # Public names, but not in an __all__.
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
-from headrace.connectors.kafka.client_log import in_words
-from headrace.connectors.kafka.config import (
-    KafkaConfig,
-    admin_settings,
-    consumer_settings,
-    partitions_of,
-)
+from headrace.connectors.kafka.clients import make_admin, make_consumer, why
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable
 from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.topics import partitions_of
 
 _READ_S = 3.0
 _REQUEST_S = 5.0
@@ -80,14 +76,12 @@ def _log_times(config: KafkaConfig, places: Mapping[Partition, int]) -> dict[Par
 
     A partition that did not answer in time is left out.
     """
-    consumer = Consumer(
-        consumer_settings(
-            config,
-            group="headrace.lag",
-            enable_partition_eof=True,
-            queued_min_messages=1,  # one record of each is wanted, not all that follow
-            fetch_message_max_bytes=65_536,
-        )
+    consumer = make_consumer(
+        config,
+        group="headrace.lag",
+        enable_partition_eof=True,
+        queued_min_messages=1,  # one record of each is wanted, not all that follow
+        fetch_message_max_bytes=65_536,
     )
     found: dict[Partition, int | None] = {}
     try:
@@ -107,14 +101,13 @@ def _log_times(config: KafkaConfig, places: Mapping[Partition, int]) -> dict[Par
 
 def _retention_s(config: KafkaConfig, topics: Sequence[str]) -> dict[str, float]:
     resources = [ConfigResource(ConfigResource.Type.TOPIC, str(topic)) for topic in topics]
-    admin = AdminClient(admin_settings(config))  # held: its answers end with it
+    admin = make_admin(config)  # held: its answers end with it
     try:
         asked = admin.describe_configs(resources, request_timeout=_REQUEST_S)
         described: dict[str, Any] = {one.name: future.result() for one, future in asked.items()}
     except KafkaException as error:
         raise KafkaUnavailable(
-            f"{config.bootstrap} did not tell its retention: {in_words(error)}; "
-            "check that the broker runs"
+            f"{config.bootstrap} did not tell its retention: {why(config, error, admin)}"
         ) from error
     return {name: _seconds(entries) for name, entries in described.items()}
 

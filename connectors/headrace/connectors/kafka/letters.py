@@ -7,7 +7,7 @@ that was sent again gets a second letter that says so.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from headrace.connectors.kafka.config import KafkaConfig, partitions_of
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.dead_letters import (
     DeadLetter,
     DeadLetters,
@@ -16,6 +16,7 @@ from headrace.connectors.kafka.dead_letters import (
 )
 from headrace.connectors.kafka.errors import TopicMissing
 from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.topics import partitions_of
 from headrace.connectors.kafka.writer import Outgoing, Writer
 from headrace.schemas.topics import Topic, dead_letters_of
 from headrace.schemas.vocabulary import LetterReason

@@ -7,10 +7,10 @@ from typing import Any
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
 # Public names, but not in an __all__.
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
-from headrace.connectors.kafka.client_log import in_words
-from headrace.connectors.kafka.config import KafkaConfig, admin_settings
+from headrace.connectors.kafka.clients import make_admin, why
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable
 
 Partition = tuple[str, int]
@@ -27,7 +27,7 @@ class Offsets:
 
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        self._admin: AdminClient | None = None
+        self._admin: Any = None
 
     def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Offset of the first record that the log still holds."""
@@ -67,9 +67,9 @@ class Offsets:
         futures = self._client().list_offsets(asked, request_timeout=REQUEST_S)
         return {(p.topic, p.partition): int(self._answer(f).offset) for p, f in futures.items()}
 
-    def _client(self) -> AdminClient:
+    def _client(self) -> Any:
         if self._admin is None:
-            self._admin = AdminClient(admin_settings(self._config))
+            self._admin = make_admin(self._config)
         return self._admin
 
     def _answer(self, future: Any) -> Any:
@@ -78,8 +78,8 @@ class Offsets:
         except KafkaException as error:
             # After a broker's death librdkafka's admin client asks with the old leader's epoch for
             # ever (FENCED_LEADER_EPOCH): the next question goes to a new one.
-            self._admin = None
+            admin, self._admin = self._admin, None
             raise KafkaUnavailable(
-                f"{self._config.bootstrap} did not tell its offsets: {in_words(error)}; "
-                "check that the broker runs"
+                f"{self._config.bootstrap} did not tell its offsets: "
+                f"{why(self._config, error, admin)}"
             ) from error

@@ -6,17 +6,18 @@ its group gives it. What an error of the client means is decided here, once.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, TopicPartition
 
-from headrace.connectors.kafka.client_log import client_logger, in_words
+from headrace.connectors.kafka.client_log import client_logger
+from headrace.connectors.kafka.clients import FORBIDDEN, why
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable
 from headrace.connectors.kafka.offsets import Partition
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer
 
 TICK_HEADER = "headrace.tick"
 FORWARDED_HEADER = "headrace.forwarded"
@@ -61,12 +62,13 @@ def ends_of(records: Iterable[LogRecord]) -> dict[Partition, int]:
 class Reader:
     """What reading by hand has in common. Not for sharing between threads."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: "Consumer", config: KafkaConfig) -> None:
         self.positions: dict[Partition, int] = {}
         """The next offset to read, where known."""
         self.lost: dict[Partition, str] = {}
         """Partitions of which the last read found the next record gone from the log, and how."""
         self._consumer = consumer
+        self._config = config
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on at these offsets, of partitions that it has."""
@@ -97,8 +99,10 @@ class Reader:
             self.positions[where] = offset
         elif error.code() in _OUT_OF_RANGE:
             self.lost[where] = error.str()
-        elif error.fatal():
-            raise KafkaUnavailable(f"reading {where[0]}/{where[1]}: {in_words(error)}")
+        elif error.fatal() or error.code() in FORBIDDEN:
+            # What the group's coordinator refuses is no partition's.
+            what = self._config.bootstrap if where[0] == "None" else f"{where[0]}/{where[1]}"
+            raise KafkaUnavailable(f"reading {what}: {why(self._config, error)}")
         else:  # a broker away, a leader moving: the client goes on by itself
             client_logger.debug("reading %s/%d: %s", *where, error.str())
 

@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
-from headrace.connectors.kafka.config import (
-    KafkaConfig,
-    consumer_settings,
-    partitions_of,
-)
+from headrace.connectors.kafka.clients import make_consumer
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import LogLost
 from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.reader import MAX_RECORDS, POLL_S, LogRecord, Reader
+from headrace.connectors.kafka.topics import partitions_of
 
 
 class Tailer(Reader):
@@ -38,13 +36,10 @@ class Tailer(Reader):
         ]
         self._ends: dict[Partition, int] = {}
         self._offsets = Offsets(config)
-        super().__init__(
-            Consumer(
-                consumer_settings(
-                    config, group=name, auto_offset_reset="error", enable_partition_eof=True
-                )
-            )
+        consumer = make_consumer(
+            config, group=name, auto_offset_reset="error", enable_partition_eof=True
         )
+        super().__init__(consumer, config)
         self.positions = dict(starts)
         self._consumer.assign(
             [
@@ -98,4 +93,5 @@ class Tailer(Reader):
     def _failed(self, error: KafkaError, where: Partition, offset: int) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._ends[where] = offset
-        super()._failed(error, where, offset)
+        if error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # it is in no group
+            super()._failed(error, where, offset)

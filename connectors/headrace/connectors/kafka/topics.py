@@ -1,4 +1,4 @@
-"""The topics, as data, and their creation."""
+"""The topics, as data, their creation, and their partitions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from confluent_kafka import KafkaError, KafkaException
 
 # Public names, but not in an __all__.
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
     ConfigResource,
     NewTopic,
 )
 
-from headrace.connectors.kafka.client_log import in_words
-from headrace.connectors.kafka.config import KafkaConfig, admin_settings
-from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMismatch
+from headrace.connectors.kafka.clients import FORBIDDEN, make_admin, why
+from headrace.connectors.kafka.config import KafkaConfig
+from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMismatch, TopicMissing
 from headrace.schemas.topics import MAX_MESSAGE_BYTES, Topic, dead_letters_of
 
 logger = logging.getLogger(__name__)
@@ -83,12 +82,16 @@ TOPICS = STREAMS + DEAD_LETTERS
 
 
 def create_topics(
-    kafka: KafkaConfig | str, partitions: int = DEFAULT_PARTITIONS, replication: int = 0
+    kafka: KafkaConfig | str,
+    partitions: int = DEFAULT_PARTITIONS,
+    replication: int = 0,
+    timeout: float = _TIMEOUT_S,
 ) -> None:
     """Create the topics that are missing and check the ones that are there.
 
     kafka: may be the bootstrap alone. replication: brokers that hold each partition; 0: as many as
-    the cluster's default says. Safe to call again and from several processes at once.
+    the cluster's default says. timeout: seconds for an answer. Safe to call again and from several
+    processes at once.
 
     Raises:
         TopicMismatch: a topic exists with another partition count or other settings.
@@ -96,24 +99,23 @@ def create_topics(
     """
     config = KafkaConfig(bootstrap=kafka) if isinstance(kafka, str) else kafka
     bootstrap = config.bootstrap
-    admin = AdminClient(admin_settings(config))
+    admin = make_admin(config)
     try:
-        existing = admin.list_topics(timeout=_TIMEOUT_S).topics
+        existing = admin.list_topics(timeout=timeout).topics
         wanted = [spec for spec in TOPICS if spec.name not in existing]
         _create(admin, wanted, partitions, replication)
-        found = admin.list_topics(timeout=_TIMEOUT_S).topics
+        found = admin.list_topics(timeout=timeout).topics
         for spec in TOPICS:
             if spec.name in existing:
                 _check_count(spec, len(found[spec.name].partitions), partitions, bootstrap)
         _check_settings(admin, [spec for spec in TOPICS if spec.name in existing], bootstrap)
     except KafkaException as error:
         raise KafkaUnavailable(
-            f"cannot create the topics on {bootstrap}: {in_words(error)}; check that the broker "
-            "runs and that this user may create topics"
+            f"cannot create the topics on {bootstrap}: {why(config, error, admin)}"
         ) from error
 
 
-def _create(admin: AdminClient, specs: list[TopicSpec], partitions: int, replication: int) -> None:
+def _create(admin: Any, specs: list[TopicSpec], partitions: int, replication: int) -> None:
     if not specs:
         return
     new = [
@@ -144,7 +146,7 @@ def _check_count(spec: TopicSpec, found: int, partitions: int, bootstrap: str) -
         )
 
 
-def _check_settings(admin: AdminClient, specs: list[TopicSpec], bootstrap: str) -> None:
+def _check_settings(admin: Any, specs: list[TopicSpec], bootstrap: str) -> None:
     resources = [ConfigResource(ConfigResource.Type.TOPIC, str(spec.name)) for spec in specs]
     by_name = {spec.name: spec for spec in specs}
     if not resources:
@@ -159,3 +161,30 @@ def _check_settings(admin: AdminClient, specs: list[TopicSpec], bootstrap: str) 
                     f"topic {resource.name} on {bootstrap} has {key}={found}, headrace needs "
                     f"{key}={wanted}: alter the topic's configuration"
                 )
+
+
+def partitions_of(config: KafkaConfig | str, topic: str, timeout: float = 10.0) -> int:
+    """How many partitions the broker says a topic has (`config` may be the bootstrap alone).
+
+    Raises:
+        KafkaUnavailable: no broker answered within `timeout` seconds, or let us in.
+        TopicMissing: the topic does not exist.
+    """
+    if isinstance(config, str):
+        config = KafkaConfig(bootstrap=config)
+    admin = make_admin(config)
+    try:
+        metadata = admin.list_topics(topic, timeout=timeout)
+    except KafkaException as error:
+        raise KafkaUnavailable(
+            f"no answer from {config.bootstrap} within {timeout:g} s: {why(config, error, admin)}"
+        ) from error
+    found = metadata.topics[topic]
+    if found.error is not None and found.error.code() in FORBIDDEN:
+        raise KafkaUnavailable(f"{topic} on {config.bootstrap}: {why(config, found.error)}")
+    if found.error is not None or not found.partitions:
+        raise TopicMissing(
+            f"the cluster at {config.bootstrap} has no topic {topic}: "
+            "create the topics with `headrace up`"
+        )
+    return len(found.partitions)

@@ -5,13 +5,16 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
-from headrace.connectors.kafka.client_log import in_words
-from headrace.connectors.kafka.config import KafkaConfig, producer_settings
+from headrace.connectors.kafka.clients import make_producer, why
+from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
 
 _POLL_S = 0.1
 
@@ -55,7 +58,8 @@ class Writer:
             if end is not None and time.monotonic() > end:
                 raise KafkaUnavailable(
                     f"{receipt.missing} of {len(records)} records for {records[0].topic} on "
-                    f"{self._config.bootstrap} were not acknowledged within {timeout:g} s"
+                    f"{self._config.bootstrap} were not acknowledged within {timeout:g} s: "
+                    f"{why(self._config, None)}"
                 )
             producer.poll(_POLL_S)
         if receipt.error is not None:
@@ -63,7 +67,7 @@ class Writer:
                 self._discard(producer)
             raise KafkaUnavailable(
                 f"{records[0].topic} on {self._config.bootstrap} did not take a record: "
-                f"{in_words(receipt.error)}"
+                f"{why(self._config, receipt.error)}"
             )
 
     async def asend(self, records: Sequence[Outgoing]) -> None:
@@ -78,20 +82,20 @@ class Writer:
             producer.purge()
             producer.flush(1)
 
-    def _ready(self) -> Producer:
+    def _ready(self) -> "Producer":
         with self._lock:
             if self._producer is None:
-                self._producer = Producer(producer_settings(self._config))
+                self._producer = make_producer(self._config)
             return self._producer
 
-    def _discard(self, producer: Producer) -> None:
+    def _discard(self, producer: "Producer") -> None:
         # A fatal error ends an idempotent producer for good; the next send makes another.
         with self._lock:
             if self._producer is producer:
                 self._producer = None
 
     def _produce(
-        self, producer: Producer, record: Outgoing, receipt: "_Receipt", end: float | None
+        self, producer: "Producer", record: Outgoing, receipt: "_Receipt", end: float | None
     ) -> None:
         arguments: dict[str, Any] = {} if record.partition < 0 else {"partition": record.partition}
         while True:
@@ -109,14 +113,14 @@ class Writer:
                 if end is not None and time.monotonic() > end:
                     raise KafkaUnavailable(
                         f"the queue for {self._config.bootstrap} stayed full: "
-                        "check that the broker runs"
+                        f"{why(self._config, None)}"
                     ) from None
                 producer.poll(_POLL_S)
             except KafkaException as error:
                 self._discard(producer)
                 raise KafkaUnavailable(
                     f"{record.topic} on {self._config.bootstrap} cannot be written: "
-                    f"{in_words(error)}"
+                    f"{why(self._config, error)}"
                 ) from error
 
 

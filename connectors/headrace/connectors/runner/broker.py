@@ -7,6 +7,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
+from headrace.connectors.kafka import KafkaConfig, why
+
 logger = logging.getLogger(__name__)
 
 ASK_EVERY_S = 1.0
@@ -19,10 +21,10 @@ class BrokerWatch:
     thread that polls.
     """
 
-    def __init__(self, bootstrap: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, config: KafkaConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.away = False
         """Whether no broker answers now."""
-        self._bootstrap = bootstrap
+        self._config = config
         self._clock = clock
         self._asked = 0.0
 
@@ -32,8 +34,9 @@ class BrokerWatch:
             return
         self.away, self._asked = True, self._clock()
         logger.error(
-            "Kafka at %s does not answer: is headrace up? check with `headrace status`",
-            self._bootstrap,
+            "Kafka at %s does not answer: %s (`headrace status` tells whether headrace is up)",
+            self._config.bootstrap,
+            why(self._config, error),
         )
 
     def ask(self, answers: Callable[[], Any]) -> None:
@@ -47,4 +50,4 @@ class BrokerWatch:
             logger.debug("still no answer: %s", error)
             return
         self.away = False
-        logger.warning("Kafka at %s answers", self._bootstrap)
+        logger.warning("Kafka at %s answers", self._config.bootstrap)

@@ -58,7 +58,7 @@ class Runner:
             config.privacy,
             spool_directory=config.spool_directory,
         )
-        self._broker = BrokerWatch(config.kafka.bootstrap)
+        self._broker = BrokerWatch(self._kafka)
         self._finished: SimpleQueue[tuple[Taken, Ended | None]] = SimpleQueue()
         self._waiting = Waiting()
         self._running = 0

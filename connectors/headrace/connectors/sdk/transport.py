@@ -2,21 +2,24 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 
 from headrace.connectors.kafka import (
     KafkaClientError,
     KafkaConfig,
     Registry,
-    in_words,
+    make_producer,
     partitions_of,
-    producer_settings,
+    why,
 )
 from headrace.connectors.sdk.config import SdkConfig
 from headrace.connectors.sdk.sealing import TOPIC
 from headrace.schemas import RegistryUnavailable, SchemaError
+
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
 
 logger = logging.getLogger(__name__)
 
@@ -89,17 +92,15 @@ class KafkaTransport:
         """Hand a record over; False: no room now."""
         if self._producer is None:
             # No lingering: what comes here was gathered before, and somebody may wait for it.
-            self._producer = Producer(
-                producer_settings(
-                    self._kafka, queue_buffering_max_kbytes=self._queue_kb, linger_ms=0
-                )
+            self._producer = make_producer(
+                self._kafka, queue_buffering_max_kbytes=self._queue_kb, linger_ms=0
             )
         producer = self._producer
 
         def report(error: KafkaError | None, _message: Any) -> None:
             if error is not None and error.fatal() and self._producer is producer:
                 self._producer = None  # ended for good: the next send makes another
-            taken(*_verdict(error))
+            taken(*self._verdict(error))
 
         try:
             producer.produce(TOPIC, value=value, partition=partition, on_delivery=report)
@@ -122,8 +123,7 @@ class KafkaTransport:
             producer.purge()
             producer.flush(1)
 
-
-def _verdict(error: KafkaError | None) -> tuple[str | None, bool]:
-    if error is None:
-        return None, False
-    return in_words(error), error.code() != KafkaError.MSG_SIZE_TOO_LARGE
+    def _verdict(self, error: KafkaError | None) -> tuple[str | None, bool]:
+        if error is None:
+            return None, False
+        return why(self._kafka, error), error.code() != KafkaError.MSG_SIZE_TOO_LARGE

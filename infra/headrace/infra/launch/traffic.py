@@ -40,9 +40,8 @@ def served(settings: Settings, policy: str) -> Served:
     codec = Codec(registry)
     found = Served(traffic=Traffic(policy=policy))
     try:
-        tailer = Tailer(
-            settings.kafka_access.client("headrace-traffic"), [Topic.POLICIES], name="traffic"
-        )
+        kafka = settings.kafka_access.client("headrace-traffic")
+        tailer = Tailer(kafka, [Topic.POLICIES], name="headrace.traffic")
         try:
             while not tailer.caught_up:
                 for message in tailer.read(0.2):
