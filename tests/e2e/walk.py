@@ -92,6 +92,11 @@ def saved_query(reader: Reader, line: str) -> None:
     assert reader.type(line).ended(0).strip()
 
 
+def priced(reader: Reader, line: str) -> None:
+    reader.type(line).ended(0)
+    assert reader.await_row("SELECT * FROM prices WHERE model = 'assistant'")
+
+
 def list_of_queries(reader: Reader, line: str) -> None:
     told = reader.type(line).ended(0)
     assert all(f"@{name}" in told for name in saved_queries())
@@ -219,6 +224,7 @@ STEPS = (
     Step(pattern=r"headrace sql (--json )?'.*'", do=sql),
     Step(pattern=r"headrace sql @\w+( --param \w+=\w+)*", do=saved_query),
     Step(pattern=r"headrace sql --list", do=list_of_queries),
+    Step(pattern=r'headrace sql --write "INSERT INTO prices .*"', do=priced),
     Step(pattern=r"headrace status", do=status),
     Step(pattern=r"headrace doctor", do=doctor, up=False),
     Step(pattern=r"headrace down", do=down),

@@ -14,6 +14,8 @@ from confluent_kafka import Producer
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Writer, producer_settings
+from headrace.connectors.kafka.offsets import Offsets, Partition
+from headrace.connectors.kafka.topics import DEFAULT_PARTITIONS
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, Task, Traffic, to_avro
 from headrace.streams.sink.tables import SCHEMAS
@@ -115,6 +117,18 @@ def content(client: ClickHouse) -> dict[str, Any]:
     }
 
 
+def lag(stack: Stack, group: str) -> dict[Partition, int]:
+    """By partition how many offsets any Kafka tool says that a group is behind."""
+    asked = Offsets(KafkaConfig(bootstrap=stack.bootstrap))
+    ends = asked.ends(("headrace.outcomes", number) for number in range(DEFAULT_PARTITIONS))
+    committed = asked.committed(group, ends)
+    return {
+        where: end - committed.get(where, 0)
+        for where, end in ends.items()
+        if end > committed.get(where, 0)
+    }
+
+
 def counts(client: ClickHouse) -> dict[str, int]:
     return {table: len(rows) for table, rows in content(client).items()}
 
@@ -172,6 +186,8 @@ def test_rows_are_the_committed_log_after_kills_and_a_second_reading(
                 return bool(beat.get("counters", {}).get("outcomes", 0) >= 160)
 
             wait_until(has_read_all, "the second reading")
+            # The log of outcomes ends with the marker of a transaction that was taken back.
+            wait_until(lambda: lag(stack, "test.sink-again") == {}, "the group to have no lag")
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
     finally:

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -19,6 +20,7 @@ from headrace.schemas import (
     TrafficShare,
     to_avro,
 )
+from headrace.schemas.errors import MalformedRecord
 from headrace.streams.host.committed import instance_id
 from headrace.streams.host.config import host_config_from_environment
 from headrace.streams.sink.tables import SCHEMAS, TOPICS, dead_letter_row, log_rows
@@ -47,7 +49,26 @@ def test_an_outcome_keeps_every_field_and_where_it_stood() -> None:
     outcome = Outcome(rollout_id="r", sample_id="s", advantage=0.5, tokens=7, credits_version=9)
     table, row = stored("headrace.outcomes", outcome)
     assert table == "outcomes"
-    assert row == dataclasses.asdict(outcome) | {"partition": 3, "offset": 14, "log_time": 1_000}
+    none: dict[str, Any] = {"token_logprobs": [], "token_entropies": [], "token_masked": []}
+    position = {"partition": 3, "offset": 14, "log_time": 1_000}
+    assert row == dataclasses.asdict(outcome) | position | none
+
+
+def test_what_the_trainer_saw_of_each_token_is_unpacked() -> None:
+    seen = Outcome(
+        entropy=0.5,
+        token_logprobs=np.array([-0.5, -2.0], "<f4").tobytes(),
+        token_masked=bytes([0, 1]),
+    )
+    _, row = stored("headrace.outcomes", seen)
+    assert (row["entropy"], row["token_logprobs"], row["token_entropies"], row["token_masked"]) == (
+        0.5,
+        [-0.5, -2.0],
+        [],
+        [0, 1],
+    )
+    with pytest.raises(MalformedRecord, match="by token"):
+        log_rows(message("headrace.outcomes"), to_avro(replace(seen, token_logprobs=b"123")))
 
 
 def test_a_policy_version_keeps_its_metrics_and_offsets() -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from headrace.kernels import linear_logp
+from headrace.schemas import Outcome
 from headrace.trainer.algorithms import AlgorithmConfig
+from headrace.trainer.annotation import annotated
 from headrace.trainer.batch import Batch, PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
@@ -275,3 +277,42 @@ def test_a_step_says_whether_its_gradient_was_clipped(make_row: MakeRow, tiny_mo
         result = TrainStep(policy, optimizer).run(batch, ALGORITHM, version=3)
         clipped.append(result.metrics()["grad_clipped"])
     assert clipped == [1.0, 0.0]
+
+
+def test_a_step_tells_what_it_saw_of_each_sample(make_row: MakeRow, tiny_model: Path) -> None:
+    step = stepper(tiny_model)
+    batch = pack_rows(on_policy(step.policy, sampled_rows(make_row)), PackingConfig())
+    logp = current_logp(step.policy, batch)
+    result = step.run(batch, ALGORITHM, version=3, annotate=1.0)
+    assert set(result.annotations) == {row.sample_id for row in batch.rows}
+    assert "annotations" not in result.metrics()
+    for sample_id, seen in result.annotations.items():
+        told = np.frombuffer(seen.token_logprobs or b"", "<f4")
+        np.testing.assert_allclose(told, logp[sample_id], atol=1e-5)
+        # The policy is the one that sampled: nothing lies apart, and nothing is clipped.
+        assert seen.logp_gap == pytest.approx(0.0, abs=1e-5)
+        assert (seen.ratio_min, seen.ratio_max) == pytest.approx((1.0, 1.0), abs=1e-5)
+        assert seen.clipped == 0.0
+        entropies = np.frombuffer(seen.token_entropies or b"", "<f4")
+        assert seen.entropy == pytest.approx(entropies.mean(), rel=1e-5)
+        assert seen.token_masked == bytes(told.size)
+
+
+def test_tokens_are_kept_of_a_share_of_the_samples(make_row: MakeRow, tiny_model: Path) -> None:
+    step = stepper(tiny_model)
+    rows = [make_row([1, 2], [4, 5], name=f"s{n}", advantage=1.0) for n in range(40)]
+    batch = pack_rows(on_policy(step.policy, rows), PackingConfig())
+    seen = step.run(batch, ALGORITHM, version=3, annotate=0.5).annotations
+    kept = [name for name, one in seen.items() if one.token_logprobs is not None]
+    assert 5 < len(kept) < 35
+    assert all(
+        one.token_logprobs is None
+        for one in step.run(batch, ALGORITHM, version=3).annotations.values()
+    )
+    drawn = [Outcome(sample_id=name, outcome="trained") for name in seen]
+    drawn += [Outcome(sample_id=kept[0], outcome="dropped"), Outcome(sample_id="other")]
+    told = annotated(drawn, seen)
+    assert [one.token_logprobs for one in told[:-2]] == [
+        one.token_logprobs for one in seen.values()
+    ]
+    assert told[-2:] == drawn[-2:]

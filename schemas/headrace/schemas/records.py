@@ -386,3 +386,11 @@ class Outcome:
     credit: str = ""
     credits_version: int = 0
     decided_at: int = 0
+    logp_gap: float | None = None
+    ratio_min: float | None = None
+    ratio_max: float | None = None
+    clipped: float | None = None
+    entropy: float | None = None
+    token_logprobs: bytes | None = None
+    token_entropies: bytes | None = None
+    token_masked: bytes | None = None

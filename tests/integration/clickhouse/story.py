@@ -7,6 +7,7 @@ took back afterwards. What the other rows are, is said where they are made.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +63,8 @@ def tell(client: ClickHouse) -> None:
     insert(client, "replays", REPLAYS)
     insert(client, "outcomes", OUTCOMES)
     insert(client, "halts", HALTS)
+    insert(client, "vocabulary", [{"policy": "a", "token_id": 7, "bytes": "thi"}])
+    insert(client, "prices", PRICES)
 
 
 def change(number: int, rule: str) -> Row:
@@ -306,6 +309,7 @@ def group(name: str, rule: str, log_last: int, *members: Row, **more: Any) -> Ro
                 "reward": None,
                 "tokens": 3,
                 "version_min": each.get("version_min", 0),
+                "token_weights": each.get("token_weights", []),
             }
             for each in members
             if each["status"] == "used"
@@ -324,7 +328,7 @@ GROUPS = [
         "g1",
         NEW,
         311,
-        member("r1", 1.0, 0.5, dimensions=short(0.25)),
+        member("r1", 1.0, 0.5, dimensions=short(0.25), token_weights=[0.5, 1.0, 0.0]),
         member("r2", 0.0, -0.5, dimensions=short(0.75)),
         member("r1", 0.5, attempt="t2", status="superseded"),
         std=0.5,
@@ -400,8 +404,15 @@ def trained(rollout: str, group_id: str, step: int, advantage: float, reward: fl
     )
 
 
+SEEN = {
+    "entropy": 0.5,
+    "token_logprobs": [-0.25, -0.25, -1.0],
+    "token_entropies": [0.25, 0.5, 0.75],
+    "token_masked": [0, 0, 1],
+}
+
 OUTCOMES = [
-    trained("r1", "g1", 1, 0.5, 1.0),
+    trained("r1", "g1", 1, 0.5, 1.0) | SEEN,
     trained("r2", "g1", 1, -0.5, 0.0),
     trained("r3", "g2", 2, 0.5, 1.0),
     trained("r4", "g2", 2, -0.5, 0.0),
@@ -417,6 +428,13 @@ OUTCOMES = [
     outcome("r1", "g1", "dropped", 7, reason="memory", trainer="shadow"),
     outcome("r8", "g8", "trained", 7, trainer="shadow", tokens=3),
     outcome("r9", "g9", "trained", 7, trainer="shadow", tokens=3),
+]
+
+
+# It became cheaper, long after all calls.
+PRICES = [
+    {"model": "a", "since": datetime.fromtimestamp(since, UTC), "per_million_completion": price}
+    for since, price in ((0, 1e6), (1_000_000, 1.0))
 ]
 
 

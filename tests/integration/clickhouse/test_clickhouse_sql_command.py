@@ -219,3 +219,22 @@ def test_an_interrupt_ends_the_query_on_the_server(server: Server) -> None:
     finally:
         process.kill()
         running.close()
+
+
+def test_a_query_that_names_its_format_is_answered_as_the_server_writes_it(
+    server: Server,
+) -> None:
+    where = {"HEADRACE_CLICKHOUSE_URL": server.url, "HEADRACE_CLICKHOUSE_DATABASE": DATABASE}
+
+    def told(query: str) -> bytes:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "headrace.infra.cli", "sql", query],
+            env={"PATH": "/usr/bin:/bin", **where},
+            capture_output=True,
+            timeout=60,
+            check=True,
+        ).stdout
+
+    assert told("SELECT 1 AS a, 'x' AS b FORMAT JSONEachRow;") == b'{"a":1,"b":"x"}\n'
+    vertical = told("SELECT 7 AS seven FORMAT Vertical SETTINGS max_threads = 1").decode()
+    assert vertical.split() == ["Row", "1:", "──────", "seven:", "7"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, migrate
 from headrace.connectors.clickhouse.tables import TABLES, schema_of, spans_schema
+from headrace.infra.embedded.models import tiny_llama
+from headrace.infra.launch.vocabulary import fill_vocabulary
 from tests.integration.clickhouse.server_process import Server
 
 
@@ -41,7 +45,43 @@ def test_every_table_is_declared_as_it_is_live(migrated: ClickHouse) -> None:
     }
 
 
+def test_every_column_says_what_it_is(migrated: ClickHouse) -> None:
+    silent = migrated.query(
+        "SELECT table, name FROM system.columns WHERE database = 'tables' AND comment = '' "
+        f"AND table != '{migrate.TABLE}'"
+    )
+    assert silent == []
+    # The engine knows no columns of a view that takes parameters: the view itself says them.
+    assert migrated.query(
+        "SELECT name FROM system.tables WHERE database = 'tables' AND comment = '' "
+        "AND notEmpty(parameterized_view_parameters)"
+    ) == []  # fmt: skip
+
+
+def test_log_times_are_times_too(migrated: ClickHouse) -> None:
+    beside = {"log_time": "logged_at", "log_first": "first_at", "log_last": "last_at"}
+    of = {
+        (str(row["table"]), str(row["name"])): str(row["type"])
+        for row in migrated.query(
+            "SELECT table, name, type FROM system.columns WHERE database = 'tables' "
+            "AND default_kind = 'ALIAS'"
+        )
+    }
+    assert of == {
+        (table, beside[column]): "DateTime64(3, 'UTC')"
+        for table, columns in TABLES.items()
+        for column in columns
+        if column in beside
+    }
+    migrated.command("INSERT INTO drops (topic, log_time) VALUES ('aliased', 1500)")
+    told = migrated.query("SELECT toString(logged_at) AS at FROM drops WHERE topic = 'aliased'")
+    migrated.command("TRUNCATE TABLE drops")
+    assert told == [{"at": "1970-01-01 00:00:01.500"}]
+
+
 def value_of(kind: pa.DataType) -> object:
+    if pa.types.is_timestamp(kind):
+        return datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
         return "ä"
     if pa.types.is_map(kind):
@@ -86,3 +126,29 @@ def test_the_view_of_calls_says_whose_a_call_is_as_its_episode_does(migrated: Cl
         ("01", "solver", "04", "view/a/01"),
         ("02", "named", "", "view/a/02"),
     ]
+
+
+def test_a_policy_s_tokens_have_their_texts_in_sql(migrated: ClickHouse, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    model = tiny_llama(tmp_path)
+    assert fill_vocabulary(migrated, "tiny", model) == 288
+    assert fill_vocabulary(migrated, "tiny", model) == 0  # it stands
+    text = "Answer: 🦦 zwölf"
+    ids = AutoTokenizer.from_pretrained(model).encode(text, add_special_tokens=False)
+    migrated.command(
+        "INSERT INTO spans (rollout_id, kind, policy, sampled_ids, ver) VALUES "
+        f"('told', 'call', 'tiny', {list(ids)}, 0)"
+    )
+    (joined,) = migrated.query(
+        "SELECT unhex(arrayStringConcat(groupArray(bytes_hex))) AS text FROM "
+        "(SELECT * FROM tokens WHERE rollout_id = 'told' ORDER BY position)"
+    )
+    assert joined["text"] == text
+
+
+def test_a_tokenizer_without_bytes_is_told_and_stops_nothing(
+    migrated: ClickHouse, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert fill_vocabulary(migrated, "other", tmp_path) == 0
+    assert "other" in caplog.text

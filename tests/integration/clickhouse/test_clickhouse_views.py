@@ -142,6 +142,31 @@ def test_each_token_has_its_version_and_the_credit_of_its_call(world: ClickHouse
     assert {row[-1] for row in rows(world, asked.format("r4/t1/c2"))} == {None}
 
 
+def test_a_token_has_its_weight_and_what_the_trainer_saw(world: ClickHouse) -> None:
+    asked = (
+        "SELECT text, weight, trainer_logprob, gap, entropy, masked FROM tokens WHERE "
+        "call_id = '{}' ORDER BY position"
+    )
+    assert rows(world, asked.format("r1/t1/c1")) == [
+        ("thi", 0.5, -0.25, 0.25, 0.25, False),
+        ("", 1.0, -0.25, 0.0, 0.5, False),
+        ("", 0.0, -1.0, 0.0, 0.75, True),
+    ]
+    assert rows(world, asked.format("r2/t1/c1"))[0] == ("thi", 1.0, None, None, None, None)
+
+
+def test_what_is_solved_pays_for_what_is_not(world: ClickHouse) -> None:
+    asked = (
+        "SELECT policy, version, episodes, solved, cost, cost_per_solved, unpriced_calls "
+        "FROM cost_per_solved(threshold = 1) WHERE split = 'train' ORDER BY policy, version"
+    )
+    assert rows(world, asked) == [
+        ("a", 0, 5, 3, 9.0, 3.0, 0),  # r1, r7 and r9 of five, with three tokens at 1 each called
+        ("a", 1, 2, 0, 9.0, None, 0),
+        ("b", 0, 1, 0, None, None, 1),
+    ]
+
+
 def test_rewards_by_name_are_of_used_episodes_under_the_current_rule(world: ClickHouse) -> None:
     asked = (
         "SELECT version, origin, name, episodes, mean FROM reward_dimensions "

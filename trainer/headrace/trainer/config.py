@@ -61,6 +61,8 @@ class TrainerConfig:
     threads: int = 2
     max_versions: int = 0
     """Stop training (but keep accounting) at this version; 0: never."""
+    annotate: float = 0.0
+    """Share of the trained samples whose outcomes keep what the step saw of each token."""
     poison: PoisonSettings = field(default_factory=PoisonSettings)
     """How many records of a partition may be refused before the trainer halts."""
     heartbeat: Path | None = None
@@ -176,6 +178,7 @@ def config_from_environment(
         kl_reference=own.kl_reference,
         critic=_critic(made["critic"]) if algorithm.critic else None,
         max_versions=own.max_versions,
+        annotate=own.annotate,
         poison=made["streams"],
         heartbeat=Path(run) / f"{environment.get('HEADRACE_PART') or 'trainer'}.json"
         if run

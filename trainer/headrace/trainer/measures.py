@@ -1,5 +1,6 @@
 """What a step saw: its metrics, and those of each version lag."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -8,14 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.kernels import policy_metrics
+from headrace.kernels import policy_metrics, row_loss
 from headrace.trainer.algorithms import AlgorithmConfig
+from headrace.trainer.annotation import Annotation
 from headrace.trainer.batch import Batch
 from headrace.trainer.columns import Scores, Tokens
 from headrace.trainer.corrections import LIMIT, call_weights, capped
 
 MOST_LAGS = 8
 """Lags told apart; older tokens count with the last."""
+_OF = 1 << 32
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -60,13 +63,16 @@ class StepResult:
     staleness_max: int
     more: dict[str, float] = field(default_factory=dict)
     """Of each version lag (`lag1_kl_k1`, …), and others that not every algorithm has."""
+    annotations: dict[str, Annotation] = field(default_factory=dict)
+    """What was seen of each sample, by its id."""
 
     def metrics(self) -> dict[str, float]:
         """By name, absent ones left out."""
         own = {
             one.name: float(value)
             for one in fields(self)
-            if one.name != "more" and (value := getattr(self, one.name)) is not None
+            if one.name not in ("more", "annotations")
+            and (value := getattr(self, one.name)) is not None
         }
         return {**own, **self.more}
 
@@ -144,6 +150,56 @@ def result_of(
         staleness_max=max(staleness),
         more={**dict(_of_lags(seen, algorithm, version)), **more},
     )
+
+
+def annotations_of(
+    batch: Batch, seen: Seen, algorithm: AlgorithmConfig, share: float
+) -> Iterator[tuple[str, Annotation]]:
+    """Sample id and annotation of every row of a batch.
+
+    Args:
+        share: of the samples, how many keep their tokens; which ones, their ids decide.
+    """
+    tokens = seen.tokens
+    clipped = row_loss(
+        seen.last.logp,
+        advantages=seen.advantages,
+        behaviour_logp=tokens.behaviour_logp,
+        loss=algorithm.loss(),
+        reference_logp=seen.last.reference_logp,
+        proximal_logp=seen.proximal_logp,
+        entropy=seen.last.entropy,
+        cu_seqlens=tokens.bounds,
+        mask=seen.token_weights != 0,
+    ).clipped
+    columns = torch.stack(
+        [
+            seen.before.logp.detach().float(),
+            tokens.behaviour_logp,
+            seen.before.entropy.detach().float(),
+            clipped.float(),
+            (seen.token_weights == 0).float(),
+        ]
+    ).cpu()
+    order = [index for pack in batch.packs for index in pack.rows]
+    parts = torch.split(columns, tokens.calls.tolist(), dim=1)
+    for index, (logp, behaviour, entropy, held, masked) in zip(order, parts, strict=True):
+        sample_id = batch.rows[index].sample_id
+        difference = logp - behaviour
+        kept = zlib.crc32(sample_id.encode()) < share * _OF
+        yield (
+            sample_id,
+            Annotation(
+                logp_gap=float(difference.abs().mean()),
+                ratio_min=float(difference.min().exp()),
+                ratio_max=float(difference.max().exp()),
+                clipped=float(held.mean()),
+                entropy=float(entropy.mean()),
+                token_logprobs=logp.numpy().astype("<f4").tobytes() if kept else None,
+                token_entropies=entropy.numpy().astype("<f4").tobytes() if kept else None,
+                token_masked=masked.numpy().astype("u1").tobytes() if kept else None,
+            ),
+        )
 
 
 def _reference_kl(scores: Scores) -> Tensor:

@@ -12,6 +12,7 @@ from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Sto
 from headrace.connectors.metrics import Reporter, Subscription
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, Task, from_avro
 from headrace.schemas.vocabulary import DropReason, HaltReason
+from headrace.trainer.annotation import annotated
 from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep
@@ -192,6 +193,7 @@ class Loop:
                 own_samples=config.intake.trainer == MAIN,
                 episodes=sum(group.episodes for group in groups),
                 rate=config.rate(next_version),
+                annotate=config.annotate,
             )
         except NonFiniteStep as error:
             logger.error("step %d was not taken: %s", next_version, error)
@@ -204,7 +206,7 @@ class Loop:
                 self._halt(str(error))
             return
         self._non_finite = 0
-        self._account(self._intake.trained(groups, now_ms()))
+        self._account(annotated(self._intake.trained(groups, now_ms()), result.annotations))
         metrics = self._metrics(groups, result, time.monotonic() - started)
         self._session.commit_version(groups, metrics)
         logger.info("version %d: %s", next_version, _brief(metrics))

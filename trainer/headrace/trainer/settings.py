@@ -174,6 +174,8 @@ class TrainerSettings:
     are filled to `token_budget`."""
     max_versions: int = key(0, least=0)
     """Stop at this version; 0: never."""
+    annotate: float = key(0.05, least=0.0, most=1.0)
+    """Share of the trained samples whose outcomes keep what the trainer saw of each token."""
     max_held_bytes: int = key(1 << 30, least=1)
     """Bytes of samples in memory; beyond it the oldest are let go, and their groups dropped
     (`memory`)."""

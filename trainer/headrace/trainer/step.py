@@ -1,6 +1,7 @@
 """One step: packs forward and backward, then AdamW; several times where the algorithm says so."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from headrace.trainer.corrections import call_weights, kept
 from headrace.trainer.critic import Critic
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.gather import gather_rows
-from headrace.trainer.measures import Seen, StepResult, result_of
+from headrace.trainer.measures import Seen, StepResult, annotations_of, result_of
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy
 
@@ -47,6 +48,7 @@ class TrainStep:
         episodes: int | None = None,
         own_samples: bool = True,
         rate: float = 1.0,
+        annotate: float = 0.0,
     ) -> StepResult:
         """Train on a batch with the weights of `version`; afterwards they are those of the next.
 
@@ -54,7 +56,8 @@ class TrainStep:
         from which staleness counts, and no token tells of a gap to this policy.
 
         `episodes` is the number of episodes the batch stands for (see `token_weights`), `rate` the
-        share of the learning rate to take. Raises NonFiniteStep when loss or gradient is not
+        share of the learning rate to take, `annotate` that of the samples of which the result keeps
+        what was seen of each token. Raises NonFiniteStep when loss or gradient is not
         finite: the weights are those after the last update that was. The critic, if there is one,
         learns with it, at its own rate.
         """
@@ -103,9 +106,10 @@ class TrainStep:
             grad_norms=tuple(norms),
             most_norm=self.optimizer.config.max_grad_norm,
         )
-        return result_of(
+        result = result_of(
             batch, seen, algorithm, version=version, own_samples=own_samples, more=more
         )
+        return replace(result, annotations=dict(annotations_of(batch, seen, algorithm, annotate)))
 
     def _update(
         self,

@@ -26,10 +26,12 @@ _SIMPLE = {
     "Bool": pa.bool_(),
     "Int32": pa.int32(),
     "Int64": pa.int64(),
+    "UInt8": pa.uint8(),
     "UInt32": pa.uint32(),
     "UInt64": pa.uint64(),
     "Float32": pa.float32(),
     "Float64": pa.float64(),
+    "DateTime64(3, 'UTC')": pa.timestamp("ms", "UTC"),
 }
 _COMPOUND = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 

@@ -78,12 +78,24 @@ class ClickHouse:
 
         With a `query_id`, `cancel` ends it.
         """
-        named = {"query_id": query_id} if query_id else {}
         with _translated(sql):
             result = self._connected().query(
-                sql, parameters=_bindable(parameters), settings={**(settings or {}), **named}
+                sql, parameters=_bindable(parameters), settings=_named(settings, query_id)
             )
             return [dict(row) for row in result.named_results()]
+
+    def query_text(
+        self,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        settings: Mapping[str, int] | None = None,
+        query_id: str = "",
+    ) -> bytes:
+        """What the server answers to a query that names its FORMAT; otherwise as `query`."""
+        with _translated(sql):
+            return self._connected().raw_query(
+                sql, parameters=_bindable(parameters), settings=_named(settings, query_id)
+            )
 
     def cancel(self, query_id: str) -> None:
         """Have the server end a query, from another thread or once its answer is not awaited.
@@ -274,6 +286,11 @@ def _root(error: BaseException) -> str:
 def _code_in(message: str) -> int | None:
     found = _CODE.search(message)
     return int(found[1]) if found else None
+
+
+def _named(settings: Mapping[str, int] | None, query_id: str) -> dict[str, int | str]:
+    named = {"query_id": query_id} if query_id else {}
+    return {**(settings or {}), **named}
 
 
 def _bindable(parameters: Mapping[str, object] | None) -> dict[str, object] | None:

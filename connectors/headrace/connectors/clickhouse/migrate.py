@@ -113,10 +113,14 @@ def apply(client: ClickHouse, directory: Path = MIGRATIONS, *, dry_run: bool = F
 
 
 def live_schema(client: ClickHouse) -> dict[str, dict[str, str]]:
-    """Tables and views of the client's database: column names and ClickHouse types, in order."""
+    """Tables and views of the client's database: column names and ClickHouse types, in order.
+
+    Without columns that are told from others (ALIAS): nothing is stored in them.
+    """
     rows = client.query(
         "SELECT table, name, type FROM system.columns WHERE database = {database:String} "
-        "AND NOT startsWith(table, '.inner') AND table != {own:String} ORDER BY table, position",
+        "AND NOT startsWith(table, '.inner') AND table != {own:String} AND default_kind != 'ALIAS' "
+        "ORDER BY table, position",
         {"database": client.config.database, "own": TABLE},
     )
     schema: dict[str, dict[str, str]] = {}

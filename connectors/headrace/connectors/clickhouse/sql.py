@@ -64,6 +64,15 @@ def tokens(text: bytes) -> Iterator[Token]:
         at = end
 
 
+def formatted(sql: str) -> bool:
+    """Whether a query ends by naming the FORMAT of its answer."""
+    code = [token for token in tokens(sql.encode()) if token.depth <= 0 and token.text != b";"]
+    ends = [at for at, token in enumerate(code) if token.is_word("SETTINGS")] + [len(code)]
+    return any(
+        at >= 2 and code[at - 2].is_word("FORMAT") and code[at - 1].kind == "word" for at in ends
+    )
+
+
 def _after_comment(text: bytes, at: int) -> int:
     """The offset after a block comment whose `/*` ends at `at`; comments nest."""
     level = 1

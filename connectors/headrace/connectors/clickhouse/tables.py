@@ -69,7 +69,7 @@ _GROUPS: Mapping[str, str] = {
         "Array(Tuple(sample_id String, rollout_id String, attempt String, agent String, "
         "policy String, advantage Float64, trainable Bool, reason String, "
         "call_reason String, version_min Int32, version_max Int32, tokens UInt32, "
-        "reward Nullable(Float64), observed String))"
+        "reward Nullable(Float64), observed String, token_weights Array(Float32)))"
     ),
     "missing_rollouts": "Array(String)",
     "running": "Tuple(policy String, count UInt64, before Float64, after Float64)",
@@ -158,6 +158,14 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "credits_version": "UInt64",
             "decided_at": "Int64",
             **_POSITION,
+            "logp_gap": "Nullable(Float64)",
+            "ratio_min": "Nullable(Float64)",
+            "ratio_max": "Nullable(Float64)",
+            "clipped": "Nullable(Float64)",
+            "entropy": "Nullable(Float64)",
+            "token_logprobs": "Array(Float32)",
+            "token_entropies": "Array(Float32)",
+            "token_masked": "Array(UInt8)",
         },
         "policies": {
             "policy": "LowCardinality(String)",
@@ -234,6 +242,18 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "reason": "LowCardinality(String)",
             "detail": "String",
             "log_time": "Int64",
+        },
+        "vocabulary": {
+            "policy": "LowCardinality(String)",
+            "token_id": "UInt32",
+            "bytes": "String",
+        },
+        "prices": {
+            "model": "LowCardinality(String)",
+            "since": "DateTime64(3, 'UTC')",
+            "per_million_prompt": "Float64",
+            "per_million_completion": "Float64",
+            "per_second": "Float64",
         },
     }
 )

@@ -3,21 +3,23 @@
 import difflib
 import json
 import logging
+import sys
 import uuid
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.clickhouse.errors import StatementFailed
 from headrace.connectors.clickhouse.saved import saved_queries
+from headrace.connectors.clickhouse.sql import formatted
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.settings import load
 from headrace.infra.terminal.encoding import read_stdin
+from headrace.infra.terminal.rows import lines_of
 
 _READONLY = 164  # ClickHouse's code of a refused write
 _LIMITS = {
@@ -53,6 +55,12 @@ def sql(
     as_json: Annotated[
         bool, typer.Option("--json", help="A JSON object a row; NaN and infinity as null.")
     ] = False,
+    vertical: Annotated[
+        bool, typer.Option("--vertical", help="A line a value, as where a table does not fit.")
+    ] = False,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="A table with whole cells, whether it fits or not.")
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="The query may change tables, and has no limits.")
     ] = False,
@@ -69,7 +77,11 @@ def sql(
     client = ClickHouse(config)
     query_id = f"headrace-sql-{uuid.uuid4()}"
     try:
-        rows = client.query(text, values, None if write else _READER, query_id)
+        limits = None if write else _READER
+        if formatted(text):  # the reader wants it as the server writes it
+            sys.stdout.buffer.write(client.query_text(text, values, limits, query_id))
+            return
+        rows = client.query(text, values, limits, query_id)
     except KeyboardInterrupt:
         client.cancel(query_id)
         raise
@@ -87,10 +99,10 @@ def sql(
         for row in rows:
             typer.echo(json.dumps(plain(row), default=str, allow_nan=False))
         return
-    table = Table(*(rows[0] if rows else ("no rows",)), box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*("" if value is None else _cell(value) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    width = console.width if console.is_terminal else None
+    for line in lines_of(rows, width=width, vertical=vertical, whole=wide):
+        console.file.write(f"{line}\n")  # as speak_utf8 has set it: no line may fail
 
 
 def _advised(error: StatementFailed) -> str:
@@ -138,7 +150,3 @@ def _text(query: str) -> str:
     except UnicodeError as error:
         fail(f"the query is not UTF-8: {error}", WRONG_USE)
     return text
-
-
-def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

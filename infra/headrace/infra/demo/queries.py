@@ -16,18 +16,8 @@ WHERE policy = {policy:String} ORDER BY split DESC, state DESC, reason
 """
 
 EVALUATED = """
-SELECT
-    t.version AS version, t.input AS input, t.expected AS expected, m.rollout_id AS rollout_id,
-    m.attempt AS attempt, m.reward AS reward, e.result AS result
-FROM tasks AS t FINAL
-INNER JOIN (
-    SELECT rollout_id, attempt, reward FROM credits
-    WHERE split = 'eval' AND status = 'used'
-) AS m ON m.rollout_id = t.rollout_id
-INNER JOIN (SELECT rollout_id, attempt, result FROM episodes FINAL WHERE state = 'closed') AS e
-    ON e.rollout_id = m.rollout_id AND e.attempt = m.attempt
-WHERE t.split = 'eval' AND t.policy = {policy:String}
-ORDER BY t.version, t.input
+SELECT version, task_input AS input, expected, rollout_id, attempt, reward, result
+FROM evaluations WHERE policy = {policy:String} ORDER BY version, input
 """
 
 TRANSCRIPT = """

@@ -26,6 +26,7 @@ from headrace.infra.embedded import (
 from headrace.infra.embedded.artifacts import Progress, cache_dir
 from headrace.infra.embedded.models import BUNDLED_MODEL, MANIFEST
 from headrace.infra.errors import SettingsError, SetupError
+from headrace.infra.launch.vocabulary import fill_vocabulary
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import Part
 
@@ -262,6 +263,8 @@ def _migrate(settings: Settings) -> None:
     client = ClickHouse(settings.clickhouse_config)
     try:
         migrate.apply(client)
+        for policy in settings.models:
+            fill_vocabulary(client, policy, model_directory(settings, policy))
     finally:
         client.close()
 

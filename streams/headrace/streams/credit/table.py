@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.connectors.clickhouse.tables import schema_of
@@ -148,14 +149,19 @@ def _is_of(policy: str, call: MemberCall) -> bool:
 
 def _samples(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
     credited = {
-        sample.sample_id: (sample.advantage, sample.trainable, sample.reason)
+        sample.sample_id: (
+            sample.advantage,
+            sample.trainable,
+            sample.reason,
+            sample.token_weights or b"",
+        )
         for sample in credits.samples
     }
     rows = []
     for member in state.members.values():
         for call in member.calls:
-            advantage, trainable, reason = credited.get(
-                call.sample_id, (0.0, not call.reason, call.reason)
+            advantage, trainable, reason, weights = credited.get(
+                call.sample_id, (0.0, not call.reason, call.reason, b"")
             )
             rows.append(
                 {
@@ -173,6 +179,7 @@ def _samples(state: GroupState, credits: Credits) -> list[dict[str, Any]]:
                     "tokens": call.tokens,
                     "reward": call.reward,
                     "observed": call.observed,
+                    "token_weights": np.frombuffer(weights, "<f4"),
                 }
             )
     return rows

@@ -72,6 +72,7 @@ class _Host:
         self._patience = Patience(config.member_id, stop=self._stop)
         self._takes = Takes(stage, config, guard, self._patience)
         self._assigned: list[Partition] = []
+        self._committed: dict[Partition, int] = {}
         self._loaded = False
         self._asked_at = 0.0
         self._reader = GroupReader(
@@ -85,6 +86,7 @@ class _Host:
             topic_metadata_refresh_interval_ms=5_000,
             # A position that the log no longer holds is told, and never jumped over.
             auto_offset_reset="error",
+            enable_partition_eof=True,
         )
 
     async def run(self) -> int:
@@ -114,9 +116,23 @@ class _Host:
             self._loaded = True
         await self._check_lost()
         admitted = list(compress(records, await self._takes.admits(records)))
-        if admitted and await self._taken(admitted):
-            await asyncio.to_thread(self._reader.commit, ends_of(admitted))
+        if not admitted or await self._taken(admitted):
+            ends = ends_of(admitted) | self._passed()
+            self._takes.passed(ends)
+            await asyncio.to_thread(self._reader.commit, ends)
+            self._committed |= ends
         self._reader.pause(self._guard.halted)
+
+    def _passed(self) -> dict[Partition, int]:
+        """Where reading stands beyond what was committed, if all before it is durable: behind the
+        last record lie the markers of transactions, which are no records and would count as lag.
+        """
+        return {
+            where: self._reader.positions[where]
+            for where in self._assigned
+            if where not in self._guard.halted
+            and self._reader.positions.get(where, 0) > self._committed.get(where, 0)
+        }
 
     async def _taken(self, records: Sequence[LogRecord]) -> bool:
         """Take records; False if the process was stopped before they were durable."""
@@ -137,6 +153,8 @@ class _Host:
         """Begin where the group stopped; what is halted is assigned and not fetched."""
         positions = self._patience.until_done(lambda: self._guard.assigned(partitions))
         self._assigned, self._loaded = list(partitions), False
+        self._committed = dict(positions)
+        self._reader.positions.clear()
         return positions | {where: halt.end for where, halt in self._guard.halted.items()}
 
     async def _check_lost(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.connectors.kafka import Guard, LogRecord, Partition, Patience, ends_of
@@ -36,12 +36,15 @@ class Takes:
         offset, once) and never not at all.
         """
         refused = await self._stage.take(records)
-        ends = ends_of(records)
-        self._guard.taken(ends)
+        self.passed(ends_of(records))
         if refused:
             await self.patience.auntil_done(lambda: self._guard.refused(refused))
-        self._positions |= ends
         self._records += sum(not record.tick for record in records)
+
+    def passed(self, ends: Mapping[Partition, int]) -> None:
+        """All records before these offsets are taken."""
+        self._guard.taken(ends)
+        self._positions |= ends
 
     def report(self, partitions: Sequence[Partition], *, ready: bool) -> dict[str, Any]:
         """What the worker tells of itself: the heartbeat."""

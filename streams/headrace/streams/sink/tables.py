@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.connectors.clickhouse.tables import schema_of
@@ -36,8 +37,16 @@ _NOT_OF_TASKS = ("group_rollouts", "cancelled")
 Rows = list[tuple[str, Row]]
 
 
+_PACKED = {"token_logprobs": "<f4", "token_entropies": "<f4", "token_masked": "u1"}
+"""Columns of outcomes that travel as bytes, with the type of their values."""
+
+
 def _outcome_rows(data: dict[str, Any]) -> Rows:
-    return [("outcomes", data)]
+    try:
+        unpacked = {name: np.frombuffer(data[name] or b"", of) for name, of in _PACKED.items()}
+    except ValueError as error:
+        raise MalformedRecord(f"an outcome's values by token: {error}") from error
+    return [("outcomes", data | unpacked)]
 
 
 def _task_rows(data: dict[str, Any]) -> Rows:
