@@ -135,3 +135,29 @@ class SmolagentsInstrumentor(BaseInstrumentor):
     def _uninstrument(self):
         pass
 """
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "opentelemetry.trace",
+        "opentelemetry.sdk.trace",
+        "opentelemetry.sdk.trace.export",
+        "opentelemetry.sdk.resources",
+        "opentelemetry.propagate",
+        "opentelemetry.instrumentation.utils",
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    ],
+)
+def test_whatever_of_opentelemetry_is_imported_first_the_spans_are_seen(
+    workplace: Workplace, first: str
+) -> None:
+    agent = f"""
+        import {first}
+        from opentelemetry import trace
+        with trace.get_tracer("their").start_as_current_span("work"):
+            pass
+    """
+    seen = workplace.run(agent)
+    assert (seen.code, seen.names) == (0, ["work"])
+    assert not seen.told.notes

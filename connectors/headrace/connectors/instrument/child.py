@@ -11,6 +11,9 @@ from headrace.connectors.instrument.frameworks import FRAMEWORKS, Framework
 from headrace.connectors.instrument.hooks import Watch
 from headrace.connectors.instrument.journal import Journal, journal_here, keep_here
 
+_OURS = "opentelemetry"
+"""What we import ourselves to switch spans on."""
+
 
 def begin(folder: str) -> None:
     """Called once, before the agent's first line: nothing is imported yet but this."""
@@ -22,6 +25,7 @@ def begin(folder: str) -> None:
     watch.install()
     for framework in FRAMEWORKS:
         watch.when_imported(framework.module, child.listener(framework))
+    watch.when_any_imported(_OURS, child.go_on)
 
 
 class Child:
@@ -31,19 +35,26 @@ class Child:
         self.journal = journal
         self._provider: Any = None
         self._starts = False
+        self._later: list[tuple[Framework, ModuleType]] = []
         self._lock = threading.RLock()  # an instrumentor imports what is waited for, too
 
     def listener(self, framework: Framework) -> Any:
         """What to call when a framework's module has been imported."""
 
         def imported(module: ModuleType) -> None:
-            try:
-                with self._lock:
-                    self._switch_on(framework, module)
-            except Exception as error:  # one that fails must not take the agent or others along
-                self._note(framework, f"{type(error).__name__}: {error}")
+            if _is_half_imported(module):
+                self._later.append((framework, module))
+            else:
+                self._try(framework, module)
 
         return imported
+
+    def go_on(self, module: ModuleType) -> None:
+        """A module of OpenTelemetry has been executed: what waited for it may be switched on."""
+        if self._later and not _is_half_imported(module):
+            waiting, self._later = self._later, []
+            for framework, its_module in waiting:
+                self._try(framework, its_module)
 
     def tell_raised(self) -> None:
         """At the end of the process: the exception that ends it, if one does.
@@ -56,6 +67,13 @@ class Child:
         from headrace.connectors.instrument.raised import raised_record
 
         self.journal.write(raised_record(error))
+
+    def _try(self, framework: Framework, module: ModuleType) -> None:
+        try:
+            with self._lock:
+                self._switch_on(framework, module)
+        except Exception as error:  # one that fails must not take the agent or others along
+            self._note(framework, f"{type(error).__name__}: {error}")
 
     def _switch_on(self, framework: Framework, module: ModuleType) -> None:
         if self._starts or (framework.has and not hasattr(module, framework.has)):
@@ -113,3 +131,14 @@ def _is_there(find_spec: Any, name: str) -> bool:
         return find_spec(name) is not None
     except ModuleNotFoundError:  # not even the package above it
         return False
+
+
+def _is_half_imported(but: ModuleType) -> bool:
+    """Whether a module of OpenTelemetry, other than this one, is in the midst of its execution:
+    one that needs it would find it half there."""
+    return any(
+        name.startswith(f"{_OURS}.")
+        and module is not but
+        and getattr(getattr(module, "__spec__", None), "_initializing", False)
+        for name, module in tuple(sys.modules.items())
+    )

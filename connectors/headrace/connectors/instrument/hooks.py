@@ -19,6 +19,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._wanted: dict[str, list[Told]] = {}
+        self._below: dict[str, Told] = {}
         self._asking = threading.local()
 
     def install(self) -> None:
@@ -33,11 +34,15 @@ class Watch:
         else:
             self._wanted.setdefault(name, []).append(told)
 
+    def when_any_imported(self, below: str, told: Told) -> None:
+        """Call `told` with each module under a package once it has been executed."""
+        self._below[f"{below}."] = told
+
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec that the other finders have, with our call behind the module's execution."""
-        if name not in self._wanted or getattr(self._asking, "busy", False):
+        if not self._is_wanted(name) or getattr(self._asking, "busy", False):
             return None
         self._asking.busy = True
         try:
@@ -48,6 +53,9 @@ class Watch:
             self._listen(name, spec.loader)
         return spec
 
+    def _is_wanted(self, name: str) -> bool:
+        return name in self._wanted or name.startswith(tuple(self._below))
+
     def _listen(self, name: str, loader: Any) -> None:
         execute = loader.exec_module
 
@@ -56,6 +64,9 @@ class Watch:
             execute(module)
             for told in self._wanted.pop(name, ()):
                 told(module)
+            for below, told in self._below.items():
+                if name.startswith(below):
+                    told(module)
 
         try:
             # On the object: its type stays what `pkgutil` and `inspect` expect.
