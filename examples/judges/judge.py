@@ -13,11 +13,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from openai import OpenAI
 
-from headrace.connectors.kafka import GroupReader, KafkaConfig, LogRecord, Registry, ends_of
-from headrace.connectors.sdk import SdkConfig, Telemetry, send_reward
+from headrace.connectors.kafka import GroupReader, LogRecord, Registry, ends_of
+from headrace.connectors.sdk import Telemetry, sdk_config, send_reward
+from headrace.infra.settings import load
 from headrace.schemas import (
     Codec,
     Episode,
@@ -158,9 +160,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    kafka = KafkaConfig(bootstrap=options.bootstrap)
-    codec = Codec(Registry(options.registry))
-    telemetry = Telemetry(SdkConfig(bootstrap=options.bootstrap, registry_url=options.registry))
+    settings = load(options.settings)
+    kafka = settings.kafka_access.client("judges")
+    codec = Codec(Registry(settings.registry_access))
+    telemetry = Telemetry(
+        sdk_config(settings.kafka_access, settings.registry_access, settings.privacy)
+    )
     ask = asking(OpenAI(base_url=options.base_url, api_key=options.api_key), options.model)
     reader = GroupReader(
         kafka, [Topic.EPISODES], group=options.group, auto_offset_reset="earliest",
@@ -184,12 +189,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--base-url", required=True, help="of the judge's server, with /v1")
     parser.add_argument("--model", required=True, help="the judge's model there")
     parser.add_argument("--api-key", default="none", help="of that server")
-    parser.add_argument("--bootstrap", default="127.0.0.1:9092", help="Kafka (%(default)s)")
-    parser.add_argument(
-        "--registry",
-        default="http://127.0.0.1:8081/apis/ccompat/v7",
-        help="the schema registry (%(default)s)",
-    )
+    parser.add_argument("--settings", type=Path, help="instead of ./headrace.toml")
     parser.add_argument("--group", default="judges", help="consumer group (%(default)s)")
     return parser.parse_args(argv)
 

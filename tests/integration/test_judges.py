@@ -70,8 +70,7 @@ def test_an_episode_gets_its_reward_whoever_judges_it(
             process = subprocess.Popen(
                 [
                     sys.executable, "-m", "examples.judges.judge", "--base-url", judge_url,
-                    "--model", "m", "--bootstrap", stack.bootstrap, "--registry",
-                    stack.registry_url, "--group", f"judges-{times}-{group}",
+                    "--model", "m", "--group", f"judges-{times}-{group}",
                 ],
                 cwd=ROOT, env=environment_of(stack, PYTHONPATH=ROOT), stdout=log, stderr=log,
             )  # fmt: skip

@@ -75,9 +75,6 @@ class Broker:
             report(None, Written(self.log_time))
         self.reports = []
 
-    def send_offsets_to_transaction(self, *_: object) -> None:
-        self._answer("offsets")
-
     def commit_transaction(self, _: float) -> None:
         self._answer("commit")
         self.committed, self.open = self.open, []
@@ -111,8 +108,6 @@ def commit(publisher: Publisher) -> None:
     publisher.commit(
         version=PolicyVersion(policy="p", version=3),
         outcomes=[Outcome(rollout_id="r", sample_id="r/a/s/0"), Outcome(rollout_id="q")],
-        offsets={("headrace.samples", 0): 7},
-        group=object(),
     )
 
 
@@ -121,30 +116,27 @@ WHOLE = [
     ("headrace.outcomes", b"q", -1),
     ("headrace.policies", b"p/version/3", 0),
 ]
-ONCE = ["begin", "produce", "produce", "produce", "offsets", "commit"]
+ONCE = ["begin", "produce", "produce", "produce", "commit"]
 
 
-def test_version_outcomes_and_offsets_are_one_transaction(
-    broker: Broker, publisher: Publisher
-) -> None:
+def test_version_and_outcomes_are_one_transaction(broker: Broker, publisher: Publisher) -> None:
     commit(publisher)
     assert broker.calls == ONCE
     assert broker.committed == WHOLE
     assert publisher.log_time == 30  # of the last of three records
 
 
-@pytest.mark.parametrize("call", ["offsets", "commit"])
 def test_a_call_that_ran_out_of_time_is_repeated_in_the_same_transaction(
-    broker: Broker, publisher: Publisher, call: str
+    broker: Broker, publisher: Publisher
 ) -> None:
-    broker.answers[call] = [SLOW, SLOW]
+    broker.answers["commit"] = [SLOW, SLOW]
     commit(publisher)
     assert broker.calls.count("begin") == 1
-    assert broker.calls.count(call) == 3
+    assert broker.calls.count("commit") == 3
     assert broker.committed == WHOLE
 
 
-@pytest.mark.parametrize("call", ["begin", "produce", "offsets", "commit"])
+@pytest.mark.parametrize("call", ["begin", "produce", "commit"])
 def test_an_aborted_transaction_is_written_again_whole(
     broker: Broker, publisher: Publisher, call: str
 ) -> None:
@@ -173,7 +165,7 @@ def test_a_full_queue_drains(broker: Broker, publisher: Publisher) -> None:
     assert broker.committed == WHOLE
 
 
-@pytest.mark.parametrize("call", ["init", "begin", "produce", "offsets", "commit"])
+@pytest.mark.parametrize("call", ["init", "begin", "produce", "commit"])
 def test_a_newer_trainer_ends_this_one(broker: Broker, publisher: Publisher, call: str) -> None:
     broker.answers[call] = [FENCED]
 
@@ -192,28 +184,26 @@ def test_a_fence_met_while_aborting_ends_this_one(broker: Broker, publisher: Pub
         commit(publisher)
 
 
-@pytest.mark.parametrize("call", ["offsets", "commit"])
 def test_a_transaction_that_the_broker_gave_up_is_no_newer_trainer(
-    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, call: str
+    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([1_000.0, 1_000.0 + publish.TRANSACTION_MS / 1000])
     monkeypatch.setattr("headrace.trainer.publish.time.monotonic", lambda: next(clock))
-    broker.answers[call] = [FENCED]
+    broker.answers["commit"] = [FENCED]
     with pytest.raises(CommitTimedOut, match="open for 60 s"):
         commit(publisher)
     assert broker.committed == []
 
 
-@pytest.mark.parametrize("call", ["offsets", "commit"])
 def test_no_call_is_repeated_for_longer_than_the_broker_keeps_its_transaction(
-    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, call: str
+    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = count(1_000.0, 25.0)
     monkeypatch.setattr("headrace.trainer.publish.time.monotonic", lambda: next(clock))
-    broker.answers[call] = [SLOW] * 1000
+    broker.answers["commit"] = [SLOW] * 1000
     with pytest.raises(CommitTimedOut, match="open for 75 s"):
         commit(publisher)
-    assert broker.calls.count(call) == 3
+    assert broker.calls.count("commit") == 3
     assert broker.committed == []
 
 

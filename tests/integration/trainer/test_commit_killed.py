@@ -16,6 +16,7 @@ from headrace.trainer import publish
 from headrace.trainer.errors import CommitTimedOut
 from headrace.trainer.publish import Publisher
 from tests.support.cluster import Cluster, running_cluster
+from tests.support.waiting import wait_until
 
 BOUND_S = 15
 POLICIES, OUTCOMES, READ = "headrace.policies", "headrace.outcomes", ("headrace.samples", 0)
@@ -59,7 +60,7 @@ def committed(cluster: Cluster, topic: str) -> int:
     return found
 
 
-@pytest.mark.parametrize("step", ["send_offsets_to_transaction", "commit_transaction"])
+@pytest.mark.parametrize("step", ["begin_transaction", "commit_transaction"])
 def test_a_transaction_is_whole_or_not_at_all_and_takes_no_longer_than_its_bound(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -85,12 +86,11 @@ def test_a_transaction_is_whole_or_not_at_all_and_takes_no_longer_than_its_bound
     facts: dict[str, Any] = {
         "version": version,
         "outcomes": [Outcome(rollout_id="a"), Outcome(rollout_id="b")],
-        "offsets": {READ: 7},
     }
     first = publisher()
     begun = time.monotonic()
     try:
-        first.commit(**facts, group=reading.group_metadata())
+        first.commit(**facts)
     except CommitTimedOut:  # nobody knows: the broker may have committed and died unheard
         is_known = False
         assert time.monotonic() - begun >= BOUND_S
@@ -105,7 +105,14 @@ def test_a_transaction_is_whole_or_not_at_all_and_takes_no_longer_than_its_bound
     again = publisher()  # it ends what the first may have left open, and reads how it ended
     assert written() in ([(1, 2)] if is_known else [(0, 0), (1, 2)])
     if written() == (0, 0):
-        again.commit(**facts, group=reading.group_metadata())
+        again.commit(**facts)
     assert written() == (1, 2)
+    reading.tell_group({READ: 7})  # follows the transaction, and is waited for by nobody
+    offsets = Offsets(kafka)
+
+    def is_told() -> bool:
+        reading.read(0.1)
+        return offsets.committed(GROUP, [READ]) == {READ: 7}
+
+    wait_until(is_told, "the group's offset")
     reading.close()
-    assert Offsets(kafka).committed(GROUP, [READ]) == {READ: 7}

@@ -1,5 +1,4 @@
-"""A PolicyVersion, its outcomes and its offsets in one transaction (rule: the version record is the
-commit point).
+"""A PolicyVersion and its outcomes in one transaction (rule: its record is the commit point).
 
 The transactional id (policy and trainer) fences an older incarnation: whoever starts last is the
 trainer (KIP-98).
@@ -7,9 +6,9 @@ trainer (KIP-98).
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Patience, make_producer, why
 from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
@@ -68,19 +67,17 @@ class Publisher:
         *,
         version: PolicyVersion | None = None,
         outcomes: Iterable[Outcome] = (),
-        offsets: Mapping[tuple[str, int], int] | None = None,
-        group: object = None,
     ) -> None:
         """Write all of it, or none. Returns when the broker has committed.
 
-        `offsets` go to the consumer group `group` (its metadata object): they tell its lag, and
-        what is not missed if the log loses it. `version.offsets` say where to read on.
+        `version.offsets` say where to read on. The consumer group's offsets are no part of it: a
+        broker that died left librdkafka's `send_offsets_to_transaction` waiting for minutes, its
+        own limit notwithstanding.
         """
         records = self._patience.until_done(lambda: self._records(version, outcomes))
-        positions = [TopicPartition(*where, offset) for where, offset in (offsets or {}).items()]
         while True:
             try:
-                self._attempt(records, positions, group)
+                self._attempt(records)
                 return
             except KafkaException as error:
                 self._raise_if_final(error)
@@ -106,19 +103,12 @@ class Publisher:
             records.append(Outgoing(topic=POLICIES, key=key, value=value, partition=0))
         return records
 
-    def _attempt(
-        self, records: Iterable[Outgoing], positions: list[TopicPartition], group: object
-    ) -> None:
+    def _attempt(self, records: Iterable[Outgoing]) -> None:
         producer = self._producer
         self._begun = time.monotonic()
         producer.begin_transaction()
         for record in records:
             self._produce(record)
-        if positions and group is not None:
-            self._until_done(
-                "add the offsets to",
-                lambda: producer.send_offsets_to_transaction(positions, group, CALL_S),
-            )
         self._until_done("commit", lambda: producer.commit_transaction(CALL_S))
         # Nothing is in flight: only what was heard of it is taken in.
         producer.flush(CALL_S)
@@ -163,7 +153,7 @@ class Publisher:
         fault = error.args[0]
         if fault.code() in _FENCED:
             # The broker fences a transaction that it gave up by itself, with the same codes. Seen
-            # where it was killed between the offsets and the commit: the client came back late.
+            # where it was killed just before the commit: the client came back late.
             self._raise_if_given_up(error)
             raise TrainerFenced(
                 f"transactions of {self.transactional_id} are refused: {fault.str()}. Another "

@@ -108,12 +108,8 @@ class Session:
             samples=sum(len(group.samples) for group in groups),
             metrics=dict(metrics),
         )
-        self.publisher.commit(
-            version=record,
-            outcomes=self.ledger.pending,
-            offsets=offsets,
-            group=self.log.group_metadata(),
-        )
+        self.publisher.commit(version=record, outcomes=self.ledger.pending)
+        self.log.tell_group(offsets)
         self._committed(with_version=True)
         self.intake.published(version, self.publisher.log_time)
         self.versions[version] = record
@@ -164,13 +160,10 @@ class Session:
         """Commit the pending outcomes without a version.
 
         A restart reads on at the last version's offsets and finds these groups decided. The
-        group's offsets go along: what lies before them is not missed if the log loses it.
+        group's offsets follow: what lies before them is not missed if the log loses it.
         """
-        self.publisher.commit(
-            outcomes=self.ledger.pending,
-            offsets=self._needed(),
-            group=self.log.group_metadata(),
-        )
+        self.publisher.commit(outcomes=self.ledger.pending)
+        self.log.tell_group(self._needed())
         self._committed(with_version=False)
 
     def _committed(self, *, with_version: bool) -> None:

@@ -1,10 +1,10 @@
 """Whole topics read from given offsets and then followed, outside any consumer group."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
+from headrace.connectors.kafka.client_log import client_logger, in_words
 from headrace.connectors.kafka.clients import make_consumer
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import LogLost
@@ -14,7 +14,7 @@ from headrace.connectors.kafka.topics import partitions_of
 
 
 class Tailer(Reader):
-    """Every partition of some topics from given offsets on; commits nothing.
+    """Every partition of some topics from given offsets on; no member of a group.
 
     A partition without an offset in `starts` is read from its start. Raises KafkaUnavailable or
     TopicMissing when it is made.
@@ -34,6 +34,7 @@ class Tailer(Reader):
             for topic in topics
             for partition in range(partitions_of(config, topic))
         ]
+        self._name = name
         self._ends: dict[Partition, int] = {}
         self._offsets = Offsets(config)
         consumer = make_consumer(
@@ -86,9 +87,19 @@ class Tailer(Reader):
         """Whether everything before `ends` has been read."""
         return all(self.positions.get(where, 0) >= end for where, end in ends.items())
 
-    def group_metadata(self) -> Any:
-        """Metadata object under which offsets can join a transaction."""
-        return self._consumer.consumer_group_metadata()
+    def tell_group(self, positions: Mapping[Partition, int]) -> None:
+        """Let the group's offsets say how far this reader is, without waiting for the broker.
+
+        They show its lag, and what it does not miss if the log loses it; where to read on they do
+        not decide. So a refusal is told, and the next ones say more.
+        """
+        offsets = [TopicPartition(*where, offset) for where, offset in positions.items()]
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            client_logger.warning("the lag of %s is not told: %s", self._name, in_words(error))
 
     def _failed(self, error: KafkaError, where: Partition, offset: int) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
