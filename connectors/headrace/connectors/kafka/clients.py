@@ -18,6 +18,7 @@ from headrace.connectors.kafka.config import (
     producer_settings,
 )
 from headrace.connectors.kafka.failures import RUNS
+from headrace.connectors.kafka.interrupts import held_back
 
 _AWAY = (
     KafkaError._ALL_BROKERS_DOWN,
@@ -40,12 +41,14 @@ FORBIDDEN = {
 
 def make_admin(config: KafkaConfig) -> AdminClient:
     """A client that asks and changes the cluster."""
-    return AdminClient(admin_settings(config))
+    with held_back():
+        return AdminClient(admin_settings(config))
 
 
 def make_producer(config: KafkaConfig, **overrides: Any) -> Producer:
     """A producer; see `producer_settings`."""
-    return Producer(producer_settings(config, **overrides))
+    with held_back():
+        return Producer(producer_settings(config, **overrides))
 
 
 def make_consumer(
@@ -57,7 +60,8 @@ def make_consumer(
 ) -> Consumer:
     """A consumer; see `consumer_settings`. `on_error` hears what it tells of the cluster."""
     heard = {} if on_error is None else {"error_cb": on_error}
-    return Consumer(consumer_settings(config, group=group, **overrides) | heard)
+    with held_back():
+        return Consumer(consumer_settings(config, group=group, **overrides) | heard)
 
 
 def why(
@@ -70,7 +74,8 @@ def why(
     client: who asked; its log is read first. Consumers read theirs by themselves.
     """
     if client is not None:
-        client.poll(0)
+        with held_back():
+            client.poll(0)
     fault = error.args[0] if isinstance(error, KafkaException) and error.args else error
     code = fault.code() if isinstance(fault, KafkaError) else None
     if code in FORBIDDEN:

@@ -14,6 +14,7 @@ from headrace.connectors.kafka.client_log import client_logger
 from headrace.connectors.kafka.clients import FORBIDDEN, why
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable
+from headrace.connectors.kafka.interrupts import held_back
 from headrace.connectors.kafka.offsets import Partition
 
 if TYPE_CHECKING:
@@ -78,12 +79,15 @@ class Reader:
 
     def close(self) -> None:
         """Let the consumer go."""
-        self._consumer.close()
+        with held_back():
+            self._consumer.close()
 
     def _read(self, timeout: float, limit: int) -> list[LogRecord]:
         self.lost = {}
         records = []
-        for message in self._consumer.consume(limit, timeout):
+        with held_back():
+            messages = self._consumer.consume(limit, timeout)
+        for message in messages:
             where = (str(message.topic()), int(message.partition() or 0))
             if (error := message.error()) is not None:
                 self._failed(error, where, int(message.offset() or 0))

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from headrace.connectors.kafka.clients import make_producer, why
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable
+from headrace.connectors.kafka.interrupts import held_back
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
@@ -61,7 +62,8 @@ class Writer:
                     f"{self._config.bootstrap} were not acknowledged within {timeout:g} s: "
                     f"{why(self._config, None)}"
                 )
-            producer.poll(_POLL_S)
+            with held_back():
+                producer.poll(_POLL_S)
         if receipt.error is not None:
             if receipt.error.fatal():
                 self._discard(producer)
@@ -78,9 +80,12 @@ class Writer:
         """Flush for at most `timeout` seconds and let the producer go."""
         with self._lock:
             producer, self._producer = self._producer, None
-        if producer is not None and producer.flush(timeout):
-            producer.purge()
-            producer.flush(1)
+        if producer is None:
+            return
+        with held_back():
+            if producer.flush(timeout):
+                producer.purge()
+                producer.flush(1)
 
     def _ready(self) -> "Producer":
         with self._lock:
@@ -115,7 +120,8 @@ class Writer:
                         f"the queue for {self._config.bootstrap} stayed full: "
                         f"{why(self._config, None)}"
                     ) from None
-                producer.poll(_POLL_S)
+                with held_back():
+                    producer.poll(_POLL_S)
             except KafkaException as error:
                 self._discard(producer)
                 raise KafkaUnavailable(
