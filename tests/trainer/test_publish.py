@@ -88,10 +88,10 @@ class Broker:
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     broker = Broker()
 
-    def producer(_: dict[str, Any]) -> Broker:
+    def producer(_: KafkaConfig, **__: Any) -> Broker:
         return broker
 
-    monkeypatch.setattr(publish, "Producer", producer)
+    monkeypatch.setattr(publish, "make_producer", producer)
     return broker
 
 

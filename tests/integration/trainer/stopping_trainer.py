@@ -7,9 +7,12 @@ there, the model directory.
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Producer
 
+from headrace.connectors.kafka import KafkaConfig
+from headrace.connectors.kafka.config import producer_settings
 from headrace.trainer import publish
 from headrace.trainer.__main__ import main
 
@@ -35,5 +38,10 @@ class StoppingProducer(Producer):
         threading.Event().wait()
 
 
-setattr(publish, "Producer", StoppingProducer)  # noqa: B010 - not a name it exports
+def stopping_producer(config: KafkaConfig, **settings: Any) -> StoppingProducer:
+    """In the place of `make_producer`."""
+    return StoppingProducer(producer_settings(config, **settings))
+
+
+setattr(publish, "make_producer", stopping_producer)  # noqa: B010 - not a name it exports
 sys.exit(main(["--model-directory", sys.argv[4]]))

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from headrace.connectors.kafka import KafkaConfig, Offsets, Patience, Registry, Tailer
+from headrace.connectors.kafka.config import producer_settings
 from headrace.connectors.kafka.topics import create_topics
 from headrace.schemas import Codec, Outcome, PolicyVersion
 from headrace.trainer import publish
@@ -67,11 +68,12 @@ def test_a_transaction_is_whole_or_not_at_all_and_takes_no_longer_than_its_bound
     monkeypatch.setattr(publish, "TRANSACTION_MS", BOUND_S * 1000)
     made: list[Killing] = []
 
-    def producer(settings: dict[str, Any]) -> Killing:
-        made.append(Killing(cluster, step if not made else "none", settings))
+    def producer(config: KafkaConfig, **settings: Any) -> Killing:
+        found = producer_settings(config, **settings)
+        made.append(Killing(cluster, step if not made else "none", found))
         return made[-1]
 
-    monkeypatch.setattr(publish, "Producer", producer)
+    monkeypatch.setattr(publish, "make_producer", producer)
     kafka = KafkaConfig(bootstrap=cluster.bootstrap)
     codec = Codec(Registry("mock://commit"))
 
