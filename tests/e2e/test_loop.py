@@ -20,6 +20,7 @@ import pytest
 from rich.console import Console
 
 from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse.saved import saved_queries
 from headrace.connectors.kafka import KafkaAccess, KafkaConfig, Registry, RegistryAccess, Tailer
 from headrace.connectors.runner import Runner, RunnerConfig
 from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig
@@ -377,3 +378,35 @@ def test_engine_and_trainer_agree_on_the_log_probabilities(loop: Loop) -> None:
     gaps = [dict(m)["logp_gap"] for m in metrics if "logp_gap" in dict(m)]
     assert gaps
     assert max(gaps) < 0.02
+
+
+def test_every_saved_query_has_an_answer_of_the_loop(loop: Loop) -> None:
+    """Nothing halted, was dead-lettered or credited by a second rule; all else has rows."""
+    given = {"policy": POLICY, "version": str(VERSIONS), "b": str(VERSIONS)}
+    without = []
+    for name, query in saved_queries().items():
+        known = {key: value for key, value in given.items() if key in query.parameters}
+        if not loop.clickhouse.query(query.sql, query.values(known)):
+            without.append(name)
+    # No span gave a reward, and no agent called a tool that failed.
+    assert set(without) <= {"halts", "dead_letters", "compare_rules", "rewards_as_of"}
+
+
+def test_the_ledger_of_rollouts_balances(loop: Loop) -> None:
+    (train,) = loop.rows("SELECT * FROM ledger_balance WHERE split = 'train'")
+    assert train["balanced"]
+    assert train["asked"] == train["trained"] + train["dropped"] > 0
+    (held_out,) = loop.rows("SELECT * FROM ledger_balance WHERE split = 'eval'")
+    assert (held_out["balanced"], held_out["evaluated"]) == (True, 2 * HELD_OUT)
+
+
+def test_a_version_s_lineage_is_the_samples_that_it_says(loop: Loop) -> None:
+    for version in loop.rows("SELECT version, samples, groups FROM policies FINAL"):
+        (found,) = loop.rows(
+            "SELECT count() AS samples, arraySort(groupUniqArray(group_id)) AS groups "
+            f"FROM lineage WHERE version = {version['version']}"
+        )
+        assert found == {"samples": version["samples"], "groups": sorted(version["groups"])}
+    assert loop.one(
+        f"SELECT count() FROM trained_as_of(policy = '{POLICY}', version = {VERSIONS})"
+    ) == loop.one("SELECT count() FROM lineage")

@@ -28,7 +28,7 @@ _LIMITS = {
     396: "max_result_rows or max_result_bytes",
 }
 # 2: nothing is written, and a query may still raise the limits by its own SETTINGS.
-_READER = {
+READER = {
     "readonly": 2,
     "max_execution_time": 60,
     "max_result_rows": 1_000_000,
@@ -77,7 +77,7 @@ def sql(
     client = ClickHouse(config)
     query_id = f"headrace-sql-{uuid.uuid4()}"
     try:
-        limits = None if write else _READER
+        limits = None if write else READER
         if formatted(text):  # the reader wants it as the server writes it
             sys.stdout.buffer.write(client.query_text(text, values, limits, query_id))
             return

@@ -5,5 +5,5 @@
 SELECT call_id, position, text, round(logprob, 3) AS logprob, version,
        round(advantage * weight, 3) AS advantage, round(gap, 4) AS gap,
        round(entropy, 3) AS entropy, masked
-FROM tokens WHERE rollout_id = (SELECT max(rollout_id) FROM episodes)
+FROM tokens WHERE rollout_id = (SELECT max(rollout_id) FROM spans WHERE kind = 'call')
 ORDER BY call_id, position LIMIT 200
