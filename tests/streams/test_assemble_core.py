@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.schemas import Span, build_span_batch, read_span_batch
-from headrace.streams.assemble.columns import LoggedBatch, spans_of
+from headrace.streams.assemble.columns import LoggedBatch
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.core import Assembler
 from headrace.streams.assemble.episode import EpisodeState, Limits
 from headrace.streams.assemble.keys import NEVER
+from headrace.streams.assemble.spans import Spans
 
 LIMITS = Limits(idle_ms=100, max_age_ms=300, grace_ms=20)
 Row = tuple[int, int, bool, int]  # span id, pause before it, end, bound
@@ -126,8 +127,7 @@ def batch_of(offset: int, *rollouts: str) -> LoggedBatch:
 def test_memory_is_bounded_and_what_is_forgotten_leaves_a_stub() -> None:
     assembler = Assembler(AssembleConfig(memory_bytes=20_000))
     for offset in range(100):
-        batch = spans_of([batch_of(offset, f"r{offset}")])
-        assembler.fold(batch)
+        assembler.fold(Spans([batch_of(offset, f"r{offset}")]))
         assembler.settle()
         assembler.evict()
         assert assembler.held_bytes <= 20_000
@@ -150,14 +150,26 @@ def test_expired_stubs_are_rebuilt_some_at_a_time() -> None:
     assert assembler.next_deadline(0) == 1_003
 
 
-def test_an_open_episode_is_published_once_and_again_when_it_closes() -> None:
+def test_an_open_episode_has_one_row_and_is_published_when_it_closes() -> None:
     assembler = Assembler(AssembleConfig(idle_ms=50))
-    assembler.fold(spans_of([batch_of(0, "r")]))
-    first = assembler.settle()
-    assert [(s.version, s.closed) for s in first.snapshots] == [(2, False)]
-    assembler.fold(spans_of([batch_of(1, "r")]))
+    assembler.fold(Spans([batch_of(0, "r")]))
     assert assembler.settle().snapshots == []
+    assembler.fold(Spans([batch_of(1, "r")]))
+    assert assembler.settle().snapshots == []
+    opened = assembler.settle_open()
+    assert [(s.version, s.closed) for s in opened.snapshots] == [(4, False)]
+    assert opened.rows.num_rows == 2
+    assert assembler.settle_open().snapshots == []
     assembler.advance(0, 2_000, 9)
     last = assembler.settle()
     assert [(s.version, s.closed_by) for s in last.snapshots] == [(5, "idle")]
     assert last.rows.num_rows == 2
+
+
+def test_what_closes_before_it_is_stored_needs_no_row_as_an_open_one() -> None:
+    assembler = Assembler(AssembleConfig(idle_ms=50))
+    assembler.fold(Spans([batch_of(0, "r")]))
+    assembler.settle()
+    assembler.advance(0, 2_000, 9)
+    assert [s.closed for s in assembler.settle().snapshots] == [True]
+    assert assembler.settle_open().snapshots == []

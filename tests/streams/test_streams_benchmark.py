@@ -21,9 +21,10 @@ from headrace.connectors.kafka.registry import Registry
 from headrace.schemas import build_span_batch, encode_body, partition_of, read_span_batch
 from headrace.schemas.codec import Codec
 from headrace.streams.assemble.build import Built, build
-from headrace.streams.assemble.columns import LoggedBatch, spans_of
+from headrace.streams.assemble.columns import LoggedBatch
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.core import Assembler
+from headrace.streams.assemble.spans import Spans
 
 ROOT = Path(__file__).parents[2]
 SHAPE = Shape(calls=3, prompt_tokens=120, completion_tokens=20, tool_tokens=5, group_size=2)
@@ -53,7 +54,7 @@ def built(episodes: list[Episode]) -> Built:
         home = partition_of(episode.task.rollout_id, 8)
         batches.append(LoggedBatch(columns=columns, partition=home, offset=offset, log_time=1_000))
     assembler = Assembler(AssembleConfig())
-    assembler.fold(spans_of(batches))
+    assembler.fold(Spans(batches))
     folded = assembler.settle()
     return build(folded, most_text=1 << 22)
 

@@ -20,9 +20,10 @@ from headrace.schemas import (
     read_span_batch,
 )
 from headrace.streams.assemble.build import build
-from headrace.streams.assemble.columns import LoggedBatch, spans_of
+from headrace.streams.assemble.columns import LoggedBatch
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.core import Assembler
+from headrace.streams.assemble.spans import Spans
 from headrace.streams.credit import Arrival, CreditMethod, GroupPatience, Groups
 from headrace.streams.reward import Rule
 from tests.support.waiting import wait_until
@@ -81,7 +82,7 @@ class Watch:
             if any(episode["rollout_id"] == rollout for episode in batch.columns.episodes)
         ]
         assembler = Assembler(AssembleConfig())
-        assembler.fold(spans_of(mine))
+        assembler.fold(Spans(mine))
         built = build(assembler.settle(), most_text=1_000_000)
         return [one for one in built.episodes if one.rollout_id == rollout]
 

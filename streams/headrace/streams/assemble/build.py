@@ -32,6 +32,8 @@ from headrace.streams.signals import Seen, Take, read_signals
 _TOOL_COLUMNS = [field.name for field in fields(EpisodeTool)]
 EPISODES_SCHEMA = schema_of("episodes")
 REPEATED_SCHEMA = schema_of("repeated_batches")
+_NO_EPISODES = pa.RecordBatch.from_pylist([], EPISODES_SCHEMA)
+NO_REPEATS = pa.RecordBatch.from_pylist([], REPEATED_SCHEMA)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -51,8 +53,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
     """The records of a fold. An episode with over `most_text` bytes of text loses most of it."""
     snapshots, repeats = folded.snapshots, _repeated_rows(folded.repeats)
     if not snapshots:
-        rows = pa.RecordBatch.from_pylist([], EPISODES_SCHEMA)
-        return Built(episodes=[], samples=[], rows=rows, repeats=repeats)
+        return Built(episodes=[], samples=[], rows=_NO_EPISODES, repeats=repeats)
     batch, slot = folded.rows.unify_dictionaries().combine_chunks().to_batches()[0], folded.slot
     count = len(snapshots)
     facts = read_facts(batch, slot, count)
@@ -202,6 +203,8 @@ def _row(snapshot: Snapshot, episode: Episode, placed: Sequence[CallFacts]) -> d
 
 def _repeated_rows(repeats: Sequence[RepeatedBatch]) -> pa.RecordBatch:
     """Rows of the table `repeated_batches`."""
+    if not repeats:
+        return NO_REPEATS
     rows = [
         (
             *parts_of(repeat.key),
@@ -213,6 +216,6 @@ def _repeated_rows(repeats: Sequence[RepeatedBatch]) -> pa.RecordBatch:
         )
         for repeat in repeats
     ]
-    columns = zip(*rows, strict=True) if rows else ([] for _ in REPEATED_SCHEMA)
+    columns = zip(*rows, strict=True)
     arrays = [pa.array(list(c), f.type) for c, f in zip(columns, REPEATED_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=REPEATED_SCHEMA)

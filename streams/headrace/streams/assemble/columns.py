@@ -18,6 +18,7 @@ from headrace.schemas.span_reader import Columns, Lists
 from headrace.schemas.spans import Array
 
 SPANS_SCHEMA = spans_schema()
+NO_SPANS = pa.RecordBatch.from_pylist([], SPANS_SCHEMA)
 
 # Of the columns of numbers, and of lists of numbers.
 _DTYPES = {
@@ -32,20 +33,22 @@ _SHARED = tuple(column for column in SPAN_COLUMNS if len(column.blocks) > 1)
 class LoggedBatch:
     """A read SpanBatch with its place in the log.
 
-    `own`: which of the batch's episodes live in this partition, one bool each; None: all do.
+    `size`: bytes of its record. `own`: which of the batch's episodes live in this partition, one
+    bool each; None: all do.
     """
 
     columns: SpanColumns
     partition: int
     offset: int
     log_time: int
+    size: int = 0
     own: tuple[bool, ...] | None = None
 
 
 def spans_of(records: Sequence[LoggedBatch]) -> pa.RecordBatch:
     """All spans of some records, in order, as one batch of SPANS_SCHEMA."""
     if not records:
-        return pa.RecordBatch.from_pylist([], schema=SPANS_SCHEMA)
+        return NO_SPANS
     batch = _Take(records).build()
     if any(record.own is not None for record in records):
         batch = batch.filter(_own_rows(records))
@@ -55,7 +58,7 @@ def spans_of(records: Sequence[LoggedBatch]) -> pa.RecordBatch:
 def as_rows(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.RecordBatch:
     """Rows read back from a table of the store, in one batch of a layout of ours."""
     if not tables:
-        return pa.RecordBatch.from_pylist([], schema=schema)
+        return NO_SPANS if schema is SPANS_SCHEMA else pa.RecordBatch.from_pylist([], schema)
     whole = pa.concat_tables(tables).select(schema.names).cast(schema).combine_chunks()
     batches = whole.to_batches()
     return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=schema)

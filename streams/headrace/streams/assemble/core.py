@@ -16,7 +16,7 @@ from headrace.streams.assemble.additions import Additions
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.episode import EpisodeState, Limits
 from headrace.streams.assemble.folded import Folded, Needs, Snapshot
-from headrace.streams.assemble.keys import group, in_order
+from headrace.streams.assemble.keys import in_order
 from headrace.streams.assemble.repeats import (
     BatchNumber,
     RepeatedBatch,
@@ -25,17 +25,19 @@ from headrace.streams.assemble.repeats import (
     highest_of,
     numbers_of,
 )
+from headrace.streams.assemble.spans import Part, Spans, chosen_rows
 from headrace.streams.deadlines import Deadlines, earliest
 
 _SPAN_BYTES = 120  # of a span id in a set and its row numbers, beside the columns
 _REPEAT_BYTES = 200  # of a batch number in a set
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 @dataclass(slots=True)
 class _Held:
-    """A batch in memory, the episodes that have rows in it, and what it costs."""
+    """A take's spans in memory, the episodes that have some of them, and what it costs."""
 
-    batch: pa.RecordBatch
+    spans: Spans
     keys: list[str]
     size: int
 
@@ -44,7 +46,8 @@ class Assembler:
     """Episodes of the partitions of one worker. Memory is a cache: any episode may be evicted.
 
     A take goes: `advance`, `needs` (look these up and `restore` them), `fold`, `settle`, which
-    says what to publish, and `evict` where it is `full` and all of it is durable.
+    says what to publish. Before takes are stored `settle_open` says what else has a row; `evict`
+    where it is `full` and all of it is durable.
     """
 
     def __init__(self, config: AssembleConfig) -> None:
@@ -60,6 +63,7 @@ class Assembler:
         self._open_deadlines: Deadlines[str] = Deadlines()
         self._next: dict[int, int] = {}
         self._touched: dict[str, EpisodeState] = {}
+        self._opened: dict[str, EpisodeState] = {}
         self._restored: frozenset[str] = frozenset()
         self._repeats: list[RepeatedBatch] = []
         self._clocks: dict[int, int] = {}
@@ -134,37 +138,48 @@ class Assembler:
         for key in self._restored:
             if (partition := self._stubs.pop(key, None)) is not None:
                 self._stub_deadlines.disarm(partition, key)
-        touched, _ = self._absorb(self._reached(spans), skip=frozenset())
+        touched, _ = self._absorb(Spans(rows=self._reached(spans)), skip=frozenset())
         self._touched |= touched
         known = {} if repeats is None else by_key(self._reached(repeats))
         for key, numbers in known.items():
             if key in self._episodes:
                 self._episodes[key].repeats.update(numbers)
 
-    def fold(self, batch: pa.RecordBatch) -> None:
+    def fold(self, spans: Spans) -> None:
         """Add a take's spans, in log order; a span that is there already changes nothing."""
-        touched, doubtful = self._absorb(batch, skip=self._restored)
-        self._repeats = self._repeated(batch, doubtful)
+        touched, doubtful = self._absorb(spans, skip=self._restored)
+        self._repeats = self._repeated(spans, doubtful)
         self._touched |= touched
         for repeat in self._repeats:
             self._touched[repeat.key] = self._episodes[repeat.key]
 
     def settle(self) -> Folded:
-        """What the take changed, and what its time has closed: this is to be published."""
+        """What the take changed or its time has closed, of closed episodes: to be published."""
         for state in self._touched.values():
             if state.repeats:
-                parts = self._parts(state)
+                parts = [(spans.rows, rows) for spans, rows in self._parts(state)]
                 state.filled = filled(state.repeats, self._numbers(state), highest_of(parts))
         touched = self._touched | self._expire()
-        states = [
-            state for key, state in touched.items() if key in self._restored or state.unpublished()
-        ]
+        changed = {
+            key: state
+            for key, state in touched.items()
+            if key in self._restored or state.unpublished()
+        }
         repeats = self._repeats
         self._touched, self._restored, self._repeats = {}, frozenset(), []
-        for state in states:
+        for state in changed.values():
             state.published()
+        self._opened |= changed
         self._refresh()
-        return self._gather(states, repeats)
+        return self._gather([state for state in changed.values() if state.closed], repeats)
+
+    def settle_open(self) -> Folded:
+        """The open episodes that have no row yet, or were rebuilt, as they are now.
+
+        Their rows are stored with those of all takes so far, or later ones.
+        """
+        opened, self._opened = self._opened, {}
+        return self._gather([state for state in opened.values() if not state.closed], [])
 
     @property
     def full(self) -> bool:
@@ -194,6 +209,7 @@ class Assembler:
 
     def _forget(self, state: EpisodeState) -> None:
         del self._episodes[state.key]
+        self._opened.pop(state.key, None)
         if not state.closed:
             close_by = state.close_by(self._limits)
             self._open_deadlines.disarm(state.partition, state.key)
@@ -228,17 +244,16 @@ class Assembler:
         return rows.filter(pa.array(~ahead)) if ahead.any() else rows
 
     def _absorb(
-        self, batch: pa.RecordBatch, skip: frozenset[str]
+        self, spans: Spans, skip: frozenset[str]
     ) -> tuple[dict[str, EpisodeState], dict[str, Array]]:
-        """The episodes that got spans, and of those that did not take all: the batch's rows."""
-        if not batch.num_rows:
+        """The episodes that got spans, and of those that did not take all: the take's numbers."""
+        if not spans.n:
             return {}, {}
-        grouped = group(batch)
         self._takes += 1
         touched: dict[str, EpisodeState] = {}
         doubtful: dict[str, Array] = {}
-        added = Additions(grouped)
-        for slot, key in enumerate(grouped.keys):
+        added = Additions(spans.grouped)
+        for slot, key in enumerate(spans.grouped.keys):
             if key in skip:
                 doubtful[key] = added.rows(slot)
                 continue
@@ -258,17 +273,14 @@ class Assembler:
             elif before is None or state.close_by(self._limits) < before:
                 self._watch(state)
         if touched:
-            size = batch.nbytes + _SPAN_BYTES * batch.num_rows
-            self._hold(batch, list(touched), size)
+            self._hold(spans, list(touched), spans.size + _SPAN_BYTES * spans.n)
         return touched, doubtful
 
-    def _hold(self, batch: pa.RecordBatch, keys: list[str], size: int) -> None:
-        self._held[self._takes] = _Held(batch=batch, keys=keys, size=size)
+    def _hold(self, spans: Spans, keys: list[str], size: int) -> None:
+        self._held[self._takes] = _Held(spans=spans, keys=keys, size=size)
         self._held_bytes += size
 
-    def _repeated(
-        self, batch: pa.RecordBatch, doubtful: Mapping[str, Array]
-    ) -> list[RepeatedBatch]:
+    def _repeated(self, spans: Spans, doubtful: Mapping[str, Array]) -> list[RepeatedBatch]:
         """Take note of the batches of which an episode has no span; those not known yet.
 
         (rule: a repetition is no hole)
@@ -277,6 +289,7 @@ class Assembler:
         for key, rows in doubtful.items():
             state = self._episodes[key]
             seen = self._numbers(state) | state.repeats
+            batch = spans.rows
             for number, row in numbers_of(batch, rows).items():
                 if number not in seen:
                     state.repeats.add(number)
@@ -294,16 +307,17 @@ class Assembler:
             self._takes += 1
             keys = list(dict.fromkeys(repeat.key for repeat in found))
             for key in keys:
-                self._episodes[key].rows[self._takes] = np.zeros(0, np.int64)
-            self._hold(batch.slice(0, 0), keys, _REPEAT_BYTES * len(found))
+                self._episodes[key].rows[self._takes] = _NO_ROWS
+            self._hold(Spans(), keys, _REPEAT_BYTES * len(found))
         return found
 
-    def _parts(self, state: EpisodeState) -> list[tuple[pa.RecordBatch, Array]]:
-        return [(self._held[number].batch, rows) for number, rows in state.rows.items()]
+    def _parts(self, state: EpisodeState) -> list[Part]:
+        return [(self._held[number].spans, rows) for number, rows in state.rows.items()]
 
     def _numbers(self, state: EpisodeState) -> set[BatchNumber]:
         """The batches that an episode's spans came in."""
-        return {pair for batch, rows in self._parts(state) for pair in numbers_of(batch, rows)}
+        parts = self._parts(state)
+        return {pair for spans, rows in parts for pair in numbers_of(spans.rows, rows)}
 
     def _watch(self, state: EpisodeState) -> None:
         self._open_deadlines.arm(state.partition, state.key, state.close_by(self._limits))
@@ -326,22 +340,30 @@ class Assembler:
         An episode's spans stand in the order of offset, start and id, which no take or rebuild
         changes: of two takes the later holds the higher offsets.
         """
+        if not states:
+            return Folded(snapshots=[], rows=pa.table({}), slot=_NO_ROWS, repeats=repeats)
         parts: dict[int, list[tuple[int, Array]]] = {}
         for slot, state in enumerate(states):
             for number, rows in state.rows.items():
                 parts.setdefault(number, []).append((slot, rows))
-        tables, slots = [], [np.zeros(0, np.int64)]
-        for number, chosen in sorted(parts.items()):
-            rows = np.concatenate([rows for _, rows in chosen])
-            counts = [len(rows) for _, rows in chosen]
-            slot_of = np.repeat(np.array([slot for slot, _ in chosen]), counts)
-            batch = self._held[number].batch
+        takes = sorted(parts.items())
+        owners = np.concatenate(
+            [np.full(len(rows), slot) for _, chosen in takes for slot, rows in chosen]
+        )
+        tables, slots, begin = [], [], 0
+        for batch, rows in chosen_rows(
+            [
+                (self._held[number].spans, np.concatenate([rows for _, rows in chosen]))
+                for number, chosen in takes
+            ]
+        ):
             order = in_order(batch, rows)
             tables.append(pa.Table.from_batches([batch.take(pa.array(rows[order]))]))
-            slots.append(slot_of[order])
+            slots.append(owners[begin : begin + len(rows)][order])
+            begin += len(rows)
         return Folded(
             snapshots=[_snapshot(state, self._limits) for state in states],
-            rows=pa.concat_tables(tables) if tables else pa.table({}),
+            rows=pa.concat_tables(tables),
             slot=np.concatenate(slots),
             repeats=repeats,
         )

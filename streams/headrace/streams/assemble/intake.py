@@ -73,6 +73,7 @@ class BatchReader:
             partition=record.partition,
             offset=record.offset,
             log_time=record.log_time,
+            size=len(record.value or b""),
             own=None if all(here) else here,
         )
 

@@ -61,19 +61,40 @@ def keys_of(batch: pa.RecordBatch) -> tuple[list[str], Array]:
 def group(batch: pa.RecordBatch) -> Grouped:
     """Group the rows of a batch of SPANS_SCHEMA, itself in log order, by episode."""
     keys, slots = keys_of(batch)
-    order = np.argsort(slots, kind="stable")
-    span_id = span_numbers(batch)
     deadline = batch.column("deadline").to_numpy()
+    return grouped_by(
+        keys,
+        slots,
+        span_id=span_numbers(batch),
+        ended=flags(batch, SpanKind.END),
+        bound=np.where(deadline > 0, deadline, NEVER),
+        log_time=batch.column("log_time").to_numpy(),
+        partition=batch.column("partition").to_numpy(),
+    )
+
+
+def grouped_by(
+    keys: list[str],
+    slots: Array,
+    *,
+    span_id: Array,
+    ended: Array,
+    bound: Array,
+    log_time: Array,
+    partition: Array,
+) -> Grouped:
+    """Columns of rows in log order, grouped; `slots` [n]: the number of each row's key."""
+    order = np.argsort(slots, kind="stable")
     return Grouped(
         keys=keys,
         starts=np.searchsorted(slots[order], np.arange(len(keys) + 1)),
         row=order,
         span_id=span_id[order],
         mixed=mix(span_id)[order],
-        log_time=batch.column("log_time").to_numpy()[order],
-        ended=flags(batch, SpanKind.END)[order],
-        bound=np.where(deadline > 0, deadline, NEVER)[order],
-        partition=batch.column("partition").to_numpy()[order],
+        log_time=log_time[order],
+        ended=ended[order],
+        bound=bound[order],
+        partition=partition[order],
     )
 
 

@@ -26,14 +26,15 @@ from headrace.connectors.kafka import (
 from headrace.schemas import Codec
 from headrace.schemas.topics import Topic
 from headrace.schemas.vocabulary import RowState
-from headrace.streams.assemble.build import REPEATED_SCHEMA, Built, build
-from headrace.streams.assemble.columns import SPANS_SCHEMA, as_rows, spans_of
+from headrace.streams.assemble.build import NO_REPEATS, REPEATED_SCHEMA, Built, build
+from headrace.streams.assemble.columns import NO_SPANS, SPANS_SCHEMA, as_rows
 from headrace.streams.assemble.config import AssembleConfig
 from headrace.streams.assemble.core import Assembler
 from headrace.streams.assemble.intake import BatchReader
 from headrace.streams.assemble.keys import key_of, keys_of, parts_of
 from headrace.streams.assemble.outbox import EPISODES, outgoing
 from headrace.streams.assemble.owed import Owed
+from headrace.streams.assemble.spans import Spans
 from headrace.streams.errors import StoreInconsistent
 from headrace.streams.host.config import HostConfig
 from headrace.streams.known import NUMBER, Known
@@ -90,6 +91,7 @@ class AssembleStage:
         self._patience = Patience(NAME)
         self._storing = Patience(NAME)
         self._owed = Owed(tables, self._storing)
+        self._folding = asyncio.Lock()
         self._known_ids = known or Known()
         self._assembler = Assembler(config)
         self._reader = BatchReader(
@@ -115,6 +117,9 @@ class AssembleStage:
 
     async def store(self) -> None:
         """Store what the takes that have returned owe; takes may go on meanwhile."""
+        async with self._folding:
+            opened = await asyncio.to_thread(self._opened)
+            self._owed.add(Spans(), opened.repeats, opened.rows)
         await self._owed.store()
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
@@ -131,56 +136,64 @@ class AssembleStage:
         """Read, look up, fold and tell; returns what could not be read. `store` does the rest."""
         for record in records:
             self._assembler.advance(record.partition, record.log_time, record.offset)
-        batch, letters = await self._read([record for record in records if not record.tick])
-        rebuild, touched = await self._absent(batch)
-        owed = batch
+        spans, letters = await self._read([record for record in records if not record.tick])
+        rebuild, touched = await self._absent(spans)
+        owed = spans
         if rebuild:
             # They are read back with the take's own spans. None of it is acknowledged yet, and
             # nothing evicted, which only a whole `store` allows.
-            await self._owed.store_spans(batch)
-            owed = batch.slice(0, 0)
+            await self._owed.store_spans(spans)
+            owed = Spans()
         rebuilt = await self._rebuild(rebuild, touched)
         repeats = await self._repeats(rebuild)
-        built = await asyncio.to_thread(self._built, batch, rebuilt, rebuild, repeats)
-        outbox = await self._patience.auntil_done(lambda: self._outbox(built))
-        await self._publish(outbox)
-        self._owed.add(owed, built.repeats, built.rows)
+        async with self._folding:
+            built = await asyncio.to_thread(self._folded, spans, rebuilt, rebuild, repeats)
+            self._owed.add(owed, built.repeats, built.rows)
+        if built.episodes:
+            outbox = await self._patience.auntil_done(lambda: self._outbox(built))
+            await self._patience.auntil_done(lambda: self._tell(outbox))
         if self._assembler.full:
             await self.store()  # (rule: eviction follows the store)
             self._known_ids.note(self._assembler.evict())
-        self._count(batch, built, rebuild)
+        self._count(spans, built, rebuild)
         return letters
 
-    async def _absent(self, batch: pa.RecordBatch) -> tuple[list[str], list[str]]:
+    async def _absent(self, spans: Spans) -> tuple[list[str], list[str]]:
         """Episodes to be rebuilt, and those of them that the take touches."""
-        needs = self._assembler.needs(keys_of(batch)[0])
+        needs = self._assembler.needs(spans.grouped.keys)
         asked = self._known_ids.among(needs.unknown)
         self.counters["asked"] += len(asked)
         touched = [*await self._known(asked), *needs.stubs]
         return list(dict.fromkeys([*touched, *needs.due])), touched
 
-    def _built(
+    def _folded(
         self,
-        batch: pa.RecordBatch,
+        spans: Spans,
         rebuilt: pa.RecordBatch,
         rebuild: Sequence[str],
         repeats: pa.RecordBatch,
     ) -> Built:
-        self._assembler.restore(rebuilt, rebuild, repeats)
-        self._assembler.fold(batch)
+        if rebuild:
+            self._assembler.restore(rebuilt, rebuild, repeats)
+        self._assembler.fold(spans)
         return build(self._assembler.settle(), most_text=self._config.message_bytes)
 
-    def _outbox(self, built: Built) -> list[Outgoing]:
-        return outgoing(
+    def _opened(self) -> Built:
+        return build(self._assembler.settle_open(), most_text=self._config.message_bytes)
+
+    def _outbox(self, built: Built) -> list[list[Outgoing]]:
+        """What is told: samples are acknowledged before the first episode is sent."""
+        records = outgoing(
             built,
             self._codec,
             partitions=self._episode_partitions,
             message_bytes=self._config.message_bytes,
         )
+        samples = [record for record in records if record.topic != EPISODES]
+        episodes = [record for record in records if record.topic == EPISODES]
+        return [part for part in (samples, episodes) if part]
 
-    async def _read(
-        self, records: Sequence[LogRecord]
-    ) -> tuple[pa.RecordBatch, Sequence[DeadLetter]]:
+    async def _read(self, records: Sequence[LogRecord]) -> tuple[Spans, Sequence[DeadLetter]]:
         """The take's spans, and its dead letters.
 
         What cannot be taken here is on its way before anything else.
@@ -188,9 +201,10 @@ class AssembleStage:
         intake = await self._reader.read(records, self._patience)
         await bury(self._patience, self._dead_letters, intake.letters)
         self.counters["dead_letters"] += len(intake.letters)
-        await self._send(intake.forwards)
+        if intake.forwards:
+            await self._patience.auntil_done(lambda: self._log.send(intake.forwards))
         self.counters["forwarded"] += len(intake.forwards)
-        return spans_of(intake.batches), intake.letters
+        return Spans(intake.batches), intake.letters
 
     async def _known(self, keys: Sequence[str]) -> list[str]:
         """Of `keys` those that have a row in `episodes`.
@@ -211,7 +225,7 @@ class AssembleStage:
             for some in by_query(keys)
         ]
         if not tables:
-            return spans_of([])
+            return NO_SPANS
         spans = as_rows(tables, SPANS_SCHEMA)
         if lost := set(touched) - set(keys_of(spans)[0]):
             raise StoreInconsistent(
@@ -223,26 +237,25 @@ class AssembleStage:
 
     async def _repeats(self, keys: Sequence[str]) -> pa.RecordBatch:
         """The batches of some episodes that only repeated spans."""
+        if not keys:
+            return NO_REPEATS
         tables = [
             await self._query(_REPEATED, {"keys": [parts_of(key) for key in some]})
             for some in by_query(keys)
         ]
         return as_rows(tables, REPEATED_SCHEMA)
 
-    async def _publish(self, records: Sequence[Outgoing]) -> None:
-        # Samples are acknowledged before the first episode is sent.
-        await self._send([record for record in records if record.topic != EPISODES])
-        await self._send([record for record in records if record.topic == EPISODES])
-
-    async def _send(self, records: Sequence[Outgoing]) -> None:
-        if records:
-            await self._patience.auntil_done(lambda: self._log.send(records))
+    def _tell(self, outbox: list[list[Outgoing]]) -> None:
+        """Send each part when the one before is acknowledged; blocking, and done again as it is."""
+        while outbox:
+            self._log.send(outbox[0])
+            del outbox[0]
 
     async def _query(self, sql: str, parameters: dict[str, object]) -> pa.Table:
         return await self._patience.auntil_done(lambda: self._tables.query_arrow(sql, parameters))
 
-    def _count(self, batch: pa.RecordBatch, built: Built, rebuild: Sequence[str]) -> None:
-        self.counters["spans"] += batch.num_rows
+    def _count(self, spans: Spans, built: Built, rebuild: Sequence[str]) -> None:
+        self.counters["spans"] += spans.n
         self.counters["episodes"] += len(built.episodes)
         self.counters["samples"] += len(built.samples)
         self.counters["rebuilt"] += len(rebuild)

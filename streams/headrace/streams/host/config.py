@@ -28,8 +28,8 @@ class StreamsSettings(PoisonSettings):
 
     take_records: int = key(200, least=1, most=10_000)
     """Records that a worker takes at once, at most."""
-    take_ms: int = key(100, least=1, most=10_000)
-    """How long a take waits for more records, in milliseconds."""
+    take_ms: int = key(20, least=1, most=10_000)
+    """How long the broker, asked for records, waits for more of them, in milliseconds."""
     store_ms: int = key(500, least=1, most=10_000)
     """How long rows of takes that were told wait for more, so that ClickHouse gets large blocks, in
     milliseconds."""

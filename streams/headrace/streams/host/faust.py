@@ -1,7 +1,7 @@
 """Faust as the host of a stage, and only that.
 
-The one loss-free pattern: `stream.noack().noack_take(…)` with explicit acknowledgements in order,
-a process that dies with any lost partition, and a supervisor that starts it again at once.
+The one loss-free pattern: a stream without acknowledgements of its own, explicit ones in order, a
+process that dies with any lost partition, and a supervisor that starts it again at once.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from headrace.schemas import Codec, Unavailable
 from headrace.schemas.topics import MAX_MESSAGE_BYTES
 from headrace.streams.errors import HostError
 from headrace.streams.host.behind import Behind
+from headrace.streams.host.buffer import Buffer
 from headrace.streams.host.config import HostConfig
 from headrace.streams.host.report import make_reporter
 from headrace.streams.host.takes import Takes
@@ -38,6 +39,7 @@ from headrace.streams.stage import Stage
 logger = logging.getLogger(__name__)
 
 _OBJECTS_PER_COLLECTION = 200_000
+_GATHER_S = 0.005  # in which the records of a fetch come through Faust
 
 
 def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
@@ -79,6 +81,8 @@ def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
     import faust
     import mode
 
+    from headrace.streams.host.fetching import gather
+
     if len(stage.topics) != 1 or stage.name != config.name:
         raise HostError(
             f"the stage is {stage.name} on {list(stage.topics)}, the host is configured for "
@@ -104,6 +108,7 @@ def build_app(stage: Stage, config: HostConfig, guard: Guard) -> Any:
         datadir=str(config.data_directory / config.member_id),
         agent_supervisor=mode.CrashingSupervisor,
     )
+    gather(app, config.take_ms)
     _Host(app, stage, config, guard).install(mode.CrashingSupervisor)
     return app
 
@@ -160,8 +165,17 @@ class _Host:
         app.task(self._beat)
 
     async def _consume(self, stream: Any) -> None:
-        within = self.config.take_ms / 1000
-        async for events in stream.noack().noack_take(self.config.take_records, within=within):
+        """Feed takes from the stream, none of whose events is acknowledged by itself."""
+        stream = stream.noack()
+        buffer = Buffer(self.config.take_records)
+        async with asyncio.TaskGroup() as both:  # one that fails ends the other, and the worker
+            taking = both.create_task(self._take(stream, buffer))
+            await buffer.feed(stream.events())
+            taking.cancel()
+
+    async def _take(self, stream: Any, buffer: Buffer) -> None:
+        while True:
+            events = await buffer.take(_GATHER_S)
             if self.loading is not None:
                 await self.loading
             records = [log_record(event.message) for event in events]
