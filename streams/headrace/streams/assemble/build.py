@@ -54,7 +54,7 @@ def build(folded: Folded, *, most_text: int) -> Built:
     snapshots, repeats = folded.snapshots, _repeated_rows(folded.repeats)
     if not snapshots:
         return Built(episodes=[], samples=[], rows=_NO_EPISODES, repeats=repeats)
-    batch, slot = folded.rows.unify_dictionaries().combine_chunks().to_batches()[0], folded.slot
+    batch, slot = _whole(folded.rows), folded.slot
     count = len(snapshots)
     facts = read_facts(batch, slot, count)
     missing = missing_batches(batch, slot, count)
@@ -87,6 +87,13 @@ def build(folded: Folded, *, most_text: int) -> Built:
         rows=pa.RecordBatch.from_pylist(found, EPISODES_SCHEMA),
         repeats=repeats,
     )
+
+
+def _whole(rows: pa.Table) -> pa.RecordBatch:
+    batches = rows.to_batches()
+    if len(batches) == 1:
+        return batches[0]
+    return rows.unify_dictionaries().combine_chunks().to_batches()[0]
 
 
 def _read_tools(batch: pa.RecordBatch, slot: Array, count: int) -> list[list[EpisodeTool]]:

@@ -47,7 +47,7 @@ def with_contexts(
     episode.
     """
     placed = list(calls)
-    known = flags(batch, SpanKind.CONTEXT) | _made_in_a_span(batch)
+    known = flags(batch, SpanKind.CONTEXT) | _to_be_placed(batch)
     if not known.any():
         return placed
     rows = np.flatnonzero(np.isin(slot, slot[known]))
@@ -62,10 +62,18 @@ def with_contexts(
     return placed
 
 
-def _made_in_a_span(batch: pa.RecordBatch) -> Array:
-    """The calls that name a parent, bool [n]."""
-    named: Array = pc.not_equal(batch.column("parent_id"), "").to_numpy(zero_copy_only=False)
-    return named & flags(batch, SpanKind.CALL)
+def _to_be_placed(batch: pa.RecordBatch) -> Array:
+    """The calls without an agent that name a parent, and those that name themselves, bool [n]."""
+    parents = batch.column("parent_id")
+    named: Array = pc.not_equal(parents, "").to_numpy(zero_copy_only=False)
+    itself: Array = pc.equal(parents, batch.column("span_id")).to_numpy(zero_copy_only=False)
+    return (named & _without(batch, "agent") | itself) & flags(batch, SpanKind.CALL)
+
+
+def _without(batch: pa.RecordBatch, column: str) -> Array:
+    words = batch.column(column)
+    empty: Array = pc.equal(words.dictionary, "").to_numpy(zero_copy_only=False)
+    return empty[words.indices.to_numpy()]
 
 
 def _placed(call: CallFacts, contexts: Collection[Node], spans: Mapping[str, Node]) -> CallFacts:
@@ -120,7 +128,9 @@ def place(call: EpisodeCall, contexts: Collection[Node], spans: Mapping[str, Nod
     inner = [lowest, *(node for node in chain if node.span_id in own)]
     parent = next((node.parent_id for node in inner if node.parent_id not in own), "")
     agent = call.agent or next(filter(None, agents), "")
-    return replace(call, agent=agent, parent_id="" if parent == call.span_id else parent)
+    parent = "" if parent == call.span_id else parent
+    same = agent == call.agent and parent == call.parent_id
+    return call if same else replace(call, agent=agent, parent_id=parent)
 
 
 def _ancestors(span: Node, spans: Mapping[str, Node]) -> list[Node]:

@@ -25,7 +25,7 @@ from headrace.streams.assemble.repeats import (
     highest_of,
     numbers_of,
 )
-from headrace.streams.assemble.spans import Part, Spans, chosen_rows
+from headrace.streams.assemble.spans import Part, Spans, chosen_rows, picked
 from headrace.streams.deadlines import Deadlines, earliest
 
 _SPAN_BYTES = 120  # of a span id in a set and its row numbers, beside the columns
@@ -358,12 +358,12 @@ class Assembler:
             ]
         ):
             order = in_order(batch, rows)
-            tables.append(pa.Table.from_batches([batch.take(pa.array(rows[order]))]))
+            tables.append(picked(batch, rows[order]))
             slots.append(owners[begin : begin + len(rows)][order])
             begin += len(rows)
         return Folded(
             snapshots=[_snapshot(state, self._limits) for state in states],
-            rows=pa.concat_tables(tables),
+            rows=pa.Table.from_batches(tables),
             slot=np.concatenate(slots),
             repeats=repeats,
         )

@@ -100,7 +100,11 @@ def grouped_by(
 
 def flags(batch: pa.RecordBatch, kind: str) -> Array:
     """Which rows are of a kind."""
-    found: Array = pc.equal(batch.column("kind"), kind).to_numpy(zero_copy_only=False)
+    column = batch.column("kind")
+    words = column.dictionary.to_pylist()
+    if kind not in words:
+        return np.zeros(len(column), bool)
+    found: Array = column.indices.to_numpy() == words.index(kind)
     return found
 
 

@@ -96,6 +96,13 @@ def blocks(takes: Sequence[Spans]) -> list[pa.RecordBatch]:
     return [batch for batch in found if batch.num_rows]
 
 
+def picked(batch: pa.RecordBatch, rows: Array) -> pa.RecordBatch:
+    """Some rows of a batch, in their order."""
+    if len(rows) == batch.num_rows and bool((rows == np.arange(len(rows))).all()):
+        return batch
+    return batch.take(pa.array(rows))
+
+
 def _together(parts: Sequence[Part]) -> tuple[pa.RecordBatch, Array]:
     records: list[LoggedBatch] = []
     places: list[Array] = []

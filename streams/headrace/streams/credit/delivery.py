@@ -26,25 +26,27 @@ class CreditsWriter:
             return
         if not self._partitions:
             self._partitions = partitions_of(self._config, TOPIC)
-        by_partition: dict[int, list[Credits]] = {}
-        for one in credits:
-            partition = partition_of(one.group_id, self._partitions)
-            by_partition.setdefault(partition, []).append(one)
-        self._writer.send(
-            [
-                Outgoing(
-                    topic=TOPIC,
-                    partition=partition,
-                    value=self._codec.encode(TOPIC, to_avro(CreditsBatch(credits=batch))),
-                )
-                for partition, every in sorted(by_partition.items())
-                for batch in _batches(every)
-            ]
-        )
+        self._writer.send(batches_of(credits, self._codec, self._partitions))
 
     def close(self) -> None:
         """Let the producer go."""
         self._writer.close()
+
+
+def batches_of(credits: Sequence[Credits], codec: Codec, partitions: int) -> list[Outgoing]:
+    """The records of some Credits. Raises the registry's errors."""
+    by_partition: dict[int, list[Credits]] = {}
+    for one in credits:
+        by_partition.setdefault(partition_of(one.group_id, partitions), []).append(one)
+    return [
+        Outgoing(
+            topic=TOPIC,
+            partition=partition,
+            value=codec.encode(TOPIC, to_avro(CreditsBatch(credits=batch))),
+        )
+        for partition, every in sorted(by_partition.items())
+        for batch in _batches(every)
+    ]
 
 
 def _batches(credits: list[Credits]) -> Iterator[list[Credits]]:
