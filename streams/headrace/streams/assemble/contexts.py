@@ -72,8 +72,9 @@ def _to_be_placed(batch: pa.RecordBatch) -> Array:
 
 def _without(batch: pa.RecordBatch, column: str) -> Array:
     words = batch.column(column)
-    empty: Array = pc.equal(words.dictionary, "").to_numpy(zero_copy_only=False)
-    return empty[words.indices.to_numpy()]
+    empty = pc.equal(words.dictionary, "").to_numpy(zero_copy_only=False)
+    rows: Array = empty[words.indices.to_numpy()]
+    return rows
 
 
 def _placed(call: CallFacts, contexts: Collection[Node], spans: Mapping[str, Node]) -> CallFacts:
