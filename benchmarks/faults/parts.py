@@ -95,7 +95,7 @@ def running_parts(
         parts = [
             _through(tables, part) if part.name in STAGES else part
             for part in build_parts(settings)
-            if part.name not in ("gateway", "otlp")
+            if part.name not in ("gateway", "otlp", "console")
         ]
         stages = {part.name: part for part in parts if part.name in STAGES}
         sources = [_producer(settings, i, seed, pause_s) for i in range(producers)]

@@ -18,7 +18,7 @@ from headrace.connectors.clickhouse import (
     ClickHouseRejected,
     migrate,
 )
-from headrace.infra.console.app import application
+from headrace.infra.console.app import LISTS, application
 from headrace.infra.console.ask import LIMITS
 from headrace.infra.console.pages.episode import SPANS
 from headrace.infra.console.pages.episodes import ROWS
@@ -75,10 +75,10 @@ def store(clickhouse: ClickHouse, rollout: str, spans: int = 1, **facts: Any) ->
 
 
 def test_an_empty_database_is_told_with_what_to_do(page: TestClient) -> None:
-    for path in ("/", "/episodes"):
+    for path in LISTS:
         answer = page.get(path)
         assert answer.status_code == 200
-        assert "headrace demo" in answer.text
+        assert "<code>headrace " in answer.text
     assert page.get("/episodes.json").json() == {"episodes": []}
 
 

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.infra.console.signs import signs
+from headrace.infra.terminal.signs import signs
 
 
 def test_what_a_browser_hides_or_obeys_is_drawn() -> None:

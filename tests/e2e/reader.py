@@ -39,6 +39,9 @@ port = {gateway}
 [otlp]
 port = {otlp}
 
+[console]
+port = {console}
+
 [policy]
 model = "{model}"
 """
@@ -84,6 +87,7 @@ class Reader:
             "clickhouse": DEFAULTS.clickhouse.port,
             "gateway": DEFAULTS.gateway.port,
             "otlp": DEFAULTS.otlp.port,
+            "console": DEFAULTS.console.port,
         }
         self._ports = {port: free_port() for port in ours.values()}
         here = {name: self._ports[port] for name, port in ours.items()}

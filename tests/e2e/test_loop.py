@@ -74,6 +74,7 @@ def settings_of(directory: Path) -> Settings:
             "clickhouse": {"port": free_port()},
             "gateway": {"port": free_port(), "max_batch": 16},
             "otlp": {"port": free_port()},
+            "console": {"port": free_port()},
             "policy": {"name": POLICY, "model": str(tiny_llama(directory / "model"))},
             "credit": {
                 "rule": "loop_rewards:variety",
@@ -208,6 +209,7 @@ def test_nothing_crashed_and_nothing_was_dead_lettered(loop: Loop) -> None:
             "trainer",
             "gateway",
             "otlp",
+            "console",
         ),
         0,
     )

@@ -41,6 +41,7 @@ def settings_of(directory: Path) -> Settings:
             "clickhouse": {"port": free_port()},
             "gateway": {"port": free_port(), "max_batch": 16},
             "otlp": {"enabled": False},
+            "console": {"enabled": False},
             "policy": {"model": model, "max_sequence": 512},
             "policies": {"checker-policy": model},
             "credit": {"rule": "two_agents_rewards:letters", "grace_ms": 3_000},

@@ -21,7 +21,7 @@ from tests.e2e.reader import DEFAULTS, Reader
 UP = "headrace up --detach"
 PARTS = [
     *("kafka", "registry", "clickhouse"),
-    *("assemble", "credit", "sink", "trainer", "gateway", "otlp"),
+    *("assemble", "credit", "sink", "trainer", "gateway", "otlp", "console"),
 ]
 POLICY = DEFAULTS.policy.name
 THEIR_ANSWER = "<calc>37 * 4</calc>"

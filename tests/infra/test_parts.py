@@ -147,3 +147,11 @@ def test_engine_and_trainer_calculate_as_the_trainers_device_does_it_fast(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     if device == "auto":
         assert "cuda" not in arithmetic(settings).reason
+
+
+def test_the_console_is_a_part_unless_it_is_switched_off(tmp_path: Path) -> None:
+    (console,) = (part for part in build_parts(settings_in(tmp_path)) if part.name == "console")
+    assert console.endpoint == "http://127.0.0.1:8090"
+    (tmp_path / "off").mkdir()
+    off = build_parts(settings_in(tmp_path / "off", HEADRACE_CONSOLE_ENABLED="false"))
+    assert "console" not in {part.name for part in off}

@@ -12,7 +12,7 @@ from headrace.infra.cli.app import SETTINGS, app
 from headrace.infra.errors import AlreadyRunning
 from headrace.infra.launch import background
 from headrace.infra.launch.running import check_ports, check_rule, fetch, running
-from headrace.infra.settings import load
+from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import State, Status, read_status
 
 
@@ -25,16 +25,19 @@ def up(
         bool,
         typer.Option(help="Start the trainer too; without it the base weights are served."),
     ] = True,
+    pages: Annotated[
+        bool, typer.Option("--console/--no-console", help="Serve the console's pages too.")
+    ] = True,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Start Kafka, registry, ClickHouse, stream workers, trainer and gateway.
+    """Start Kafka, registry, ClickHouse, stream workers, trainer, gateway and console.
 
     Creates topics, registers schemas and applies migrations; waits until each part is healthy and
     says what it is waiting for. Without --detach the parts stop with Ctrl-C. Where headrace already
     runs, --detach has nothing to do if every part is ready (exit code 0: scripts may call it at
     each start); else, and without --detach, the exit code is 3.
     """
-    loaded = load(settings)
+    loaded = load(settings, overrides=None if pages else {"console": {"enabled": False}})
     console = Console()
     known = read_status(loaded.directory)
     if known is not None and known.running:
@@ -44,17 +47,27 @@ def up(
         check_rule(loaded)
         check_ports(loaded)
         fetch(loaded, console)
-        background.start(console, loaded.directory, settings=settings, trainer=trainer)
-        console.print("headrace is up in the background. `headrace down` stops it.")
+        background.start(console, loaded.directory, settings=settings, trainer=trainer, pages=pages)
+        console.print(
+            f"headrace is up in the background.{_look(loaded)} `headrace down` stops it.",
+            soft_wrap=True,
+        )
         return
     # As Ctrl-C, so that a start that still waits for a part ends too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with running(loaded, console=console, trainer=trainer):
-        console.print(f"headrace is up. Agents: {loaded.gateway_url}/v1 · Ctrl-C stops it.")
+        console.print(
+            f"headrace is up. Agents: {loaded.gateway_url}/v1 ·{_look(loaded)} Ctrl-C stops it.",
+            soft_wrap=True,
+        )
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             console.print("stopping")
+
+
+def _look(settings: Settings) -> str:
+    return f" Console: {settings.console.url} ·" if settings.console.enabled else ""
 
 
 def _leave_it(console: Console, known: Status, directory: Path, *, detach: bool) -> None:

@@ -3,18 +3,28 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.resources import files
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
+from headrace.infra.console.ask import ask
+from headrace.infra.console.cells import episode_path
 from headrace.infra.console.guard import Guard
+from headrace.infra.console.pages.compare import compare
 from headrace.infra.console.pages.episode import episode
 from headrace.infra.console.pages.episodes import episodes
+from headrace.infra.console.pages.groups import group, groups
+from headrace.infra.console.pages.ledger import ledger
 from headrace.infra.console.pages.overview import overview
+from headrace.infra.console.pages.policies import policies, policy
+from headrace.infra.console.pages.rewards import rewards
+from headrace.infra.console.pages.streams import streams
+from headrace.infra.console.pages.version import version
 from headrace.infra.console.render import Page, html, respond
 
 MakeList = Callable[[ClickHouse, Mapping[str, str]], Page]
@@ -23,10 +33,19 @@ MakeItem = Callable[[ClickHouse, Mapping[str, str], Mapping[str, str]], Page | N
 LISTS: Mapping[str, MakeList] = {
     "overview": overview,
     "episodes": episodes,
+    "groups": groups,
+    "policies": policies,
+    "compare": compare,
+    "rewards": rewards,
+    "ledger": ledger,
+    "streams": streams,
 }
 """Pages at `/NAME`, and at `/` the first."""
 ITEMS: Mapping[str, MakeItem] = {
     "/episodes/{project}/{rollout}/{attempt}": episode,
+    "/groups/{project}/{group}": group,
+    "/policies/{policy}": policy,
+    "/policies/{policy}/{version}": version,
 }
 """Pages of one thing, by their address."""
 
@@ -44,6 +63,7 @@ def application(client: ClickHouse) -> Starlette:
         routes=[
             Route("/", routes[0].endpoint),
             *routes,
+            Route("/r/{response:path}", _endpoint(partial(_answer_of, client))),
             Route("/healthz", lambda _: PlainTextResponse("ok\n")),
             Route("/app.css", lambda _: Response(_static("app.css"), media_type="text/css")),
             Route("/mark.svg", lambda _: Response(_static("mark.svg"), media_type="image/svg+xml")),
@@ -60,7 +80,16 @@ def _single(client: ClickHouse, make: MakeItem, request: Request) -> Page | None
     return make(client, request.path_params, request.query_params)
 
 
-def _endpoint(make: Callable[[Request], Page | None]) -> Callable[[Request], Response]:
+def _answer_of(client: ClickHouse, request: Request) -> Response | None:
+    """To the episode that an answer belongs to, by the response id that the client saw."""
+    rows = ask(client, "response", response=request.path_params["response"]).rows
+    if not rows:
+        return None
+    span = quote(str(rows[0]["span_id"]), safe="")
+    return RedirectResponse(f"{episode_path(rows[0])}#span-{span}", 303)
+
+
+def _endpoint(make: Callable[[Request], Page | Response | None]) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
         try:
             page = make(request)
@@ -72,7 +101,7 @@ def _endpoint(make: Callable[[Request], Page | None]) -> Callable[[Request], Res
             return _failed(request, 500, "ClickHouse refused the question", error.said)
         if page is None:
             return _failed(request, 404, "There is nothing here", request.url.path)
-        return respond(request, page)
+        return page if isinstance(page, Response) else respond(request, page)
 
     return endpoint
 

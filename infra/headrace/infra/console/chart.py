@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 WIDTH, HEIGHT = 560, 190
+SMALL = (300, 130)
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 24
 _TICKS = 4
 _MOST = 1e15
@@ -41,12 +42,15 @@ class Chart:
     lines: tuple[Line, ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
-    width: int = WIDTH
-    height: int = HEIGHT
+    width: int
+    height: int
 
 
-def chart(title: str, series: Mapping[str, Sequence[Point]]) -> Chart | None:
+def chart(
+    title: str, series: Mapping[str, Sequence[Point]], size: tuple[int, int] = (WIDTH, HEIGHT)
+) -> Chart | None:
     """The drawing of some curves, each in the order of its x; None: there is no finite value."""
+    width, height = size
     kept = {name: [p for p in points if _is_drawn(p.y)] for name, points in series.items()}
     every = [point for points in kept.values() for point in points]
     if not every:
@@ -54,14 +58,16 @@ def chart(title: str, series: Mapping[str, Sequence[Point]]) -> Chart | None:
     bounds = [value for p in every for value in (p.y, p.low, p.high) if _is_drawn(value)]
     y_marks = ticks(min(bounds), max(bounds))
     x_marks = sorted({point.x for point in every})
-    across = _Scale(x_marks[0], x_marks[-1], LEFT, WIDTH - RIGHT)
-    up = _Scale(y_marks[0], y_marks[-1], HEIGHT - BOTTOM, TOP)
-    step = max(1, math.ceil(len(x_marks) / 12))
+    across = _Scale(x_marks[0], x_marks[-1], LEFT, width - RIGHT)
+    up = _Scale(y_marks[0], y_marks[-1], height - BOTTOM, TOP)
+    step = max(1, math.ceil(len(x_marks) * 44 / width))
     return Chart(
         title=title,
         lines=tuple(_line(name, pts, across, up) for name, pts in kept.items() if pts),
         x_ticks=tuple((across(mark), f"{mark:g}") for mark in x_marks[::step]),
         y_ticks=tuple((up(mark), f"{mark:.4g}") for mark in y_marks),
+        width=width,
+        height=height,
     )
 
 

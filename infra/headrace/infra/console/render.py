@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.console.ask import Answer
 from headrace.infra.console.cells import cell, episode_path, group_path, version_path
-from headrace.infra.console.signs import signs
+from headrace.infra.terminal.signs import signs
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("headrace.infra.console"),
@@ -31,7 +31,16 @@ _ENVIRONMENT.globals |= {
     "group_path": group_path,
     "version_path": version_path,
 }
-PLACES = (("Overview", "/"), ("Episodes", "/episodes"))
+PLACES = (
+    ("Overview", "/"),
+    ("Episodes", "/episodes"),
+    ("Groups", "/groups"),
+    ("Policies", "/policies"),
+    ("Compare", "/compare"),
+    ("Rewards", "/rewards"),
+    ("Ledger", "/ledger"),
+    ("Streams", "/streams"),
+)
 """The pages that the navigation names."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 

@@ -69,8 +69,10 @@ def _adds_up(ledger: list[queries.Row]) -> str:
 
 
 def say_what_next(console: Console, settings: Settings) -> None:
-    """Three lines to paste."""
+    """What to open, and three lines to paste."""
     console.rule("what next")
+    if settings.console.enabled:
+        console.print(f"look at it: {settings.console.url}/", highlight=False, soft_wrap=True)
     console.print(
         f"curl '{settings.clickhouse_url}/?database={settings.clickhouse.database}' --data-binary "
         "'SELECT * FROM reward_by_policy FORMAT PrettyCompact'\n"

@@ -19,7 +19,12 @@ STOP_S = 60.0
 
 
 def start(
-    console: Console, directory: Path, *, settings: Path | None = None, trainer: bool = True
+    console: Console,
+    directory: Path,
+    *,
+    settings: Path | None = None,
+    trainer: bool = True,
+    pages: bool = True,
 ) -> None:
     """Run `headrace up` in a session of its own; returns when every part is ready.
 
@@ -27,6 +32,7 @@ def start(
     """
     command = [sys.executable, "-P", "-m", "headrace.infra.cli", "up"]
     command += ["--trainer" if trainer else "--no-trainer"]
+    command += [] if pages else ["--no-console"]
     command += ["--settings", str(settings)] if settings else []
     keep_private(directory)
     log = directory / "up.log"

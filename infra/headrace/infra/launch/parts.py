@@ -131,7 +131,8 @@ def build_parts(
     )
     trainers = [_trainer(settings, policy, environment, here) for policy in settings.roles.trained]
     otlp = (_receiver(settings, environment, here),) if settings.otlp.enabled else ()
-    return (*embedded, *stages, *(trainers if trainer else ()), gateway, *otlp)
+    console = (_console(settings, environment, here),) if settings.console.enabled else ()
+    return (*embedded, *stages, *(trainers if trainer else ()), gateway, *otlp, *console)
 
 
 def _trainer(
@@ -188,6 +189,18 @@ def _receiver(settings: Settings, environment: Mapping[str, str], here: set[str]
         prepare=partial(_forget, heartbeat_file(settings, "otlp")),
         stop_grace_s=settings.otlp.durable_s + 10.0,  # it answers what is in flight first
         log=settings.directory / "logs" / "otlp.log",
+    )
+
+
+def _console(settings: Settings, environment: Mapping[str, str], here: set[str]) -> Part:
+    return Part(
+        name="console",
+        command=[sys.executable, "-m", "headrace.infra.console"],
+        ready=partial(_answers, f"{settings.console.url}/healthz"),
+        endpoint=settings.console.url,
+        env=dict(environment),
+        depends=_present(here, "clickhouse"),
+        log=settings.directory / "logs" / "console.log",
     )
 
 

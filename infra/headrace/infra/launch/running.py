@@ -89,6 +89,12 @@ def check_ports(settings: Settings) -> None:
             "[clickhouse] port or HEADRACE_CLICKHOUSE_PORT",
         )
     ensure_free(settings.gateway.port, "the gateway", "[gateway] port or HEADRACE_GATEWAY_PORT")
+    if settings.console.enabled:
+        ensure_free(
+            settings.console.port,
+            "the console",
+            "[console] port or HEADRACE_CONSOLE_PORT, or leave it out with --no-console",
+        )
     if settings.otlp.enabled:
         ensure_free(
             settings.otlp.port,

@@ -116,6 +116,24 @@ class ClickHouseSettings(ClickHouseConfig):
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class ConsoleSettings:
+    """The pages of `headrace console`, on this machine."""
+
+    enabled: bool = True
+    """Whether `headrace up` starts it."""
+    port: int = tcp_port(8090)
+    """Its port, on 127.0.0.1."""
+
+    def __post_init__(self) -> None:
+        check(self, "console")
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class Settings:
     """All settings, a section a part."""
 
@@ -129,6 +147,7 @@ class Settings:
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     tasks: TasksSettings = field(default_factory=TasksSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)

@@ -45,6 +45,7 @@ def conflicts(settings: Settings) -> Iterator[Fault]:
     )
     ports = [
         ("gateway", "port", settings.gateway.port),
+        *([("console", "port", settings.console.port)] if settings.console.enabled else []),
         *([("otlp", "port", settings.otlp.port)] if settings.otlp.enabled else []),
         *([("otlp", "grpc_port", settings.otlp.grpc_port)] if settings.otlp_grpc else []),
         *(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-from headrace.infra.console.signs import signs
+from headrace.infra.terminal.signs import signs
 
 CAP = 60
 """Cells of a table are cut beyond so many places."""

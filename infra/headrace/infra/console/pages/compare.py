@@ -1,0 +1,82 @@
+"""`/compare?policy=P&a=0&b=10`: is a version better, and on which tasks?"""
+
+from collections.abc import Mapping
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.infra.console.ask import Answer, Row, ask
+from headrace.infra.console.render import Page
+from headrace.infra.demo.paired import paired
+
+SOLVED = 1 - 1e-6
+"""Reward of a right answer, but for what sums of parts lose."""
+SHOWN = 100
+
+
+def compare(client: ClickHouse, asked: Mapping[str, str]) -> Page:
+    """Two versions on the tasks that both answered.
+
+    Raises:
+        ValueError: a version or the bound is no number.
+    """
+    choices = ask(client, "comparable")
+    chosen = _chosen(choices.rows, asked)
+    answers: list[Answer] = [choices]
+    more: dict[str, object] = {"chosen": chosen, "tested": None, "pairs": [], "flips": False}
+    if chosen:
+        pairs = ask(client, "compared", **chosen)
+        flips = asked.get("only", "") == "flips"
+        answers = [pairs, choices]
+        shown = [row for row in pairs.rows if not flips or row["verdict"] in ("better", "worse")]
+        more |= {"flips": flips, "pairs": shown[:SHOWN], "left": max(0, len(shown) - SHOWN)}
+        said = _outputs(client, shown[:SHOWN])
+        more["said"] = {
+            (row["rollout_id"], row["attempt"]): row["outputs"] for one in said for row in one.rows
+        }
+        answers += said
+        if pairs.rows:
+            before, after = (
+                [float(str(row[side])) >= float(str(chosen["solved"])) for row in pairs.rows]
+                for side in ("reward_a", "reward_b")
+            )
+            more["tested"] = paired(before, after)
+    more["options"] = _options(choices.rows)
+    return Page(template="compare.html", title="Compare versions", answers=answers, more=more)
+
+
+def _outputs(client: ClickHouse, pairs: list[Row]) -> list[Answer]:
+    """What the models said in the episodes that are shown: a question a project."""
+    rollouts: dict[object, list[object]] = {}
+    for row in pairs:
+        rollouts.setdefault(row["project"], []).extend((row["rollout_a"], row["rollout_b"]))
+    return [
+        ask(client, "outputs", project=project, rollouts=some) for project, some in rollouts.items()
+    ]
+
+
+def _options(rows: list[Row]) -> dict[str, list[object]]:
+    policies = dict.fromkeys(str(row["policy"]) for row in rows)
+    versions = sorted({int(str(row["version"])) for row in rows})
+    return {"policy": list(policies), "version": list(versions)}
+
+
+def _chosen(rows: list[Row], asked: Mapping[str, str]) -> dict[str, object]:
+    """What is compared: as asked, else first and last version of the policy most was asked of."""
+    evaluated = [row for row in rows if row["split"] == "eval"] or rows
+    policy = asked.get("policy", "") or next((str(row["policy"]) for row in evaluated), "")
+    if not policy:
+        return {}
+    splits = {str(row["split"]) for row in rows if row["policy"] == policy}
+    split = asked.get("split", "") or ("eval" if "eval" in splits else "train")
+    own = [
+        int(str(row["version"]))
+        for row in rows
+        if row["policy"] == policy and row["split"] == split
+    ]
+    first, last = (min(own), max(own)) if own else (0, 1)
+    return {
+        "policy": policy,
+        "split": split,
+        "a": int(asked.get("a") or first),
+        "b": int(asked.get("b") or last),
+        "solved": float(asked.get("solved") or SOLVED),
+    }

@@ -1,0 +1,85 @@
+"""`/groups`, `/groups/{project}/{group}`: why did this group teach, or nothing?"""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+from urllib.parse import urlencode
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.infra.console.ask import Answer, Row, ask
+from headrace.infra.console.render import Page
+from headrace.infra.console.strip import strip
+from headrace.schemas.vocabulary import GroupOutcome, RowState, Split
+
+ROWS = 50
+FILTERS = ("policy", "split", "state", "outcome")
+CHOICES = {
+    "split": tuple(Split),
+    "state": (RowState.OPEN, RowState.FINAL),
+    "outcome": tuple(GroupOutcome),
+}
+_NEWEST = 2**63 - 1
+
+
+def groups(client: ClickHouse, asked: Mapping[str, str]) -> Page:
+    """A page of the list, newest first. Raises ValueError: `at` is no time of the log."""
+    filters = {name: asked.get(name, "").strip() for name in FILTERS}
+    at = int(asked.get("at", _NEWEST))
+    if not -(2**63) <= at <= _NEWEST:
+        raise ValueError(f"at={at} is no time of the log")
+    found = ask(client, "groups", **filters, at=at, group=asked.get("group", ""), limit=ROWS)
+    chosen = {name: value for name, value in filters.items() if value}
+    older = ""
+    if len(found.rows) == ROWS:
+        last = found.rows[-1]
+        place = {"at": last["log_last"], "group": last["group_id"]}
+        older = urlencode({**chosen, **place}, errors="replace")
+    return Page(
+        template="groups.html",
+        title="Groups",
+        answers=[found],
+        more={
+            "filters": filters,
+            "choices": CHOICES,
+            "kept": urlencode(chosen, errors="replace"),
+            "older": older,
+            "first_page": at == _NEWEST,
+            "strips": [strip(_rewards(row)) for row in found.rows],
+        },
+    )
+
+
+def group(client: ClickHouse, at: Mapping[str, str], _: Mapping[str, str]) -> Page | None:
+    """One group under its newest rule: its members, the best beside the worst."""
+    key = {"project": at["project"], "group": at["group"]}
+    rows = ask(client, "group", **key)
+    if not rows.rows:
+        return None
+    head = rows.rows[0]
+    members = ask(client, "members", **key, rule=head["rule"], credit=head["credit"])
+    rewarded = [row for row in members.rows if row["reward"] is not None]
+    ends = [rewarded[0], rewarded[-1]] if len(rewarded) > 1 else []
+    named = list(zip(_ENDS, ends, strict=False))
+    said = [_said(client, key["project"], row, name) for name, row in named]
+    return Page(
+        template="group.html",
+        title="Group",
+        answers=[members, rows, *said],
+        more={
+            "head": head,
+            "ends": [(name, row, answer) for (name, row), answer in zip(named, said, strict=True)],
+            "strip": strip([float(str(row["reward"])) for row in rewarded]),
+        },
+    )
+
+
+_ENDS = ("best", "worst")
+
+
+def _said(client: ClickHouse, project: str, row: Row, name: str) -> Answer:
+    answer = ask(client, "said", project=project, rollout=row["rollout_id"], attempt=row["attempt"])
+    return Answer(name=name, rows=answer.rows, sql=answer.sql, parameters=answer.parameters)
+
+
+def _rewards(row: Row) -> list[float]:
+    values = cast("Sequence[float | None]", row["rewards"])
+    return [value for value in values if value is not None]

@@ -1,0 +1,2 @@
+SELECT project, rollout_id, attempt, span_id FROM spans FINAL
+WHERE kind = 'call' AND response_id = {response:String} LIMIT 1

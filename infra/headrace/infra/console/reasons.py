@@ -1,0 +1,58 @@
+"""Why samples are dropped: what each word means, and what to do where something can be done."""
+
+from collections.abc import Mapping
+
+REASONS: Mapping[str, tuple[str, str]] = {
+    "zero_advantage": (
+        "all members of the group got the same reward: there is nothing to tell apart",
+        "harder or easier tasks, a reward that grades, larger groups",
+    ),
+    "group_incomplete": (
+        "a member of the group did not come before its deadline",
+        "look at running and failed episodes; `headrace status` tells what is behind",
+    ),
+    "reward_absent": ("no rule and no span gave a reward", "look at the reward rule's errors"),
+    "stale": (
+        "sampled by a version that is too far behind the trainer's",
+        "[trainer] max_staleness, or fewer rollouts at once",
+    ),
+    "memory": (
+        "the trainer had no room for it",
+        "a smaller batch; shorter episodes",
+    ),
+    "too_long": ("longer than a row of the trainer may be", "shorter prompts, or longer rows"),
+    "decided": ("its rollout had been decided before", "nothing: it was credited again"),
+    "bad_row": ("its tokens do not fit each other", "`headrace dlq list`; please report it"),
+    "sample_missing": ("credit came, but its tokens did not", "`headrace audit` finds where"),
+    "never_started": (
+        "no runner took the rollout before its deadline",
+        "more runners: `headrace work`",
+    ),
+    "no_call": ("the episode called no model", "look at the episode"),
+    "not_trained": ("the group is for evaluation, or teaches nothing", "nothing"),
+    "off_branch": ("sampled by a version the trainer went back from", "nothing"),
+    "future_version": (
+        "sampled by a version this trainer has not made",
+        "is there a second trainer?",
+    ),
+    "non_finite": ("its loss was no number", "`headrace status`; a lower learning rate"),
+    "rule_changed": ("credited by a rule that is not the trainer's any more", "nothing"),
+    "baseline_mismatch": ("credited against another baseline", "[credit] and [trainer] algorithm"),
+    "revised_after_training": ("its credit was revised after it was trained", "nothing"),
+    "revised_after_drop": ("its credit was revised after it was dropped", "nothing"),
+    "superseded": ("another attempt at the rollout was used", "nothing"),
+    "incomplete": ("batches of its episode are missing", "`headrace audit` finds where"),
+    "infrastructure": ("the runner ended it, not the agent", "the runner's log"),
+    "cancelled": ("the task was taken back", "nothing"),
+    "rule_error": ("the reward rule raised an error", "the page Rewards shows it"),
+    "reward_invalid": ("the reward is no finite number", "the page Rewards shows it"),
+    "greedy": ("sampled at temperature 0: there is no distribution to learn from", "a temperature"),
+    "redacted": ("its texts held what is redacted", "docs/privacy.md"),
+    "not_captured": ("its tokens were not kept", "[privacy] capture"),
+    "no_tokens": ("the server that answered gave no tokens", "an engine of headrace's, or vLLM"),
+    "no_logprobs": ("the server gave no log-probabilities", "an engine that gives them"),
+    "call_failed": ("the call failed", "look at the episode"),
+    "empty_completion": ("the model said nothing", "nothing"),
+    "other_policy": ("another policy answered the call", "nothing: its own trainer decides"),
+}
+"""Reason -> what it means, what to do. A reason that is not here is shown as it is."""

@@ -1,0 +1,116 @@
+"""Each page over some hundred episodes: three forms, and figures that are those of the tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+import pytest
+from benchmarks.console import seed
+from scipy.stats import binomtest
+from starlette.testclient import TestClient
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.infra.console.app import ITEMS, LISTS, application
+from headrace.infra.demo.paired import paired
+
+LAST = seed.VERSIONS - 1
+
+
+@pytest.fixture(scope="module")
+def page(seeded: ClickHouse) -> Iterator[TestClient]:
+    with TestClient(application(seeded), base_url="http://127.0.0.1:8090") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def episode(seeded: ClickHouse) -> dict[str, object]:
+    (row,) = seeded.query(
+        "SELECT project, rollout_id AS rollout, attempt, group_id AS group, policy, version_max AS "
+        "version FROM episodes FINAL WHERE policy = 'support' ORDER BY log_last DESC LIMIT 1"
+    )
+    return row
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_list_answers_in_three_forms(page: TestClient, name: str) -> None:
+    assert page.get(f"/{name}").status_code == 200
+    tables = page.get(f"/{name}.json").json()
+    rows = list(csv.DictReader(io.StringIO(page.get(f"/{name}.csv").text)))
+    assert len(rows) == len(next(iter(tables.values()))) > 0
+
+
+@pytest.mark.parametrize("path", ITEMS)
+def test_every_page_of_one_thing_answers_in_three_forms(
+    page: TestClient, episode: dict[str, object], path: str
+) -> None:
+    address = path.format(**episode)
+    text = page.get(address).text
+    assert f'href="/json{address}"' in text
+    tables = page.get(f"/json{address}").json()
+    rows = list(csv.DictReader(io.StringIO(page.get(f"/csv{address}").text)))
+    assert len(rows) == len(next(iter(tables.values()))) > 0
+
+
+def test_the_next_older_and_newer_episode_keep_the_filter(page: TestClient) -> None:
+    first, second, third = page.get("/episodes.json?policy=support").json()["episodes"][:3]
+    text = page.get(
+        f"/episodes/default/{second['rollout_id']}/{second['attempt']}?policy=support"
+    ).text
+    for side, row in (("prev", first), ("next", third)):
+        place = f"/episodes/default/{row['rollout_id']}/{row['attempt']}"
+        assert f'rel="{side}" href="{place}?policy=support"' in text
+
+
+def test_two_versions_are_compared_by_the_demos_own_test(page: TestClient) -> None:
+    pairs = page.get(f"/compare.json?policy=calculator&a=0&b={LAST}").json()["compared"]
+    tested = paired(
+        [row["reward_a"] >= 1 for row in pairs], [row["reward_b"] >= 1 for row in pairs]
+    )
+    changed = tested.better + tested.worse
+    expected = binomtest(tested.better, changed, 0.5, alternative="greater").pvalue
+    assert tested.p_value == pytest.approx(expected)
+    text = page.get(f"/compare?policy=calculator&a=0&b={LAST}").text
+    assert f"{tested.p_value:.2g}" in text
+    assert f"{tested.better} : {tested.worse}" in text
+    flips = page.get(f"/compare?policy=calculator&a=0&b={LAST}&only=flips").text
+    assert flips.count("<article>") == changed
+
+
+def test_a_version_shows_what_it_was_trained_on_and_where_it_comes_from(
+    seeded: ClickHouse, page: TestClient
+) -> None:
+    tables = page.get("/json/policies/calculator/3").json()
+    (asked,) = seeded.query(
+        "SELECT count() AS n FROM outcomes FINAL "
+        "WHERE policy = 'calculator' AND step = 3 AND outcome = 'trained'"
+    )
+    assert asked["n"]
+    assert sum(row["samples"] for row in tables["trained_on"]) == asked["n"]
+    assert [row["version"] for row in tables["ancestors"]] == [3, 2, 1, 0]
+    assert all(row["revised"] == "" for row in tables["trained_on"])
+
+
+def test_every_rollout_is_in_the_ledger_once(seeded: ClickHouse, page: TestClient) -> None:
+    rollouts = sum(row["rollouts"] for row in page.get("/ledger.json").json()["balance"])
+    (asked,) = seeded.query("SELECT uniqExact(rollout_id) AS n FROM tasks")
+    assert rollouts == asked["n"]
+    chosen = page.get("/ledger.json?reason=stale").json()["dropped"]
+    assert {row["reason"] for row in chosen} == {"stale"}
+
+
+def test_an_answer_leads_to_its_episode(
+    seeded: ClickHouse, page: TestClient, episode: dict[str, object]
+) -> None:
+    (call,) = seeded.query(
+        "SELECT response_id, span_id FROM spans FINAL WHERE rollout_id = {r:String} "
+        "AND kind = 'call' LIMIT 1",
+        {"r": episode["rollout"]},
+    )
+    answer = page.get(f"/r/{call['response_id']}", follow_redirects=False)
+    assert answer.status_code == 303
+    assert answer.headers["location"].endswith(
+        f"/{episode['rollout']}/{episode['attempt']}#span-{call['span_id']}"
+    )
+    assert page.get("/r/nobody-said-this").status_code == 404
