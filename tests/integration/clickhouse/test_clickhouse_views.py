@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -332,3 +333,22 @@ def test_freshness_tells_the_newest_record_of_each_stage(world: ClickHouse) -> N
         ("sink", "policies", 9_000, True),
         ("sink", "tasks", 100, True),
     ]
+
+
+@pytest.mark.parametrize("view", ["rollouts", "timeline", "messages", "tokens", "calls"])
+def test_a_filter_on_a_rollout_reaches_the_tables(world: ClickHouse, view: str) -> None:
+    asked = f"SELECT * FROM {view} WHERE project = 'p' AND rollout_id = 'r1'"
+    (plan,) = world.query(
+        "SELECT groupArray(explain) AS lines FROM "
+        f"(EXPLAIN indexes = 1 {asked}) WHERE explain LIKE '%ReadFromMergeTree%' "
+        "OR explain LIKE '%Condition:%'"
+    )
+    lines = [str(line) for line in plan["lines"]]  # type: ignore[attr-defined]
+    read = {
+        table.rsplit(".", 1)[1].rstrip(")"): condition
+        for table, condition in pairwise(lines)
+        if "ReadFromMergeTree" in table
+    }
+    by_rollout = {"tasks", "episodes", "spans", "outcomes"} & set(read)
+    assert by_rollout
+    assert [table for table in by_rollout if "rollout_id in ['r1', 'r1']" not in read[table]] == []
