@@ -6,12 +6,16 @@ are as many workers more than cores.
 """
 
 import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-STACKS = ("stack-of-integration", "stack-of-the-rest")
+STACKS = ("first-stack", "second-stack")
 REAL_PARTS = ("integration", "e2e")
+TOGETHER = ("frameworks",)
+"""Folders whose files share more than a stack: they go to one."""
 
 
 def uses_the_stack(item: pytest.Item) -> bool:
@@ -19,31 +23,41 @@ def uses_the_stack(item: pytest.Item) -> bool:
     return "stack" in getattr(item, "fixturenames", ())
 
 
-def group_of(item: pytest.Item, folder: str) -> str:
-    """What goes to one worker as a whole: the tests of one stack, or another file."""
-    if uses_the_stack(item):
-        return STACKS[folder != "integration"]
-    return item.path.stem
-
-
 def distribute(items: list[pytest.Item], tests: Path) -> None:
     """Give each test its group, and begin with what waits longest.
 
-    The stacks come first, then the files that start parts of their own.
+    The stacks come first, then the files that start parts of their own, each a group.
     """
+    stacks = share(Counter(_whole(item, tests) for item in items if uses_the_stack(item)))
 
     def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(tests).parts[0]
-        return 0 if uses_the_stack(item) else 1 if folder in REAL_PARTS else 2
+        own_parts = item.path.relative_to(tests).parts[0] in REAL_PARTS
+        return 0 if uses_the_stack(item) else 1 if own_parts else 2
 
     for item in items:
-        group = group_of(item, item.path.relative_to(tests).parts[0])
+        group = stacks[_whole(item, tests)] if uses_the_stack(item) else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
         if item.config.getoption("loadgroup", default=False):
             # xdist 3.8 writes the group into the test's id for its scheduler, but to where
             # pytest 9.2 has it no longer (pytest-xdist issue 1386).
             item._id = type(item._id).parse(f"{item.nodeid}@{group}")
     items.sort(key=place)
+
+
+def share(counts: Mapping[str, int]) -> dict[str, str]:
+    """The stack of each file or folder: each has about as many tests. Alike in every worker."""
+    loads = dict.fromkeys(STACKS, 0)
+    found = {}
+    for name in sorted(counts, key=lambda name: (-counts[name], name)):
+        found[name] = min(STACKS, key=lambda stack: loads[stack])
+        loads[found[name]] += counts[name]
+    return found
+
+
+def _whole(item: pytest.Item, tests: Path) -> str:
+    """What of the tests is not divided: a file, or a folder whose files belong together."""
+    path = item.path.relative_to(tests)
+    return path.parts[0] if path.parts[0] in TOGETHER else path.as_posix()
 
 
 def workers() -> int:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.stacks import STACKS, claim, uses_the_stack, workers
+from tests.support.stacks import STACKS, TOGETHER, claim, share, uses_the_stack, workers
 
 
 def test_a_third_stack_in_a_run_is_refused(tmp_path: Path) -> None:
@@ -26,9 +26,15 @@ def test_there_are_workers_for_the_cores_beside_those_that_wait_for_a_stack(
     assert said == workers() == len(os.sched_getaffinity(0)) + len(STACKS)
 
 
-def test_those_on_a_stack_go_to_one_worker_and_every_other_file_to_one(
-    request: pytest.FixtureRequest,
-) -> None:
+def test_files_are_shared_so_that_each_stack_has_about_as_many_tests() -> None:
+    given = share({"few": 1, "many": 5, "some": 3, "others": 3})
+    assert given["many"] == given["few"]
+    assert given["some"] == given["others"] != given["many"]
+    assert set(given.values()) == set(STACKS)
+    assert share({}) == {}
+
+
+def test_no_file_is_divided_between_workers(request: pytest.FixtureRequest) -> None:
     places: dict[Path, set[str]] = {}
     distributed = request.config.getoption("loadgroup", default=False)
     for item in request.session.items:
@@ -37,10 +43,12 @@ def test_those_on_a_stack_go_to_one_worker_and_every_other_file_to_one(
             "the scheduler will not know"
         )
         if uses_the_stack(item):
-            assert mark.args == (STACKS["integration" not in item.path.parts],), item.nodeid
+            assert mark.args[0] in STACKS, item.nodeid
+            whole = item.path.parent if item.path.parent.name in TOGETHER else item.path
+            places.setdefault(whole / "on a stack", set()).add(mark.args[0])
         else:
             places.setdefault(item.path, set()).add(mark.args[0])
     assert all(len(groups) == 1 for groups in places.values())
-    everywhere = [group for groups in places.values() for group in groups]
-    assert len(set(everywhere)) == len(everywhere), "files of one name share a worker"
-    assert not set(STACKS) & set(everywhere)
+    others = [name for path, (name,) in places.items() if path.name != "on a stack"]
+    assert len(set(others)) == len(others), "files of one name share a worker"
+    assert not set(STACKS) & set(others)
