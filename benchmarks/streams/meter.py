@@ -14,6 +14,15 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
     return {name: sum(_cpu(process) for process in _family(pid)) for name, pid in pids.items()}
 
 
+def by_stage(of_parts: Mapping[str, float]) -> dict[str, float]:
+    """Amounts of parts, those of a stage's workers (`assemble`, `assemble-1`) summed."""
+    amounts: dict[str, float] = {}
+    for name, amount in of_parts.items():
+        stage = name.partition("-")[0]
+        amounts[stage] = amounts.get(stage, 0.0) + amount
+    return amounts
+
+
 def peak_bytes(pids: Mapping[str, int]) -> dict[str, int]:
     """Most resident memory that each part's processes ever had, file-backed pages included."""
     return {name: sum(_peak(process.pid) for process in _family(pid)) for name, pid in pids.items()}

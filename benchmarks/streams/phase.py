@@ -15,7 +15,7 @@ from benchmarks.streams.check import Stored, faults
 from benchmarks.streams.figures import Latency, Rates, latency, rates
 from benchmarks.streams.follow import seen_on_topics
 from benchmarks.streams.load import Expected
-from benchmarks.streams.meter import cpu_seconds, peak_bytes
+from benchmarks.streams.meter import by_stage, cpu_seconds, peak_bytes
 from benchmarks.streams.parts import Running
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
@@ -58,7 +58,7 @@ class Outcome:
     cores: float
     """CPU-seconds of all of it, the producer too, per second of wall time."""
     peak_megabytes: dict[str, float]
-    """Since the part was started."""
+    """Since the part was started; of all workers of a stage together."""
     to_credits: Latency | None
     """From an episode's end span being given to the SDK to its group's Credits on the topic (of
     the episode that ended last in its group)."""
@@ -77,7 +77,8 @@ def idle_cores(running: Running, seconds: float) -> dict[str, float]:
     before, begun = cpu_seconds(pids), time.monotonic()
     time.sleep(seconds)
     wall = time.monotonic() - begun
-    return {name: (spent - before[name]) / wall for name, spent in cpu_seconds(pids).items()}
+    after = cpu_seconds(pids)
+    return by_stage({name: (spent - before[name]) / wall for name, spent in after.items()})
 
 
 def run_phase(running: Running, plan: Plan, on_progress: OnProgress) -> Outcome:
@@ -89,7 +90,7 @@ def run_phase(running: Running, plan: Plan, on_progress: OnProgress) -> Outcome:
         go()
         report = _settle(running, plan, before, report_file, on_progress)
         wall = time.monotonic() - begun
-        spent = {n: s - cpu[n] for n, s in cpu_seconds(running.pids()).items()}
+        spent = by_stage({n: s - cpu[n] for n, s in cpu_seconds(running.pids()).items()})
     spent["producer"] = report["cpu_s"]
     assembled = _grown(running, before, "assemble", "spans")
     return _outcome(running, plan, report, spent, wall, assembled)
@@ -208,7 +209,7 @@ def _outcome(
     found = faults(expected, stored, seen, assembled, report["tasks"])
     if report["lost"]:
         found.append(f"the producer lost {report['lost']:,} spans")
-    if plan.rate and (unseen := len(expected) - len(report["visible_ns"])):
+    if plan.rate and (unseen := report["watched"] - len(report["visible_ns"])):
         found.append(f"no query saw the end span of {unseen:,} episodes in time")
     groups: dict[str, list[int]] = {}
     for episode in expected:
@@ -227,7 +228,7 @@ def _outcome(
         rates=rates(report, expected, stored, seen),
         cpu_per_1000_spans={name: seconds / spans * 1000 for name, seconds in spent.items()},
         cores=sum(spent.values()) / wall,
-        peak_megabytes={n: size / 1e6 for n, size in peak_bytes(running.pids()).items()},
+        peak_megabytes=by_stage({n: s / 1e6 for n, s in peak_bytes(running.pids()).items()}),
         to_credits=latency(last_end, credited) if plan.rate else None,
         to_span_row=latency(report["ended_ns"], report["visible_ns"]) if plan.rate else None,
         to_group_row=latency(last_end, report["credited_ns"]) if plan.rate else None,

@@ -50,6 +50,8 @@ class Report:
     lost: int = 0
     ended_ns: dict[str, int] = field(default_factory=dict)
     """Rollout -> when its end span was given to the SDK."""
+    watched: int = 0
+    """Rollouts of which a query was to see the end span."""
     visible_ns: dict[str, int] = field(default_factory=dict)
     """Rollout -> when a query first saw its end span."""
     credited_ns: dict[str, int] = field(default_factory=dict)
@@ -219,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         calls=options.calls,
         prompt_tokens=options.prompt_tokens,
         completion_tokens=options.completion_tokens,
+        tool_tokens=options.tool_tokens,
         group_size=options.group_size,
     )
     source = Source(shape, project=options.project, seed=options.seed)
@@ -243,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     report.tasks = sum(len(group) for group in groups)
     if options.rate:
         report.visible_ns, report.credited_ns = probe.finish(options.patience)
+        report.watched = probe.watched
     report.expected = [asdict(episode.expected) for group in groups for episode in group]
     options.report.write_text(json.dumps(asdict(report)))
 
@@ -260,6 +264,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=4)
     parser.add_argument("--prompt-tokens", type=int, default=600)
     parser.add_argument("--completion-tokens", type=int, default=100)
+    parser.add_argument("--tool-tokens", type=int, default=30)
     parser.add_argument("--group-size", type=int, default=8)
     return parser.parse_args(argv)
 

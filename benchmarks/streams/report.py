@@ -78,8 +78,10 @@ def markdown(
         "",
         f"{facts['memory_gb']} GB of memory, {facts['system']}, Python {facts['python']}; "
         + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-        + ". Broker, registry, ClickHouse's engine, one worker of each stage and the producer "
-        f"share the machine. Episodes of {options['calls']} calls with prompts of about "
+        + f". Broker, registry, ClickHouse's engine, the sink, {options.get('workers', 1)} of "
+        "assemble and as many of credit, and the producer "
+        f"share the machine, whose load was {facts.get('load_before', 'not noted')} before. "
+        f"Episodes of {options['calls']} calls with prompts of about "
         f"{options['prompt_tokens']} tokens and {options['completion_tokens']} sampled ones, "
         f"groups of {options['group_size']}, {options['partitions']} partitions.",
         "",
@@ -105,7 +107,7 @@ def markdown(
         ),
         "",
         "CPU-seconds per 1,000 spans, idle work included (in the steady phases ClickHouse also "
-        "answers the probe's queries, and the producer asks them):",
+        "answers the probe's queries about one group each two seconds, which the producer asks):",
         "",
         f"| phase | {' | '.join(_ORDER)} | all |",
         "|---" * (len(_ORDER) + 2) + "|",

@@ -4,7 +4,9 @@
 ClickHouse's engine and the stream workers on free ports, as `headrace up` does, and lets agents'
 telemetry loose on them: all at once (what is the most they take?) and at steady rates (how late is
 the credit?). Everything is counted at both ends. Writes JSON, a table (Markdown) and a plot to
-`benchmarks/results/`. Exit code 1: a count was wrong. Nothing is asserted of times.
+`benchmarks/results/`, and prints the figures beside those of the last result that is there.
+`--table` runs every load of docs/performance.md's table, which takes some ten minutes. Exit code 1:
+a count was wrong. Nothing is asserted of times.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.machine import about
+from benchmarks.streams.compare import newest, read, side_by_side
 from benchmarks.streams.parts import running_parts
 from benchmarks.streams.phase import Outcome, Plan, idle_cores, run_phase
 from benchmarks.streams.report import summary, versions, write
@@ -29,6 +32,10 @@ from rich.progress import (
 )
 
 RESULTS = Path(__file__).parents[1] / "results"
+_TABLE_S = 40.0
+_TABLE_RATES = (10.0, 50.0, 150.0, 300.0)
+_SMALL = ("--prompt-tokens", "40", "--completion-tokens", "6", "--tool-tokens", "4")
+"""Options of episodes with about 400 bytes a span."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         directory = Path(options.directory or scratch)
         console.print(f"starting the parts in {directory}", soft_wrap=True)
         with (
-            running_parts(directory, options.partitions, lambda *_: None) as running,
+            running_parts(
+                directory, options.partitions, lambda *_: None, options.workers
+            ) as running,
             _bars(console) as bars,
         ):
             idle = idle_cores(running, options.idle)
@@ -53,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 bars.console.print(summary(outcome), soft_wrap=True)
                 outcomes.append(outcome)
     measured = outcomes[1:]  # the first warmed everything up
+    if (before := newest(RESULTS, options.name)) is not None:
+        sys.stdout.write(f"beside {before.name}\n{side_by_side(read(before), measured)}\n")
     if not options.dry:
         for file in write(
             RESULTS, options.name, about(options) | {"versions": versions()}, idle, measured
@@ -75,10 +86,18 @@ def _plans(options: argparse.Namespace) -> list[Plan]:
         Plan(name="warm-up", groups=max(1, options.warm_up // size), options=shape),
         Plan(name="flood", groups=max(1, options.episodes // size), options=shape),
     ]
-    for rate in options.rates:
-        groups = max(1, round(rate * options.seconds / size))
+    if options.table:
+        plans.append(Plan(name="flood-small", groups=plans[-1].groups, options=[*shape, *_SMALL]))
+    for rate in _TABLE_RATES if options.table else options.rates:
+        seconds = _TABLE_S if options.table else options.seconds
         plans.append(
-            Plan(name=f"steady-{rate:g}", groups=groups, rate=rate, options=[*shape, "--seed", "1"])
+            Plan(
+                name=f"steady-{rate:g}",
+                groups=max(1, round(rate * seconds / size)),
+                rate=rate,
+                options=[*shape, "--seed", "1"],
+                timeout_s=seconds + 600,
+            )
         )
     return plans
 
@@ -105,6 +124,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--rates", nargs="*", type=float, default=[10.0, 20.0, 50.0],
         help="episodes a second of the steady phases",
     )  # fmt: skip
+    parser.add_argument("--table", action="store_true", help="every load of the table")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each steady phase")
     parser.add_argument("--step", type=float, default=0.5, help="seconds of an agent's step")
     parser.add_argument("--idle", type=float, default=10.0, help="seconds of doing nothing, first")
@@ -114,6 +134,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--completion-tokens", type=int, default=100, help="of a call")
     parser.add_argument("--group-size", type=int, default=8)
     parser.add_argument("--partitions", type=int, default=8, help="of each topic")
+    parser.add_argument("--workers", type=int, default=1, help="of assemble and of credit")
     parser.add_argument("--name", default="streams", help="stem of the files written")
     parser.add_argument("--dry", action="store_true", help="write no files")
     parser.add_argument("--directory", help="keep the parts' data and logs in this empty folder")

@@ -255,6 +255,24 @@ ELSEWHERE = (
         why="needs a CUDA device; it is rehearsed there on the CPU, from beginning to end",
     ),
     Elsewhere(
+        pattern=r"python -m benchmarks\.streams\.run --table",
+        file="tests/streams/test_streams_benchmark.py",
+        proof="def test_its_command_is_there_and_tells_its_options",
+        why="takes ten minutes and the whole machine; its parts are tested there",
+    ),
+    Elsewhere(
+        pattern=r"python -m benchmarks\.streams\.cores",
+        file="tests/streams/test_streams_benchmark.py",
+        proof="def test_the_stages_code_is_measured_without_servers",
+        why="run there for a moment",
+    ),
+    Elsewhere(
+        pattern=r"python -m benchmarks\.streams\.restart",
+        file="tests/integration/test_restart_benchmark.py",
+        proof="def test_a_restart_is_timed_where_the_tables_know_many_episodes",
+        why="run there with few episodes",
+    ),
+    Elsewhere(
         pattern=r"headrace bench gateway",
         file="tests/infra/test_cli_bench.py",
         proof="def test_a_benchmark_gets_its_options_and_its_exit_code_is_told",

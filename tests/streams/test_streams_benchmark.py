@@ -1,6 +1,7 @@
 """The streams' benchmark: its load is what it says, and its counts cannot overlook anything."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.streams import cores
 from benchmarks.streams.check import Stored, faults
-from benchmarks.streams.figures import latency, rates
+from benchmarks.streams.compare import newest, read, side_by_side
+from benchmarks.streams.figures import Latency, Rates, latency, rates
 from benchmarks.streams.follow import Seen
 from benchmarks.streams.load import Episode, Expected, Shape, Source
+from benchmarks.streams.meter import by_stage
 from benchmarks.streams.phase import Outcome
 from benchmarks.streams.report import markdown
 
@@ -187,7 +191,51 @@ def test_its_command_is_there_and_tells_its_options() -> None:
         text=True,
         check=True,
     ).stdout
-    assert all(option in told for option in ("--episodes", "--rates", "--seconds", "--dry"))
+    assert all(option in told for option in ("--episodes", "--table", "--seconds", "--dry"))
+
+
+def test_a_run_stands_beside_the_newest_result(tmp_path: Path) -> None:
+    for date, spans in (("2026-01-02", 100.0), ("2025-12-31", 1.0)):
+        phase = {
+            "name": "flood", "cores": 1.5, "to_credits": None, "to_span_row": None,
+            "rates": {"assembled_spans": spans, "credited_episodes": 10.0},
+            "cpu_per_1000_spans": {"assemble": 0.09, "kafka": 0.02},
+        }  # fmt: skip
+        file = tmp_path / f"streams-a-machine-2-cores-{date}.json"
+        file.write_text(json.dumps({"phases": [phase]}))
+    before = newest(tmp_path, "streams")
+    assert before is not None
+    assert before.name.endswith("2026-01-02.json")
+    now = Outcome(
+        name="flood", offered_rate=0.0, episodes=8, spans=64, groups=4, records=8, megabytes=1.0,
+        rates=Rates(
+            produced_spans=1.0, produced_megabytes=1.0, assembled_spans=200.0,
+            credited_episodes=20.0, credited_spans=1.0, rows=1.0,
+        ),
+        cpu_per_1000_spans={"assemble": 0.045, "kafka": 0.02}, cores=1.25, peak_megabytes={},
+        to_credits=Latency(count=1, p50=90.0, p90=95.0, p99=99.0, worst=99.0), to_span_row=None,
+        to_group_row=None, timelines={},
+    )  # fmt: skip
+    table = side_by_side(read(before), [now, dataclasses.replace(now, name="new")])
+    assert "| flood | assembled spans/s | 100 | 200 |" in table
+    assert "| flood | assemble, CPU ms a span | 0.090 | 0.045 |" in table
+    assert "| flood | Credits on the topic, p50 ms | - | 90.000 |" in table
+    assert "| new |" not in table
+    assert newest(tmp_path, "other") is None
+
+
+def test_what_the_workers_of_a_stage_cost_is_summed() -> None:
+    assert by_stage({"assemble": 1.0, "assemble-1": 2.0, "kafka": 4.0}) == {
+        "assemble": 3.0, "kafka": 4.0,
+    }  # fmt: skip
+
+
+def test_the_stages_code_is_measured_without_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cores.main(["--dry", "--episodes", "16"]) == 0
+    *assembled, credited = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [phase["spans"] for phase in assembled] == [160] * 4
+    assert credited["episodes"] == 16
+    assert set(credited["episodes_a_core_s"]) == {"core", "all"}
 
 
 def test_latencies_are_milliseconds_of_what_was_seen() -> None:

@@ -6,6 +6,7 @@ record and per call; nothing here loops over spans.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ _DTYPES = {
     for column in SPAN_COLUMNS
     if column.type in PACKED
 } | {column.name: np.dtype(np.uint64) for column in SPAN_COLUMNS if column.type is Type.UINT64}
+_FEW = 512
 _SHARED = tuple(column for column in SPAN_COLUMNS if len(column.blocks) > 1)
 
 
@@ -112,10 +114,13 @@ class _Take:
         self._batches()
         self._episodes()
         self._spans()
-        for block in (Block.CALLS, Block.REWARDS):
-            self._packed(block)
-        for block in (Block.STARTS, Block.ENDS):
-            self._markers(block)
+        for block in (Block.CALLS, Block.REWARDS, Block.STARTS, Block.ENDS):
+            if self.n <= _FEW and not any(getattr(part, block) for part in self.parts):
+                self._nothing_of(block)
+            elif block in (Block.CALLS, Block.REWARDS):
+                self._packed(block)
+            else:
+                self._markers(block)
         for name, indices in self.shared.items():
             self.columns[name] = self.words.column(indices)
         arrays = [self.columns[name] for name in SPANS_SCHEMA.names]
@@ -211,6 +216,13 @@ class _Take:
             spread[rows] = lengths
             self.columns[name] = _list_array(_offsets(spread), values)
 
+    def _nothing_of(self, block: Block) -> None:
+        """A block that no span of a small take has."""
+        rows = _default_rows()
+        for column in columns_of(block):
+            if column.name not in self.shared:
+                self.columns[column.name] = rows.column(column.name).slice(0, self.n)
+
     def _packed(self, block: Block) -> None:
         """Calls or rewards, which only some of the spans have."""
         found: list[tuple[int, Columns]] = [
@@ -265,6 +277,13 @@ class _Take:
             single[column.name] = self.words.column(words)
         elif rows:
             self.shared[column.name][np.concatenate(rows)] = words[1:]
+
+
+@cache
+def _default_rows() -> pa.RecordBatch:
+    """As many rows to which no block gives anything as a small take has."""
+    row = {column.name: column.default for column in SPAN_COLUMNS}
+    return pa.RecordBatch.from_pylist([row] * _FEW, SPANS_SCHEMA)
 
 
 def _numbers(column: Column, values: Sequence[Array]) -> pa.Array:
