@@ -1,7 +1,7 @@
-"""A PolicyVersion and its outcomes in one transaction (rule: its record is the commit point).
+"""A PolicyVersion and its outcomes in one transaction.
 
-The transactional id (policy and trainer) fences an older incarnation: whoever starts last is the
-trainer (KIP-98).
+(rule: the version record is the commit point) The transactional id (policy and trainer) fences an
+older incarnation: whoever starts last is the trainer (KIP-98).
 """
 
 import logging
