@@ -19,11 +19,9 @@ from headrace.connectors.sdk.sealing import TOPIC
 from headrace.infra.embedded import Stack
 from headrace.schemas import Codec, Span, new_span_id, new_ulid, partition_of
 from tests.support.shared_log import readable
-from tests.support.waiting import wait_until
+from tests.support.waiting import SECONDS, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
-
-WAIT_S = 60.0
 
 PRODUCER = """
 import sys
@@ -126,7 +124,7 @@ def test_a_killed_broker_loses_no_acknowledged_span(stack: Stack, tmp_path: Path
     agent = threading.Thread(target=emit)
     agent.start()
     try:
-        assert telemetry.emit_durably(span(next(iter(rollouts))), WAIT_S) in (
+        assert telemetry.emit_durably(span(next(iter(rollouts))), SECONDS) in (
             "delivered",
             "spooled",
         )
@@ -135,7 +133,7 @@ def test_a_killed_broker_loses_no_acknowledged_span(stack: Stack, tmp_path: Path
     finally:
         stop.set()
         agent.join()
-    assert telemetry.flush(WAIT_S)
+    assert telemetry.flush(SECONDS)
     stats = telemetry.stats()
     telemetry.close()
     assert (stats.dropped, stats.undeliverable, stats.pending) == (0, 0, 0)
@@ -155,7 +153,7 @@ def test_a_killed_process_loses_nothing_it_was_told_is_durable(
     rollout = new_ulid()
     acknowledged: set[str] = set()
     spool = tmp_path / "spool"
-    Telemetry(config_of(stack, spool)).close(WAIT_S)  # the partition count is remembered
+    Telemetry(config_of(stack, spool)).close(SECONDS)  # the partition count is remembered
     arguments = [stack.bootstrap, stack.registry_url, str(spool), rollout]
     for cut_off in (False, True):
         if cut_off:  # a broker that never answers: everything goes to the spool
@@ -176,7 +174,7 @@ def test_a_killed_process_loses_nothing_it_was_told_is_durable(
         acknowledged |= {line for line in rest.splitlines() if len(line) == 16}
 
     heir = Telemetry(config_of(stack, spool))
-    assert heir.flush(WAIT_S)
+    assert heir.flush(SECONDS)
     assert heir.stats().resent >= 20
     heir.close()
     assert [path.name for path in spool.iterdir()] == ["partitions.json"]
@@ -202,13 +200,13 @@ def test_an_agent_starts_and_runs_with_the_broker_away(stack: Stack, tmp_path: P
     telemetry.close(0.0)
     assert telemetry.stats().pending == 1
 
-    Telemetry(config_of(stack, tmp_path)).close(WAIT_S)
+    Telemetry(config_of(stack, tmp_path)).close(SECONDS)
     telemetry = Telemetry(away)
     two = span(rollout)
-    assert telemetry.emit_durably(two, WAIT_S) == "spooled"
+    assert telemetry.emit_durably(two, SECONDS) == "spooled"
     telemetry.close(0.0)
     heir = Telemetry(config_of(stack, tmp_path))
-    assert heir.flush(WAIT_S)
+    assert heir.flush(SECONDS)
     heir.close()
     reader = Reader(stack, {rollout})
     reader.read_until(lambda: two.span_id in reader.seen)
