@@ -1,6 +1,7 @@
 """Checkpoints are whole or absent, say when they are damaged, and resume bit for bit."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,3 +203,27 @@ def test_what_a_model_keeps_beside_its_parameters_is_in_a_checkpoint(tmp_path: P
     loaded = checkpoint.load(saved.path, saved.content_hash, config=OptimizerConfig())
     assert torch.equal(loaded.policy.buffers()[name], policy.buffers()[name])
     assert loaded.policy.buffers()[name].dtype == policy.buffers()[name].dtype
+
+
+def test_a_removed_checkpoint_is_gone_and_what_a_crash_left_of_it_is_pruned(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = checkpoint.save(tmp_path, 0, *parts(tiny_model))
+    other = checkpoint.save(tmp_path, 1, *parts(tiny_model))
+    assert checkpoint.remove(tmp_path, 0, one.content_hash)
+    assert not checkpoint.remove(tmp_path, 0, one.content_hash)
+    with monkeypatch.context() as patched:  # killed before a file of it was deleted
+        patched.setattr(shutil, "rmtree", lambda _: None)
+        checkpoint.remove(tmp_path, 1, other.content_hash)
+    assert not other.path.exists()
+    checkpoint.prune(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_never_committed_is_forgotten_and_nothing_else(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    one = checkpoint.save(tmp_path, 1, *parts(tiny_model))
+    checkpoint.save(tmp_path, 2, *parts(tiny_model))
+    checkpoint.forget_uncommitted(tmp_path, 2)
+    assert list(tmp_path.iterdir()) == [one.path]

@@ -164,6 +164,18 @@ def test_each_version_lag_is_measured_by_itself(make_row: MakeRow, tiny_model: P
     assert told["lag0_masked"] == 0.0
 
 
+def test_what_the_clip_took_is_told_by_version_lag(make_row: MakeRow, tiny_model: Path) -> None:
+    rows = rows_of(make_row, tiny_model)
+    far = [replace(row, behaviour_logp=row.behaviour_logp - 2.0) for row in rows[1:]]
+    rows[1:] = [replace(row, versions=np.full_like(row.versions, 1), advantage=1.0) for row in far]
+    batch = pack_rows(rows, PackingConfig())
+    told = [
+        step_of(tiny_model).run(batch, AlgorithmConfig.preset("dr_grpo", clip_high=high), version=3)
+        for high in (1e6, 0.2)
+    ]
+    assert [one.metrics()["lag2_clipped"] for one in told] == [0.0, 1.0]
+
+
 def test_k1_is_taken_from_the_reward_of_a_token_and_of_all_before_it(
     make_row: MakeRow, build_model: Callable[..., Path]
 ) -> None:

@@ -16,7 +16,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from headrace.trainer.batch import PackingConfig, TrainingRow, pack_rows
+from headrace.trainer.batch import Pack, PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.errors import PolicyLoadError
 from headrace.trainer.policy import Policy, refuse_window, window_of
 
@@ -131,3 +131,20 @@ def test_a_window_that_rows_reach_beyond_is_refused_and_a_longer_one_is_not() ->
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyLoadError, match="no model directory"):
         Policy.load(tmp_path / "nothing")
+
+
+def test_a_pack_of_one_row_needs_no_mask_and_reads_the_same(
+    tiny_model: Path, make_row: Callable[..., TrainingRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mask of 32,768 tokens that is written out is a gibibyte."""
+    policy = Policy.load(tiny_model, compute_dtype=torch.float32)
+    (alone,) = pack_rows([make_row([1, 2, 3], [4, 5, 6])], PackingConfig()).packs
+    (both,) = pack_rows(
+        [make_row([1, 2, 3], [4, 5, 6]), make_row([1, 9], [8], name="t")], PackingConfig()
+    ).packs
+    assert (alone.is_path, both.is_path) == (True, False)
+    with torch.no_grad():
+        shared = policy.hidden_states(both)[both.sources[:3]]
+        monkeypatch.setattr(Pack, "attention_mask", lambda _: pytest.fail("it was written out"))
+        hidden = policy.hidden_states(alone)[alone.sources]
+    assert torch.allclose(hidden, shared, atol=1e-5)

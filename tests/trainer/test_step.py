@@ -1,7 +1,10 @@
 """A step makes good samples likelier, says what it saw, and never steps on a broken gradient."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +115,67 @@ def test_a_row_of_two_versions_is_no_evidence_of_a_gap(make_row: MakeRow, tiny_m
     result = step.run(pack_rows(rows, PackingConfig()), ALGORITHM, version=3)
     assert result.logp_gap == pytest.approx(0.0, abs=1e-5)
     assert result.max_ratio > 1.5
+
+
+def test_rows_without_gradient_are_not_read_and_change_nothing(
+    make_row: MakeRow, tiny_model: Path
+) -> None:
+    masked = replace(make_row([7, 8], [9] * 4, name="cut", advantage=1.0), truncated=True)
+    nothing = make_row([1, 2, 3], [6, 6, 6], name="average", advantage=0.0)
+    weightless = make_row([5], [6, 7], name="weightless", token_weights=[0.0, 0.0])
+    rows = [*sampled_rows(make_row), nothing, masked, weightless]
+    algorithm = AlgorithmConfig(horizon=8, mask_truncated=True)
+    read, left = stepper(tiny_model), stepper(tiny_model)
+    whole = read.run(pack_rows(rows, PackingConfig()), algorithm, version=3)
+    less = left.run(pack_rows(rows, PackingConfig(), algorithm.reads), algorithm, version=3)
+    assert (whole.rows_read, less.rows_read, less.rows, less.episodes) == (6, 3, 6, 6)
+    assert less.unique_tokens < whole.unique_tokens
+    assert less.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert less.grad_norm == pytest.approx(whole.grad_norm, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"whiten": True},
+        {"kl_coef": 0.1},
+        {"reject": "k2", "reject_bounds": (0.0, 2.0)},
+        {"critic": True},
+    ],
+)
+def test_where_every_token_counts_every_row_is_read(
+    make_row: MakeRow, more: dict[str, Any]
+) -> None:
+    nothing = make_row([1], [2], advantage=0.0)
+    assert AlgorithmConfig(horizon=8, **more).reads(nothing)
+    assert not AlgorithmConfig(horizon=8).reads(nothing)
+
+
+def test_where_no_row_has_a_gradient_all_are_read(make_row: MakeRow) -> None:
+    rows = [make_row([1], [2], name=name, advantage=0.0) for name in "ab"]
+    assert pack_rows(rows, PackingConfig(), AlgorithmConfig().reads).rows_read == 2
+
+
+def test_activations_that_are_calculated_again_give_the_same_step_from_less_memory(
+    make_row: MakeRow, tiny_model: Path
+) -> None:
+    batch = pack_rows(sampled_rows(make_row), PackingConfig())
+    kept, again = stepper(tiny_model), stepper(tiny_model)
+    again.policy.recompute()
+    held = []
+    for step in (kept, again):
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(partial(noted, sizes), lambda one: one):
+            step.run(batch, ALGORITHM, version=3)
+        held.append(sum(sizes))
+    assert held[1] < held[0] / 2
+    for name, master in kept.optimizer.masters.items():
+        assert torch.equal(master, again.optimizer.masters[name]), name
+
+
+def noted(sizes: list[int], tensor: torch.Tensor) -> torch.Tensor:
+    sizes.append(tensor.numel())
+    return tensor
 
 
 def test_without_same_version_tokens_there_is_no_gap(make_row: MakeRow, tiny_model: Path) -> None:

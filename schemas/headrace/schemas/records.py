@@ -338,11 +338,22 @@ class Traffic:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class PrunedVersion:
+    """A version whose weights are not kept any more."""
+
+    policy: str = ""
+    version: int = 0
+    content_hash: str = ""
+    pruned_at: int = 0
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class PolicyRecord:
     """A record of headrace.policies: exactly one of its fields is set."""
 
     version: PolicyVersion | None = None
     traffic: Traffic | None = None
+    pruned: PrunedVersion | None = None
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

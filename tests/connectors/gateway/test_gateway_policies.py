@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.connectors.gateway.policy.versions import PolicyBook, split_model
-from headrace.schemas import PolicyRecord, PolicyVersion, Traffic
+from headrace.connectors.gateway.policy.versions import PolicyBook, located, split_model
+from headrace.schemas import PolicyRecord, PolicyVersion, PrunedVersion, Traffic
 
 if TYPE_CHECKING:
     from tests.connectors.gateway.conftest import Harness
@@ -49,6 +50,24 @@ def test_a_pin_to_an_unpublished_version_waits_for_it() -> None:
 
 def test_other_policies_change_nothing() -> None:
     assert target(published(0), published(9, policy="other")) == 0
+
+
+def test_a_pruned_version_is_known_as_such_and_pinned_no_more() -> None:
+    book = PolicyBook("calc")
+    gone = PolicyRecord(pruned=PrunedVersion(policy="calc", version=1))
+    records = [published(0), published(1), published(2), gone]
+    book.take(records)
+    book.take([PolicyRecord(pruned=PrunedVersion(policy="other", version=2)), *records])
+    assert (sorted(book.versions), book.pruned) == ([0, 2], {1})
+
+
+def test_weights_are_found_where_the_data_directory_lies_now(tmp_path: Path) -> None:
+    moved = tmp_path / "now" / "checkpoints"
+    (moved / "calc" / "000003-ab").mkdir(parents=True)
+    written = tmp_path / "before" / "checkpoints" / "calc" / "000003-ab"
+    assert located(str(written), moved) == moved / "calc" / "000003-ab"
+    assert located(str(written.with_name("000004-cd")), moved) == written.with_name("000004-cd")
+    assert located(str(written), None) == written
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=30))

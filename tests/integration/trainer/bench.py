@@ -106,6 +106,7 @@ class Bench:
         trainer = intake.setdefault("trainer", "main")
         max_versions = intake.pop("max_versions", 0)
         poison = intake.pop("poison", PoisonSettings())
+        keep_versions = intake.pop("keep_versions", 0)
         algorithm = intake.pop("algorithm", AlgorithmConfig(horizon=4))
         critic, reference = intake.pop("critic", None), intake.pop("kl_reference", "base")
         intake.setdefault("rollouts_per_step", GROUP)
@@ -123,6 +124,7 @@ class Bench:
             threads=1,
             max_versions=max_versions,
             poison=poison,
+            keep_versions=keep_versions,
         )
 
     @contextmanager

@@ -1,7 +1,7 @@
 """A trainer process that stands still around a commit, so that a test can kill it right there.
 
-Arguments: `before` or `after`, the number of the transaction, the file to make when it stands
-there, the model directory.
+Arguments: `writing` (the checkpoint), `before` or `after` (the commit), the number of the
+transaction, the file to make when it stands there, the model directory.
 """
 
 import sys
@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from headrace.connectors.kafka import KafkaConfig
 from headrace.connectors.kafka.config import producer_settings
-from headrace.trainer import publish
+from headrace.trainer import checkpoint, publish
 from headrace.trainer.__main__ import main
 
 
@@ -30,11 +30,12 @@ class StoppingProducer(Producer):
             self.flush()  # every record of the transaction is on the broker, not committed
             self._stand_still()
         super().commit_transaction(*timeout)
-        if here:
+        if here and self.moment == "after":
             self._stand_still()
 
-    def _stand_still(self) -> None:
-        self.marker.touch()
+    @classmethod
+    def _stand_still(cls) -> None:
+        cls.marker.touch()
         threading.Event().wait()
 
 
@@ -43,5 +44,15 @@ def stopping_producer(config: KafkaConfig, **settings: Any) -> StoppingProducer:
     return StoppingProducer(producer_settings(config, **settings))
 
 
+def save(*arguments: Any) -> checkpoint.Saved:
+    """Stands still when the checkpoint is whole and its version is not committed, in its thread."""
+    saved = _save(*arguments)
+    if StoppingProducer.moment == "writing" and saved.version == StoppingProducer.number - 1:
+        StoppingProducer._stand_still()
+    return saved
+
+
+_save = checkpoint.save
+setattr(checkpoint, "save", save)  # noqa: B010 - as below
 setattr(publish, "make_producer", stopping_producer)  # noqa: B010 - not a name it exports
 sys.exit(main(["--model-directory", sys.argv[4]]))

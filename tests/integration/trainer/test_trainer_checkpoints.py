@@ -8,11 +8,20 @@ from dataclasses import replace
 
 import pytest
 
-from headrace.connectors.kafka import RESUMED, HaltLog
-from headrace.schemas import Halt
+from headrace.connectors.kafka import RESUMED, HaltLog, Tailer
+from headrace.schemas import Halt, PolicyRecord, from_avro
 from headrace.trainer import checkpoint
 from headrace.trainer.errors import NoSpace
-from tests.integration.trainer.bench import CREDITS, SECONDS, Bench, Running, saved, trained
+from tests.integration.trainer.bench import (
+    CREDITS,
+    POLICIES,
+    SECONDS,
+    Bench,
+    Running,
+    saved,
+    trained,
+)
+from tests.integration.trainer.test_trainer_branch import serve
 from tests.support.waiting import wait_until
 
 
@@ -70,3 +79,28 @@ def test_a_checkpoint_that_was_swapped_halts_it_until_it_is_put_back(bench: Benc
         bench.put(second, version=1)
         bench.await_version(2)
     assert set(trained(bench.outcomes()).values()) == {1}
+
+
+def test_versions_that_nobody_needs_lose_their_weights_and_the_log_says_so(bench: Bench) -> None:
+    groups = bench.group_ids(5)
+    policies = Tailer(bench.kafka, [POLICIES], name="test")
+    with bench.trainer(keep_versions=2):
+        bench.await_version(0)
+        for number, group in enumerate(groups[:3]):
+            bench.put(group, version=number)
+            bench.await_version(number + 1)
+        serve(bench, 2)
+        bench.put(groups[3], version=2)
+        bench.await_version(4)
+        bench.put(groups[4], version=2)
+        bench.await_version(5)
+    assert [path.name[:6] for path in saved(bench)] == ["000000", "000002", "000004", "000005"]
+    pruned = []
+    while not policies.caught_up:
+        for message in policies.read(0.1):
+            record = from_avro(PolicyRecord, bench.codec.decode(POLICIES, message.value))
+            if record.pruned is not None and record.pruned.policy == bench.policy:
+                pruned.append((record.pruned.version, record.pruned.content_hash))
+    policies.close()
+    hashes = {one.version: one.content_hash for one in bench.versions()}
+    assert pruned == [(1, hashes[1]), (3, hashes[3])]

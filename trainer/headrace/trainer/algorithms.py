@@ -164,6 +164,18 @@ class AlgorithmConfig:
             kl_kind=self.kl_kind,
         )
 
+    def reads(self, row: TrainingRow) -> bool:
+        """Whether a row has a part in the gradient: the others need not be read.
+
+        A row without advantage has one where all tokens count: in a KL, for a critic, or in the
+        mean that whitening takes away.
+        """
+        if self.critic or self.whiten or self.kl_coef > 0.0 or self.reject != "none":
+            return True
+        if row.advantage == 0.0 or (self.mask_truncated and row.truncated):
+            return False
+        return row.token_weights is None or bool(row.token_weights.any())
+
     def token_weights(
         self, rows: Sequence[TrainingRow], *, episodes: int | None = None
     ) -> list[Tensor]:

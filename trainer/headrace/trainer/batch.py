@@ -8,7 +8,7 @@ depth as position, so every hidden state is what the row alone would give. (Tree
 begin alike) needs no knowledge of groups or turns.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +118,11 @@ class Pack:
     sources: IntArray
     """[M], index in the pack of the token whose hidden state predicts the sampled token."""
 
+    @property
+    def is_path(self) -> bool:
+        """Whether it is one row after all: every token attends all before it."""
+        return bool((self.subtree_end == self.token_ids.size).all())
+
     def attention_mask(self) -> NDArray[np.bool_]:
         """[L, L], true where the row's token attends the column's: its ancestors and itself."""
         index = np.arange(self.token_ids.size)
@@ -130,11 +135,17 @@ class Batch:
 
     rows: tuple[TrainingRow, ...]
     packs: tuple[Pack, ...]
+    """Of the rows that are read."""
 
     @property
     def row_tokens(self) -> int:
         """Tokens read if no row shared a prefix."""
-        return sum(row.length for row in self.rows)
+        return sum(self.rows[place].length for pack in self.packs for place in pack.rows)
+
+    @property
+    def rows_read(self) -> int:
+        """Rows in packs."""
+        return sum(len(pack.rows) for pack in self.packs)
 
     @property
     def packed_tokens(self) -> int:
@@ -147,10 +158,15 @@ class Batch:
         return self.row_tokens - self.packed_tokens
 
 
-def pack_rows(rows: Sequence[TrainingRow], config: PackingConfig) -> Batch:
+def pack_rows(
+    rows: Sequence[TrainingRow],
+    config: PackingConfig,
+    reads: Callable[[TrainingRow], bool] = lambda _: True,
+) -> Batch:
     """Pack rows under the token budget; the packs do not depend on the order of `rows`.
 
-    Raises RowError for a row longer than the budget, or when there are no rows.
+    Those that `reads` denies stand in the batch and in no pack, unless it denies all. Raises
+    RowError for a row longer than the budget, or when there are no rows.
     """
     if not rows:
         raise RowError("there are no rows to train on: do not take a step")
@@ -160,15 +176,18 @@ def pack_rows(rows: Sequence[TrainingRow], config: PackingConfig) -> Batch:
                 f"sample {row.sample_id} has {row.length} tokens and a pack holds "
                 f"{config.token_budget}: drop it"
             )
-    return Batch(rows=tuple(rows), packs=tuple(_pack(rows, config)))
+    places = [place for place, row in enumerate(rows) if reads(row)] or list(range(len(rows)))
+    return Batch(rows=tuple(rows), packs=tuple(_pack(rows, places, config)))
 
 
-def _pack(rows: Sequence[TrainingRow], config: PackingConfig) -> Iterator[Pack]:
+def _pack(
+    rows: Sequence[TrainingRow], places: Sequence[int], config: PackingConfig
+) -> Iterator[Pack]:
     # In lexicographic order the longest prefix a path shares with any earlier one is the one it
     # shares with the path just before it. Big-endian bytes sort as the tokens do.
-    paths = [row.path() for row in rows]
+    paths = {place: rows[place].path() for place in places}
     order = sorted(
-        range(len(rows)), key=lambda i: (paths[i].astype(">u4").tobytes(), rows[i].sample_id)
+        places, key=lambda place: (paths[place].astype(">u4").tobytes(), rows[place].sample_id)
     )
     forest = _Forest()
     for index in order:

@@ -140,6 +140,7 @@ def load(
     compute_dtype: torch.dtype | None = None,
     device: str = "cpu",
     attention: Attention = "dense",
+    recompute: bool = False,
     with_optimizer: bool = True,
 ) -> Checkpoint:
     """Verify a checkpoint and load it; the next step is bit for bit that of the saved trainer.
@@ -148,7 +149,13 @@ def load(
     from its bf16 weights with fresh moments. Raises CheckpointMissing or CheckpointCorrupt.
     """
     manifest = verify(path, expected_hash, with_optimizer=with_optimizer)
-    policy = Policy.load(path, compute_dtype=compute_dtype, device=device, attention=attention)
+    policy = Policy.load(
+        path,
+        compute_dtype=compute_dtype,
+        device=device,
+        attention=attention,
+        recompute=recompute,
+    )
     optimizer = MasterOptimizer(policy, config)
     if with_optimizer:
         try:
@@ -222,6 +229,23 @@ def prune(directory: Path, *, keep_optimizer: int = 2) -> list[Path]:
                 state.unlink()
                 removed.append(state)
     return removed
+
+
+def remove(directory: Path, version: int, content_hash: str) -> bool:
+    """Delete a checkpoint; false: it is not there. A crash leaves it whole or to `prune`."""
+    path = directory / f"{version:06d}-{content_hash[:16]}"
+    if not path.is_dir():
+        return False
+    going = directory / f"{_SAVING}removed-{path.name}"
+    path.rename(going)
+    shutil.rmtree(going)
+    return True
+
+
+def forget_uncommitted(directory: Path, version: int) -> None:
+    """Delete what a crash left of a version that was never committed."""
+    for path in directory.glob(f"{version:06d}-*"):
+        shutil.rmtree(path)
 
 
 @contextmanager

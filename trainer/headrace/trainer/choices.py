@@ -5,6 +5,7 @@ from typing import Literal
 Algorithm = Literal["grpo", "dr_grpo", "rloo", "reinforce_pp", "ppo", "dapo", "gspo", "cispo"]
 Aggregation = Literal["horizon", "episode_mean", "call_mean", "token_mean"]
 Attention = Literal["dense", "flex"]
+AttentionSetting = Literal["auto", "dense", "flex"]
 Correction = Literal["ratio", "tis", "mis", "decoupled", "none"]
 CorrectionLevel = Literal["token", "sequence", "geometric"]
 Denominator = Literal["before", "after"]

@@ -67,12 +67,15 @@ def of_pack(pack: Pack, parts: Sequence[Tensor], device: torch.device) -> Tensor
 
 
 def by_row(batch: Batch, columns: Sequence[Tensor]) -> list[Tensor]:
-    """What is given pack by pack, row by row, on the CPU."""
+    """What is given pack by pack, row by row, on the CPU; zeros for rows that are in no pack."""
     found: dict[int, Tensor] = {}
     for pack, column in zip(batch.packs, columns, strict=True):
         sizes = [batch.rows[index].sampled_ids.size for index in pack.rows]
         found.update(zip(pack.rows, torch.split(column.cpu(), sizes), strict=True))
-    return [found[index] for index in range(len(batch.rows))]
+    return [
+        found[index] if index in found else torch.zeros(row.sampled_ids.size)
+        for index, row in enumerate(batch.rows)
+    ]
 
 
 def joined(kind: type[_T], parts: Sequence[_T]) -> _T:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import torch
+
 from headrace.connectors.engines.arithmetic import Arithmetic, DtypeSetting, choose
 from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.kafka import (
@@ -58,11 +60,17 @@ class TrainerConfig:
     device: str = "cpu"
     """A torch device, or `auto`: a GPU if there is one."""
     attention: Attention = "dense"
+    recompute: bool = False
+    """Whether activations are calculated again for the gradient."""
     threads: int = 2
     max_versions: int = 0
     """Stop training (but keep accounting) at this version; 0: never."""
     annotate: float = 0.0
     """Share of the trained samples whose outcomes keep what the step saw of each token."""
+    keep_versions: int = 0
+    """How many of the last versions keep their weights; 0: all do."""
+    keep_every: int = 0
+    """Each version of such a number keeps them too; 0: none for that."""
     poison: PoisonSettings = field(default_factory=PoisonSettings)
     """How many records of a partition may be refused before the trainer halts."""
     heartbeat: Path | None = None
@@ -141,7 +149,7 @@ def config_from_environment(
         raise BadSettings(faults)
     if not environment.get(CHECKPOINTS):
         raise TrainerError(f"{CHECKPOINTS} is not set: `headrace up` sets it")
-    algorithm = _algorithm(own)
+    algorithm, attention = _algorithm(own), _attention(own)
     run = environment.get("HEADRACE_RUN_DIRECTORY")
     return TrainerConfig(
         kafka=made["kafka"].client("headrace-trainer"),
@@ -170,15 +178,18 @@ def config_from_environment(
             versions=own.schedule_versions,
             end=own.schedule_end,
         ),
-        packing=_packing(own),
+        packing=_packing(own, attention),
         dtype=policy.dtype,
         device=own.device,
-        attention=own.attention,
+        attention=attention,
+        recompute=own.recompute,
         threads=own.threads,
         kl_reference=own.kl_reference,
         critic=_critic(made["critic"]) if algorithm.critic else None,
         max_versions=own.max_versions,
         annotate=own.annotate,
+        keep_versions=own.keep_versions,
+        keep_every=own.keep_every,
         poison=made["streams"],
         heartbeat=Path(run) / f"{environment.get('HEADRACE_PART') or 'trainer'}.json"
         if run
@@ -219,9 +230,17 @@ def _critic(own: CriticSettings) -> CriticConfig:
     return CriticConfig(optimizer=optimizer, clip=own.clip, warmup=own.warmup)
 
 
-def _packing(own: TrainerSettings) -> PackingConfig:
+def _attention(own: TrainerSettings) -> Attention:
+    if own.attention != "auto":
+        return own.attention
+    if own.device == "auto":
+        return "flex" if torch.cuda.is_available() else "dense"
+    return "dense" if own.device == "cpu" else "flex"
+
+
+def _packing(own: TrainerSettings, attention: Attention) -> PackingConfig:
     config = PackingConfig(token_budget=own.token_budget, share_prefixes=own.share_prefixes)
-    return config if own.attention == "dense" else replace(config, fill=own.token_budget)
+    return config if attention == "dense" else replace(config, fill=own.token_budget)
 
 
 def _published(policy: str, trainer: str) -> str:

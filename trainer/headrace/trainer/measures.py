@@ -51,6 +51,8 @@ class StepResult:
     rejected: float
     """Share of the tokens whose calls were rejected."""
     rows: int
+    rows_read: int
+    """Those that have a part in the gradient."""
     episodes: int
     tokens: int
     """Sampled tokens."""
@@ -142,6 +144,7 @@ def result_of(
         max_ratio=float(values["max_ratio"]),
         rejected=seen.rejected,
         rows=len(batch.rows),
+        rows_read=batch.rows_read,
         episodes=len({row.episode_id for row in batch.rows}),
         tokens=tokens.targets.numel(),
         row_tokens=batch.row_tokens,
@@ -218,6 +221,7 @@ def _of_lags(seen: Seen, algorithm: AlgorithmConfig, version: int) -> Iterator[t
     whole, call = call_weights(logp, tokens.behaviour_logp, tokens.bounds, algorithm)
     by_call = algorithm.correction_level != "token"
     weight, after = (whole, call) if by_call else (ratio, capped(ratio, algorithm))
+    clipped = _clipped(seen, algorithm)
     lags = (version - tokens.versions).clamp(0, MOST_LAGS - 1)
     active = seen.token_weights != 0
     for lag in torch.unique(lags[active]).tolist():
@@ -235,4 +239,21 @@ def _of_lags(seen: Seen, algorithm: AlgorithmConfig, version: int) -> Iterator[t
             f"lag{lag}_weight_max": float(weight[here].max()),
             f"lag{lag}_weight_capped": float(after[here].mean()),
             f"lag{lag}_masked": float((after[here] == 0).float().mean()),
+            f"lag{lag}_clipped": float(clipped[here].float().mean()),
         }.items()
+
+
+def _clipped(seen: Seen, algorithm: AlgorithmConfig) -> Tensor:
+    """Whose gradient the clip took in the last update, bool [M]."""
+    terms = row_loss(
+        seen.last.logp,
+        advantages=seen.advantages,
+        behaviour_logp=seen.tokens.behaviour_logp,
+        loss=algorithm.loss(),
+        reference_logp=seen.last.reference_logp,
+        proximal_logp=seen.proximal_logp,
+        entropy=seen.last.entropy,
+        cu_seqlens=seen.tokens.bounds,
+        mask=seen.token_weights != 0,
+    )
+    return terms.clipped | terms.dual_clipped

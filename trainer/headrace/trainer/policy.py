@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from headrace.connectors.engines.arithmetic import choose
 from headrace.trainer.attention import dense_mask, flex_mask
@@ -54,8 +55,11 @@ class Policy:
         compute_dtype: torch.dtype | None = None,
         device: str = "cpu",
         attention: Attention = "dense",
+        recompute: bool = False,
     ) -> "Policy":
         """Load a Hugging Face model directory; nothing is ever fetched from a network.
+
+        With `recompute` a layer's activations are calculated again for its gradient.
 
         Without a `compute_dtype` it is the one that the device does fast.
         """
@@ -71,7 +75,24 @@ class Policy:
             local_files_only=True,
         )
         torch.nn.Module.to(model, device)  # transformers' own is mistyped
-        return cls(model, source=path)
+        policy = cls(model, source=path)
+        if recompute:
+            policy.recompute()
+        return policy
+
+    def recompute(self) -> None:
+        """Keep no activations within layers. Raises PolicyLoadError where the model cannot."""
+        layers = [
+            one for one in self.model.modules() if isinstance(one, GradientCheckpointingLayer)
+        ]
+        if not layers:
+            raise PolicyLoadError(
+                f"{type(self.model).__name__} has no layers that can be calculated again: set "
+                "[trainer] recompute to false, or use another model"
+            )
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for layer in layers:
+            layer.training = True  # it asks this; what is within it stays in evaluation: no dropout
 
     @property
     def device(self) -> torch.device:
@@ -92,10 +113,12 @@ class Policy:
 
     def hidden_states(self, pack: Pack) -> Tensor:
         """Last hidden state of every token of a pack, [L, H] in the compute dtype."""
+        # Of one row the mask is the model's own, which need not be written out.
+        plain = pack.is_path and self._mask is dense_mask
         out = self._decoder(
             input_ids=torch.from_numpy(pack.token_ids).to(self.device)[None],
             position_ids=torch.from_numpy(pack.positions).to(self.device)[None],
-            attention_mask=self._mask(pack, self.device),
+            attention_mask=None if plain else self._mask(pack, self.device),
             use_cache=False,
         )
         hidden = out.last_hidden_state

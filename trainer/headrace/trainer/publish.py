@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Patience, make_producer, why
-from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, to_avro
+from headrace.schemas import Codec, Outcome, PolicyRecord, PolicyVersion, PrunedVersion, to_avro
 from headrace.schemas.topics import Topic
 from headrace.trainer.errors import CommitRefused, CommitTimedOut, TrainerFenced
 
@@ -66,6 +66,7 @@ class Publisher:
         self,
         *,
         version: PolicyVersion | None = None,
+        pruned: Iterable[PrunedVersion] = (),
         outcomes: Iterable[Outcome] = (),
     ) -> None:
         """Write all of it, or none. Returns when the broker has committed.
@@ -73,8 +74,9 @@ class Publisher:
         `version.offsets` say where to read on. The consumer group's offsets are no part of it: a
         broker that died left librdkafka's `send_offsets_to_transaction` waiting for minutes, its
         own limit notwithstanding.
+        `pruned` are versions whose weights go once this is committed.
         """
-        records = self._patience.until_done(lambda: self._records(version, outcomes))
+        records = self._patience.until_done(lambda: self._records(version, pruned, outcomes))
         while True:
             try:
                 self._attempt(records)
@@ -87,7 +89,10 @@ class Publisher:
                 self._patience.pause(f"the broker refused a transaction: {told}")
 
     def _records(
-        self, version: PolicyVersion | None, outcomes: Iterable[Outcome]
+        self,
+        version: PolicyVersion | None,
+        pruned: Iterable[PrunedVersion],
+        outcomes: Iterable[Outcome],
     ) -> list[Outgoing]:
         records = [
             Outgoing(
@@ -99,9 +104,15 @@ class Publisher:
         ]
         if version is not None:
             key = f"{version.policy}/version/{version.version}"
-            value = self._codec.encode(POLICIES, to_avro(PolicyRecord(version=version)))
-            records.append(Outgoing(topic=POLICIES, key=key, value=value, partition=0))
+            records.append(self._of_policy(key, PolicyRecord(version=version)))
+        for one in pruned:
+            key = f"{one.policy}/pruned/{one.version}"
+            records.append(self._of_policy(key, PolicyRecord(pruned=one)))
         return records
+
+    def _of_policy(self, key: str, record: PolicyRecord) -> Outgoing:
+        value = self._codec.encode(POLICIES, to_avro(record))
+        return Outgoing(topic=POLICIES, key=key, value=value, partition=0)
 
     def _attempt(self, records: Iterable[Outgoing]) -> None:
         producer = self._producer

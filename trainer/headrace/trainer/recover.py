@@ -14,13 +14,12 @@ from headrace.connectors.kafka import (
     Tailer,
     partitions_of,
 )
-from headrace.schemas import Outcome, PolicyRecord, from_avro
+from headrace.schemas import Outcome, PolicyRecord, PrunedVersion, Traffic, from_avro
 from headrace.schemas import PolicyVersion as Version
 from headrace.trainer.decided import Decision, GroupKey, Span, decision_of, merged
 from headrace.trainer.publish import OUTCOMES, POLICIES
 from headrace.trainer.reading import Reading
 
-NEWEST = -1
 TELL_S = 5.0
 """A wait shorter than this is not worth a line in the log."""
 
@@ -55,8 +54,10 @@ class Past:
     """Its log time in milliseconds; 0 before the first start."""
     versions: dict[int, Version] = field(default_factory=dict)
     """All of them, by number."""
-    traffic: int = NEWEST
-    """The version that is served; NEWEST: the newest."""
+    pruned: dict[int, PrunedVersion] = field(default_factory=dict)
+    """Those whose weights are not kept."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """The versions that are served."""
 
     @property
     def offsets(self) -> dict[Partition, int]:
@@ -99,7 +100,9 @@ class History:
             found = from_avro(PolicyRecord, data)
             past.add_version(found.version, record.log_time)
             if found.traffic is not None and found.traffic.policy == past.publishes:
-                past.traffic = found.traffic.version
+                past.traffic = found.traffic
+            if found.pruned is not None and found.pruned.policy == past.publishes:
+                past.pruned[found.pruned.version] = found.pruned
         return past
 
     def decisions(self, span: Span) -> dict[GroupKey, Decision]:

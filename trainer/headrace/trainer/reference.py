@@ -21,6 +21,15 @@ class Reference:
     """Of its weights: `base` or `POLICY@VERSION`, and their hash."""
 
 
+def needed_by(written: str, lineage: Lineage) -> set[int]:
+    """The versions that this step, or one after it, may take its KL to."""
+    if written == BASE:
+        return set()
+    if written.startswith("-"):
+        return {lineage.oldest_within(steps) for steps in range(1 - int(written))}
+    return {int(written[1:])}
+
+
 def version_of(written: str, lineage: Lineage, known: Container[int]) -> int | None:
     """The version that a step from the lineage's head takes its KL to; None: the base model.
 

@@ -59,6 +59,7 @@ class Trainer:
                 loop = Loop(session, self.heartbeat)
                 while not stop.is_set():
                     loop.turn()
+                loop.end()
         except Halted:
             logger.error("halted: read on from the last commit after `headrace resume`")
 
@@ -95,8 +96,13 @@ class Loop:
             critic=session.critic,
         )
 
+    def end(self) -> None:
+        """Commit what was trained."""
+        self._settle(wait=True)
+
     def turn(self) -> None:
         """One look at the log, and a step if one is due."""
+        self._settle(wait=False)
         self._read()
         self._bound()
         if self._has_finished():
@@ -105,7 +111,7 @@ class Loop:
         if batch := self._intake.next_batch(now_ms()):
             with halting(self._session.guard, self._session.patience):
                 self._train(batch)
-        if self._session.ledger.is_due(time.monotonic()):
+        if self._session.in_flight is None and self._session.ledger.is_due(time.monotonic()):
             self._session.flush()
         self._beat("finished" if self._has_finished() else self._waiting_for())
 
@@ -124,8 +130,9 @@ class Loop:
         for notice, log_time in session.notices.read(now_ms()):
             if isinstance(notice, Task):
                 self._intake.add_task(notice, log_time, now_ms())
+                session.evaluations.add(notice, log_time)
             elif notice.policy == session.config.publishes:
-                session.serve(notice.version)
+                session.serve(notice)
 
     def _take(self, record: LogRecord, decoded: dict[str, Any]) -> None:
         position = position_of(record)
@@ -135,6 +142,7 @@ class Loop:
             self._intake.add_sample(sample, position)
             return
         for credits in from_avro(CreditsBatch, decoded).credits:
+            self._session.evaluations.ended((credits.project, credits.group_id))
             self._look_up(credits, position)
             self._account(self._intake.add_credits(credits, position, now_ms()))
 
@@ -168,7 +176,22 @@ class Loop:
     def _has_finished(self) -> bool:
         return 0 < self._session.config.max_versions <= self._intake.version
 
+    def _settle(self, *, wait: bool) -> float:
+        """Commit the version that is on its way to disk; the seconds that it took of the loop."""
+        session, began = self._session, time.monotonic()
+        if (flight := session.in_flight) is None:
+            return 0.0
+        if wait:
+            self._beat(f"waiting for version {flight.version} to be on disk")
+        with halting(session.guard, session.patience):
+            session.settle_version(wait=wait)
+        if session.in_flight is None:
+            record = session.versions[flight.version]
+            logger.info("version %d: %s", flight.version, _brief(record.metrics))
+        return time.monotonic() - began
+
     def _train(self, groups: Sequence[TrainableGroup]) -> None:
+        waited = self._settle(wait=True)
         started, config = time.monotonic(), self._session.config
         rows = [
             row
@@ -187,7 +210,7 @@ class Loop:
         self._beat(f"step {next_version}")
         try:
             result = self._step.run(
-                pack_rows(rows, config.packing),
+                pack_rows(rows, config.packing, config.algorithm.reads),
                 config.algorithm,
                 version=self._intake.sampled_from,
                 own_samples=config.intake.trainer == MAIN,
@@ -208,8 +231,7 @@ class Loop:
         self._non_finite = 0
         self._account(annotated(self._intake.trained(groups, now_ms()), result.annotations))
         metrics = self._metrics(groups, result, time.monotonic() - started)
-        self._session.commit_version(groups, metrics)
-        logger.info("version %d: %s", next_version, _brief(metrics))
+        self._session.begin_version(groups, {**metrics, "waited_seconds": waited})
 
     def _halt(self, why: str) -> NoReturn:
         """Stand still, durably: the next batch would most likely end like the last ones."""
@@ -232,7 +254,6 @@ class Loop:
         self, groups: Sequence[TrainableGroup], result: StepResult, seconds: float
     ) -> dict[str, float]:
         rewards, self._intake.rewards = self._intake.rewards, []
-        dropped = self._session.ledger.dropped
         return {
             **result.metrics(),
             # Of all that was credited since the last version: groups that are all right, or all
@@ -240,8 +261,6 @@ class Loop:
             "reward": sum(rewards) / max(1, len(rewards)),
             "groups": float(len(groups)),
             "seconds": seconds,
-            "dropped": float(dropped.total()),
-            **{f"dropped_{reason}": float(n) for reason, n in dropped.items()},
         }
 
     def _beat(self, doing: str) -> None:

@@ -3,12 +3,11 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from headrace.connectors.kafka import (
     DeadLetters,
@@ -19,26 +18,28 @@ from headrace.connectors.kafka import (
     Tailer,
     make_guard,
 )
-from headrace.schemas import Codec, Offset, PolicyVersion
+from headrace.schemas import Codec, Offset, PolicyVersion, PrunedVersion, Traffic
 from headrace.schemas.topics import Topic
 from headrace.trainer import checkpoint
 from headrace.trainer.base import base_hash, refuse_another
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.critic import Critic
 from headrace.trainer.decided import Decided
-from headrace.trainer.device import device_of
 from headrace.trainer.fitness import Fitness
 from headrace.trainer.halting import halting
 from headrace.trainer.heartbeat import Heartbeat
+from headrace.trainer.in_flight import Disk, InFlight
 from headrace.trainer.intake import Intake
 from headrace.trainer.ledger import PendingOutcomes
+from headrace.trainer.loading import critic_of, loaded, reference_of, weights_of
 from headrace.trainer.notices import Notices
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy, refuse_window
 from headrace.trainer.publish import Publisher
 from headrace.trainer.reading import READ, STAGE, Reading, readable
 from headrace.trainer.recover import History, Whose
-from headrace.trainer.reference import Reference, version_of
+from headrace.trainer.reference import Reference, needed_by, version_of
+from headrace.trainer.retention import Evaluations, superfluous
 from headrace.trainer.trainable import TrainableGroup
 
 logger = logging.getLogger(__name__)
@@ -71,26 +72,82 @@ class Session:
     """What the KL is taken to, where the algorithm has one."""
     critic: Critic | None = None
     """Of an algorithm that has one."""
+    disk: Disk
+    in_flight: InFlight | None = None
+    """The version that is not committed yet, one at most."""
+    evaluations: Evaluations
+    served: set[int] = field(default_factory=set)
+    """Versions that traffic names."""
+    pruned: set[int]
+    """Versions whose weights are not kept."""
     ledger: PendingOutcomes = field(default_factory=PendingOutcomes)
 
-    def commit_version(
-        self, groups: Sequence[TrainableGroup], metrics: Mapping[str, float]
-    ) -> PolicyVersion:
-        """Checkpoint, then one transaction (rule: the version record is the commit point)."""
+    def begin_version(self, groups: Sequence[TrainableGroup], metrics: Mapping[str, float]) -> None:
+        """Let the weights of a step become durable; nothing is told of it before `settle_version`.
+
+        No step may be taken until then.
+        """
         version = self.intake.version
-        config = self.config
-        saved = checkpoint.save(
-            config.checkpoints,
-            version,
-            self.policy,
-            self.optimizer,
-            None if self.critic is None else self.critic.optimizer,
+        critic = None if self.critic is None else self.critic.optimizer
+        save = partial(
+            checkpoint.save, self.config.checkpoints, version, self.policy, self.optimizer, critic
         )
-        offsets = self._needed() if groups else {}  # version 0 is made of nothing that was read
-        record = PolicyVersion(
-            policy=config.publishes,
+        self.in_flight = InFlight(
             version=version,
             parent=self.at if groups else -1,
+            reference=self.reference.name if self.reference and groups else "",
+            groups=groups,
+            metrics=metrics,
+            saved=self.disk.begin(save),
+        )
+
+    def settle_version(self, *, wait: bool) -> None:
+        """Commit the version whose checkpoint is whole and on disk, in one transaction (rule: the
+        version record is the commit point); without `wait`, only if it is so by now.
+
+        Raises NoSpace.
+        """
+        flight = self.in_flight
+        if flight is None or not (wait or flight.saved.done()):
+            return
+        saved, seconds = flight.saved.result()
+        # Version 0 is made of nothing that was read.
+        offsets = self._needed() if flight.groups else {}
+        dropped = self.ledger.dropped
+        record = self._record(
+            flight,
+            saved,
+            offsets,
+            metrics={
+                **flight.metrics,
+                "durable_seconds": seconds,
+                "dropped": float(dropped.total()),
+                **{f"dropped_{reason}": float(n) for reason, n in dropped.items()},
+            },
+        )
+        self.versions[flight.version] = record
+        self.at = flight.version
+        pruned = self._superfluous()
+        self.publisher.commit(version=record, pruned=pruned, outcomes=self.ledger.pending)
+        self.log.tell_group(offsets)
+        self.in_flight = None
+        self._committed(with_version=True)
+        self.intake.published(flight.version, self.publisher.log_time)
+        self._remove(pruned)
+        checkpoint.prune(self.config.checkpoints)
+
+    def _record(
+        self,
+        flight: InFlight,
+        saved: checkpoint.Saved,
+        offsets: Mapping[Partition, int],
+        metrics: Mapping[str, float],
+    ) -> PolicyVersion:
+        config = self.config
+        return PolicyVersion(
+            policy=config.publishes,
+            version=flight.version,
+            parent=flight.parent,
             created_at=now_ms(),
             trainer=config.intake.trainer,
             uri=str(saved.path.resolve()),
@@ -99,30 +156,54 @@ class Session:
             config_hash=config.hash(),
             base_model=config.base_name,
             base_hash=self.base,
-            reference=self.reference.name if self.reference and groups else "",
+            reference=flight.reference,
             offsets=[
                 Offset(topic=topic, partition=partition, offset=offset)
                 for (topic, partition), offset in sorted(offsets.items())
             ],
-            groups=[group.credits.group_id for group in groups],
-            samples=sum(len(group.samples) for group in groups),
+            groups=[group.credits.group_id for group in flight.groups],
+            samples=sum(len(group.samples) for group in flight.groups),
             metrics=dict(metrics),
         )
-        self.publisher.commit(version=record, outcomes=self.ledger.pending)
-        self.log.tell_group(offsets)
-        self._committed(with_version=True)
-        self.intake.published(version, self.publisher.log_time)
-        self.versions[version] = record
-        self.at = version
-        checkpoint.prune(config.checkpoints)
-        return record
 
-    def serve(self, version: int) -> None:
+    def _superfluous(self) -> list[PrunedVersion]:
+        """The versions whose weights may go from the disk, by `[trainer] keep_versions`."""
+        config, lineage = self.config, self.intake.lineage
+        held = {self.at, lineage.head, *self.served, *self.evaluations.versions(now_ms())}
+        if config.algorithm.kl_coef > 0.0:
+            held |= needed_by(config.kl_reference, lineage)
+        gone = superfluous(
+            self.versions.keys() - self.pruned,
+            last=config.keep_versions,
+            every=config.keep_every,
+            held=held,
+        )
+        return [
+            PrunedVersion(
+                policy=config.publishes,
+                version=version,
+                content_hash=self.versions[version].content_hash,
+                pruned_at=now_ms(),
+            )
+            for version in gone
+        ]
+
+    def _remove(self, pruned: Iterable[PrunedVersion]) -> None:
+        """Delete what the log says is gone; what a crash left of it, too."""
+        for one in pruned:
+            self.pruned.add(one.version)
+            if checkpoint.remove(self.config.checkpoints, one.version, one.content_hash):
+                logger.info("the weights of version %d were pruned", one.version)
+
+    def serve(self, traffic: Traffic) -> None:
         """Traffic is kept on a version, or follows the newest (-1): train from that."""
-        known = version in self.versions
+        version = traffic.version
+        known = version in self.versions.keys() - self.pruned
         self.intake.lineage.pinned = version if known else None
+        self.served = {version, *(one.version for one in traffic.shares)}
         if version >= 0 and not known:
-            logger.warning("traffic names version %d, which was never published", version)
+            why = "whose weights were pruned" if version in self.pruned else "which never was"
+            logger.warning("traffic names version %d, %s", version, why)
 
     def go_to_head(self) -> bool:
         """Load the weights that the next step starts from; whether they are others than before.
@@ -147,14 +228,14 @@ class Session:
         if self.reference is None or self.reference.version != version:
             record = None if version is None else self.versions[version]
             self.reference = None  # not two of them at once
-            self.reference = _reference(self.config, record, self.base)
+            self.reference = reference_of(self.config, record, self.base)
         return self.reference.policy
 
     def reload(self) -> None:
         """Take the weights of the version that is loaded as they were committed."""
         version = self.versions[self.at]
-        self.policy, self.optimizer = _loaded(self.config, version)
-        self.critic = _critic(self.config, version)
+        self.policy, self.optimizer = loaded(self.config, version)
+        self.critic = critic_of(self.config, version)
 
     def flush(self) -> None:
         """Commit the pending outcomes without a version.
@@ -162,6 +243,7 @@ class Session:
         A restart reads on at the last version's offsets and finds these groups decided. The
         group's offsets follow: what lies before them is not missed if the log loses it.
         """
+        assert self.in_flight is None, "its outcomes stand with its version or nowhere"
         self.publisher.commit(outcomes=self.ledger.pending)
         self.log.tell_group(self._needed())
         self._committed(with_version=False)
@@ -216,9 +298,11 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
         base = base_hash(config.base_model)
         refuse_another(past.last, base, config.base_name)
         with halting(guard, patience):
-            policy, optimizer = _weights(config, past.last)
-            critic = _critic(config, past.last)
+            policy, optimizer = weights_of(config, past.last)
+            critic = critic_of(config, past.last)
         refuse_window(policy, config.packing.token_budget)
+        disk = Disk()
+        stack.callback(disk.close)
         log_ = patience.until_done(lambda: Tailer(config.kafka, READ, name=group, starts=starts))
         stack.callback(log_.close)
         notices = Notices(config.kafka, codec, patience, name=f"{group}.notices")
@@ -243,6 +327,9 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             optimizer=optimizer,
             base=base,
             critic=critic,
+            disk=disk,
+            evaluations=Evaluations(config.publishes),
+            pruned=set(past.pruned),
         )
         if past.last is not None:
             session.at = past.last.version
@@ -250,9 +337,12 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
             for version, one in past.versions.items():
                 session.intake.lineage.branched(version, one.parent)
             session.serve(past.traffic)
+            session._remove(past.pruned.values())
+            checkpoint.forget_uncommitted(config.checkpoints, past.last.version + 1)
         with halting(guard, patience):
             if past.last is None:
-                session.commit_version([], {})
+                session.begin_version([], {})
+                session.settle_version(wait=True)
                 logger.info("published version 0 of %s, the base weights", config.publishes)
             session.follow_reference()
         yield session
@@ -261,82 +351,6 @@ def opened(config: TrainerConfig, patience: Patience, heartbeat: Heartbeat) -> I
 def now_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
-
-
-def _weights(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy, MasterOptimizer]:
-    arithmetic = config.arithmetic
-    device = device_of(config.device)
-    logger.info(
-        "the trainer calculates on %s in %s: %s", device, arithmetic.dtype, arithmetic.reason
-    )
-    dtype = getattr(torch, arithmetic.dtype)
-    if last is None:
-        policy = Policy.load(
-            config.base_model, compute_dtype=dtype, device=device, attention=config.attention
-        )
-        return policy, MasterOptimizer(policy, config.optimizer)
-    return _loaded(config, last, whole=True)
-
-
-def _loaded(
-    config: TrainerConfig, version: PolicyVersion, *, whole: bool = False
-) -> tuple[Policy, MasterOptimizer]:
-    """The weights of a version, and its optimiser state: `whole`, or where it was not pruned."""
-    path = checkpoint.find(config.checkpoints, version.version, version.content_hash)
-    whole = whole or (path / checkpoint.OPTIMIZER).exists()
-    loaded = checkpoint.load(
-        path,
-        version.content_hash,
-        config=config.optimizer,
-        compute_dtype=getattr(torch, config.arithmetic.dtype),
-        device=device_of(config.device),
-        attention=config.attention,
-        with_optimizer=whole,
-    )
-    logger.info(
-        "goes on from version %d of %s (%s)%s",
-        version.version,
-        config.publishes,
-        path.name,
-        "" if whole else ", with fresh moments: its optimiser state was pruned",
-    )
-    return loaded.policy, loaded.optimizer
-
-
-def _critic(config: TrainerConfig, version: PolicyVersion | None) -> Critic | None:
-    """The critic as a version left it; begun from the base model where none has."""
-    if config.critic is None:
-        return None
-    body = Policy.load(
-        config.base_model,
-        compute_dtype=getattr(torch, config.arithmetic.dtype),
-        device=device_of(config.device),
-        attention=config.attention,
-    )
-    critic = Critic(body, config.critic)
-    if version is not None:
-        path = checkpoint.find(config.checkpoints, version.version, version.content_hash)
-        if not checkpoint.load_critic(path, critic.optimizer):
-            logger.warning("version %d has no critic: a new one is begun", version.version)
-    return critic
-
-
-def _reference(config: TrainerConfig, version: PolicyVersion | None, base: str) -> Reference:
-    """A version's weights, or the base model's."""
-    if version is None:
-        path, number, name = config.base_model, None, f"base {base}"
-    else:
-        path = checkpoint.find(config.checkpoints, version.version, version.content_hash)
-        checkpoint.verify(path, version.content_hash, with_optimizer=False)
-        number = version.version
-        name = f"{version.policy}@{number} {version.weights_hash}"
-    policy = Policy.load(
-        path,
-        compute_dtype=getattr(torch, config.arithmetic.dtype),
-        device=device_of(config.device),
-        attention=config.attention,
-    )
-    return Reference(policy=policy, version=number, name=name)
 
 
 def _weights_hash(path: Path) -> str:

@@ -11,7 +11,7 @@ from headrace.schemas import InvalidId, check_id
 from headrace.trainer.choices import (
     Aggregation,
     Algorithm,
-    Attention,
+    AttentionSetting,
     Correction,
     CorrectionLevel,
     Denominator,
@@ -169,13 +169,22 @@ class TrainerSettings:
     `[policy] max_sequence`. A longer call is dropped alone (`too_long`)."""
     share_prefixes: bool = True
     """Whether a prefix that calls share is read once; false is slower and gives the same."""
-    attention: Attention = key("dense", choices=("dense", "flex"))
-    """How a pack is read: `dense` writes its mask out; `flex` (on a GPU) goes by blocks, and packs
-    are filled to `token_budget`."""
+    attention: AttentionSetting = key("auto", choices=("auto", "dense", "flex"))
+    """How a pack is read: `dense` writes its mask out, unless it holds one call; `flex` goes by
+    blocks, and packs are filled to `token_budget`; `auto` is `flex` on a GPU, `dense` on a CPU."""
+    recompute: bool = False
+    """Whether what a layer calculates is forgotten and calculated again for its gradient: less
+    memory, more time."""
     max_versions: int = key(0, least=0)
     """Stop at this version; 0: never."""
     annotate: float = key(0.05, least=0.0, most=1.0)
     """Share of the trained samples whose outcomes keep what the trainer saw of each token."""
+    keep_versions: int = key(5, least=0)
+    """How many of the last versions keep their weights on disk; 0: all do. Beside them stay the
+    first, each `keep_every`-th, and those that are served, taken for the KL, or pinned by a task
+    that runs. Which ones went is recorded on `headrace.policies`."""
+    keep_every: int = key(10, least=0)
+    """Each version of such a number keeps its weights too; 0: none for that."""
     max_held_bytes: int = key(1 << 30, least=1)
     """Bytes of samples in memory; beyond it the oldest are let go, and their groups dropped
     (`memory`)."""

@@ -133,6 +133,7 @@ async def _served(
             serve_base=config.serve_base or not is_trained,
             retry_s=config.retry_s,
             is_frozen=is_frozen,
+            checkpoints=config.checkpoint_directory,
         )
         share = config.prompts_memory_bytes // len(config.models)
         logger.info("%s has an engine of its own, on %s", serving.name, model)

@@ -90,3 +90,5 @@ def _take(found: Served, record: PolicyRecord) -> None:
         found.versions.append(version.version)
     elif traffic is not None and traffic.policy == found.traffic.policy:
         found.traffic = traffic
+    elif (pruned := record.pruned) is not None and pruned.policy == found.traffic.policy:
+        found.versions = [one for one in found.versions if one != pruned.version]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headrace.connectors.engines import Engine, EngineError
 from headrace.connectors.gateway.errors import BackendFailed, ModelNotFound, NotReady
-from headrace.connectors.gateway.policy.versions import PolicyBook
+from headrace.connectors.gateway.policy.versions import PolicyBook, located
 from headrace.schemas import PolicyRecord, PolicyVersion
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,10 @@ class PolicyServing:
         serve_base: bool,
         retry_s: float,
         is_frozen: bool = False,
+        checkpoints: Path | None = None,
     ) -> None:
-        """is_frozen: version 0 is served for ever; later ones and traffic change nothing."""
+        """is_frozen: version 0 is served for ever; later ones and traffic change nothing.
+        checkpoints: where weights lie here; else where the trainer said that it put them."""
         self.engine = engine
         self.load_failures = 0
         self.is_frozen = is_frozen
@@ -42,6 +44,7 @@ class PolicyServing:
         self._source = source
         self._serve_base = serve_base
         self._retry_s = retry_s
+        self._checkpoints = checkpoints
         self._is_read = False
         self._served: PolicyVersion | None = None
         self._loaded: dict[int, str] = {}
@@ -116,8 +119,10 @@ class PolicyServing:
         """
         if pinned is not None:
             if pinned not in self._book.versions and self._is_read:
+                pruned = pinned in self._book.pruned
+                why = "was pruned (its weights are not kept)" if pruned else "was not published"
                 raise ModelNotFound(
-                    f"{self.policy}@{pinned} does not exist: version {pinned} was not published",
+                    f"{self.policy}@{pinned} does not exist: version {pinned} {why}",
                     param="model",
                 )
             if pinned in self._book.versions:
@@ -214,7 +219,7 @@ class PolicyServing:
             self._settled.set()
 
     async def _load(self, version: PolicyVersion) -> None:
-        await self.engine.load(version.version, Path(version.uri))
+        await self.engine.load(version.version, located(version.uri, self._checkpoints))
         self._loaded[version.version] = version.uri
 
     async def _pause(self) -> None:

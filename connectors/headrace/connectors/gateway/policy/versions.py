@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 
 from headrace.schemas import PolicyRecord, PolicyVersion, TrafficShare
 
@@ -19,6 +20,8 @@ class PolicyBook:
     is_frozen: bool = False
     """Whether it knows of version 0 alone."""
     versions: dict[int, PolicyVersion] = field(default_factory=dict)
+    pruned: set[int] = field(default_factory=set)
+    """Versions that were published and whose weights are not kept."""
     traffic: int = NEWEST
     """The version that the name means; NEWEST follows the log."""
     shares: Sequence[TrafficShare] = ()
@@ -27,12 +30,16 @@ class PolicyBook:
     def take(self, records: Iterable[PolicyRecord]) -> None:
         """Fold records in the order of the log; those of other policies change nothing."""
         for record in records:
-            version, traffic = record.version, record.traffic
+            version, traffic, pruned = record.version, record.traffic, record.pruned
             if version is not None and version.policy == self.policy:
-                if version.version == 0 or not self.is_frozen:
+                known = version.version not in self.pruned
+                if known and (version.version == 0 or not self.is_frozen):
                     self.versions[version.version] = version
             elif traffic is not None and traffic.policy == self.policy and not self.is_frozen:
                 self.traffic, self.shares = traffic.version, tuple(traffic.shares)
+            elif pruned is not None and pruned.policy == self.policy and not self.is_frozen:
+                self.versions.pop(pruned.version, None)
+                self.pruned.add(pruned.version)
 
     def share_of(self, rollout_id: str) -> int | None:
         """The version that a rollout gets by its share; None: the one that the name means.
@@ -60,6 +67,14 @@ class PolicyBook:
         if self.traffic >= 0:
             return f"version {self.traffic} of {self.policy}, which its traffic record names"
         return f"version 0 of {self.policy}"
+
+
+def located(uri: str, checkpoints: Path | None) -> Path:
+    """Where a version's weights lie: under our checkpoints, if they are there, whatever the place
+    was called when they were written; else at `uri`."""
+    written = Path(uri)
+    here = None if checkpoints is None else checkpoints / written.parent.name / written.name
+    return here if here is not None and here.is_dir() else written
 
 
 def split_model(model: str) -> tuple[str, int | None]:
