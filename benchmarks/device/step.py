@@ -26,13 +26,13 @@ CPU = torch.device("cpu")
 class _Seen(MasterOptimizer):
     """Keeps the gradients of a step, before they are clipped."""
 
-    def apply(self, rate: float = 1.0) -> float:
+    def move(self, norm: Tensor, rate: float = 1.0) -> None:
         self.seen = {
             name: master.grad.double().cpu()
             for name, master in self.masters.items()
             if master.grad is not None
         }
-        return super().apply(rate)
+        super().move(norm, rate)
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -273,6 +273,12 @@ ELSEWHERE = (
         why="run there with few episodes",
     ),
     Elsewhere(
+        pattern=r"python -m benchmarks\.trainer\.run --before .*",
+        file="tests/trainer/test_benchmark.py",
+        proof="from benchmarks.trainer.run import ROOT, main",
+        why="takes minutes with the bundled model; run there with a tiny one",
+    ),
+    Elsewhere(
         pattern=r"headrace bench gateway",
         file="tests/infra/test_cli_bench.py",
         proof="def test_a_benchmark_gets_its_options_and_its_exit_code_is_told",

@@ -244,6 +244,23 @@ def test_a_policy_whose_last_groups_all_ended_untrained_is_told_with_what_to_do(
     assert untrained(settings, []) == []
 
 
+def test_a_policy_that_was_renamed_or_taken_out_while_its_tasks_run_is_told(
+    stack: Stack, client: ClickHouse
+) -> None:
+    now = int(time.time() * 1000)
+    left = [task_row(f"r{n}", "g", policy="old", log_time=now) for n in range(3)]
+    own = Settings().policy.name
+    others = [task_row("r8", "g8", policy=own, log_time=now)]
+    others.append(task_row("r9", "g9", policy="never", log_time=now))
+    store(client, "tasks", left + others)
+    store(client, "policies", [{"policy": name, "version": 0} for name in ("old", own)])
+    ended = {"project": "default", "rollout_id": "r0", "group_id": "g", "policy": "old"}
+    store(client, "outcomes", [{**ended, "trainer": "main", "outcome": "trained", "log_time": now}])
+    told = json.loads(typed(stack, "tasks", "status", "--json").output)["untrained"]
+    assert [(one["policy"], one["reasons"]) for one in told] == [("old", {"no_trainer": 2})]
+    assert "It was renamed or taken out" in told[0]["message"]
+
+
 def test_without_tasks_it_says_how_to_ask_for_some(stack: Stack, client: ClickHouse) -> None:
     done = typed(stack, "tasks", "status")
     assert (done.exit_code, done.output) == (

@@ -71,13 +71,12 @@ def step_of(model: Path, reference: Path | None = None, lr: float = 1e-2) -> Tra
 def gradients(step: TrainStep, rows: list[TrainingRow], **settings: Any) -> dict[str, torch.Tensor]:
     seen: dict[str, torch.Tensor] = {}
 
-    def spy(rate: float = 1.0) -> float:
+    def spy(norm: torch.Tensor, rate: float = 1.0) -> None:
         for name, master in step.optimizer.masters.items():
             if master.grad is not None:
                 seen[name] = master.grad.clone()
-        return 0.0
 
-    step.optimizer.apply = spy  # type: ignore[method-assign]  # looks before the step
+    step.optimizer.move = spy  # type: ignore[method-assign]  # looks before the step
     algorithm = AlgorithmConfig.preset("grpo", horizon=HORIZON, **settings)
     step.run(pack_rows(rows, PackingConfig()), algorithm, version=3)
     return seen

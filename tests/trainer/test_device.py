@@ -3,6 +3,7 @@
 Fake tensors know their device and no contents; mixing devices raises, as it would on the real one.
 """
 
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from headrace.kernels import linear_policy_loss
@@ -100,3 +102,41 @@ def test_a_step_with_the_kernels_is_the_step_without(
         result = step.run(pack_rows(rows, PackingConfig()), AlgorithmConfig(horizon=8), version=3)
         moved.append((result.loss, result.grad_norm, result.entropy))
     assert moved[0] == pytest.approx(moved[1], rel=2e-2)
+
+
+TORCH = str(Path(torch.__file__).parent)
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
+    """Counts how often the trainer asks a tensor for a number (`item`, `float`, a branch on it).
+
+    The kernels look at targets on a CPU alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            files = [frame.filename for frame in traceback.extract_stack()[:-1]]
+            asking = next(one for one in reversed(files) if not one.startswith(TORCH))
+            self.count += "/headrace/trainer/" in asking
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("preset", ["grpo", "gspo"])
+def test_no_number_is_asked_of_a_single_tensor_in_a_step(
+    make_row: MakeRow, tiny_model: Path, preset: Any
+) -> None:
+    """On a GPU each question waits for all before it: an update asks once, for all numbers."""
+    rows = [make_row([1, 2, 3], [4, 5], name="a"), make_row([1, 2, 9], [10, 3], name="b")]
+    policy = Policy.load(tiny_model, compute_dtype=torch.float32)
+    step = TrainStep(policy, MasterOptimizer(policy, OptimizerConfig()))
+    batch = pack_rows(rows, PackingConfig(token_budget=5))
+    assert len(batch.packs) == 2
+    with Waits() as waits:
+        step.run(batch, AlgorithmConfig.preset(preset), version=3)
+    assert waits.count == 0

@@ -67,11 +67,10 @@ def step_of(
     optimizer = MasterOptimizer(policy, OptimizerConfig())
     seen: dict[str, torch.Tensor] = {}
 
-    def spy(rate: float = 1.0) -> float:
+    def spy(norm: torch.Tensor, rate: float = 1.0) -> None:
         seen.update({n: m.grad.clone() for n, m in optimizer.masters.items() if m.grad is not None})
-        return 0.0
 
-    optimizer.apply = spy  # type: ignore[method-assign]  # looks before the step
+    optimizer.move = spy  # type: ignore[method-assign]  # looks before the step
     result = TrainStep(policy, optimizer, critic=critic_of(model, name)).run(
         pack_rows(rows, packing or PackingConfig()),
         AlgorithmConfig.preset(name, horizon=HORIZON),

@@ -195,13 +195,12 @@ def gradients(model: Path, batch: Batch) -> dict[str, torch.Tensor]:
     step = stepper(model)
     seen: dict[str, torch.Tensor] = {}
 
-    def spy(rate: float = 1.0) -> float:
+    def spy(norm: torch.Tensor, rate: float = 1.0) -> None:
         for name, master in step.optimizer.masters.items():
             assert master.grad is not None
             seen[name] = master.grad.clone()
-        return 0.0
 
-    step.optimizer.apply = spy  # type: ignore[method-assign]  # looks before the step
+    step.optimizer.move = spy  # type: ignore[method-assign]  # looks before the step
     step.run(batch, ALGORITHM, version=3)
     return seen
 

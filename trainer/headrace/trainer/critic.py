@@ -80,7 +80,8 @@ class Critic:
         `old` and `returns`: row by row. Raises NonFiniteStep, weights untouched.
         """
         count = sum(one.numel() for one in returns)
-        device, total = self.body.device, 0.0
+        count = sum(one.numel() for one in returns)
+        device, losses = self.body.device, []
         self.optimizer.discard()
         for pack in batch.packs:
             before, wanted = (of_pack(pack, each, device) for each in (old, returns))
@@ -88,17 +89,20 @@ class Critic:
             near = before + (value - before).clamp(-self.config.clip, self.config.clip)
             worse = torch.maximum((value - wanted).square(), (near - wanted).square())
             loss = worse.sum() / (2 * count)
-            if not np.isfinite(float(loss.detach())):
-                self.optimizer.discard()
-                raise NonFiniteStep(f"the critic's loss is {float(loss.detach())}")
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own
             self.optimizer.accumulate()
-            total += float(loss.detach())
-        norm = self.optimizer.apply()
+            losses.append(loss.detach().float())
+        norm = self.optimizer.norm()
+        found, *told = torch.stack([norm, *losses]).tolist()  # the one wait for the device
+        if not np.isfinite(sum(told)):
+            self.optimizer.discard()
+            raise NonFiniteStep(f"the critic's loss is {sum(told)}")
+        self.optimizer.refuse_non_finite(found)
+        self.optimizer.move(norm)
         return CriticResult(
-            loss=total,
+            loss=sum(told),
             explained_variance=explained_variance(torch.cat(list(old)), torch.cat(list(returns))),
-            grad_norm=norm,
+            grad_norm=found,
         )
 
 

@@ -1,7 +1,7 @@
 """What a step saw: its metrics, and those of each version lag."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 
@@ -124,24 +124,35 @@ def result_of(
     )
     active = seen.token_weights != 0
     same = tokens.sampled_by_one & (tokens.versions == version) & active
-    if not own_samples:
-        same = torch.zeros_like(same)
-    gap = (before.logp - tokens.behaviour_logp).abs()[same]
+    gap = (before.logp - tokens.behaviour_logp).abs()
+    lags = _lags(batch, version)
+    told = _read(
+        {
+            **{name: values[name] for name in _BEFORE},
+            **{name: last[name] for name in _LAST},
+            "active": active.sum(),
+            "reference_kl": _reference_kl(before).where(active, 0.0).sum(),
+            "same": same.sum(),
+            "gap": gap.where(same, 0.0).sum(),
+            **_of_lags(seen, algorithm, version, lags),
+        }
+    )
+    known = told["same"] if own_samples else 0.0
     staleness = [version - int(row.versions.min()) for row in batch.rows]
     return StepResult(
         loss=seen.loss,
         grad_norm=max(seen.grad_norms, default=0.0),
         grad_clipped=float(np.mean([norm > seen.most_norm for norm in seen.grad_norms or (0.0,)])),
-        logp_gap=float(gap.mean()) if gap.numel() else None,
-        same_version_tokens=gap.numel(),
-        ess=float(values["ess"]),
-        kl_k1=float(values["kl_k1"]),
-        kl_k3=float(values["kl_k3"]),
-        reference_kl=float(_reference_kl(before)[active].mean()) if active.any() else 0.0,
-        entropy=float(values["entropy"]),
-        clip_fraction=float(last["clip_fraction"]),
-        dual_clip_fraction=float(last["dual_clip_fraction"]),
-        max_ratio=float(values["max_ratio"]),
+        logp_gap=told["gap"] / known if known else None,
+        same_version_tokens=int(known),
+        ess=told["ess"],
+        kl_k1=told["kl_k1"],
+        kl_k3=told["kl_k3"],
+        entropy=told["entropy"],
+        max_ratio=told["max_ratio"],
+        clip_fraction=told["clip_fraction"],
+        dual_clip_fraction=told["dual_clip_fraction"],
+        reference_kl=told["reference_kl"] / max(1.0, told["active"]),
         rejected=seen.rejected,
         rows=len(batch.rows),
         rows_read=batch.rows_read,
@@ -151,7 +162,7 @@ def result_of(
         unique_tokens=batch.packed_tokens,
         staleness_mean=float(np.mean(staleness)),
         staleness_max=max(staleness),
-        more={**dict(_of_lags(seen, algorithm, version)), **more},
+        more={**dict(_told_of_lags(told, lags)), **more},
     )
 
 
@@ -164,17 +175,7 @@ def annotations_of(
         share: of the samples, how many keep their tokens; which ones, their ids decide.
     """
     tokens = seen.tokens
-    clipped = row_loss(
-        seen.last.logp,
-        advantages=seen.advantages,
-        behaviour_logp=tokens.behaviour_logp,
-        loss=algorithm.loss(),
-        reference_logp=seen.last.reference_logp,
-        proximal_logp=seen.proximal_logp,
-        entropy=seen.last.entropy,
-        cu_seqlens=tokens.bounds,
-        mask=seen.token_weights != 0,
-    ).clipped
+    clipped, _ = _clips(seen, algorithm)
     columns = torch.stack(
         [
             seen.before.logp.detach().float(),
@@ -185,7 +186,8 @@ def annotations_of(
         ]
     ).cpu()
     order = [index for pack in batch.packs for index in pack.rows]
-    parts = torch.split(columns, tokens.calls.tolist(), dim=1)
+    ends = np.cumsum([batch.rows[index].sampled_ids.size for index in order])
+    parts = np.split(columns.numpy(), ends[:-1], axis=1)
     for index, (logp, behaviour, entropy, held, masked) in zip(order, parts, strict=True):
         sample_id = batch.rows[index].sample_id
         difference = logp - behaviour
@@ -193,16 +195,36 @@ def annotations_of(
         yield (
             sample_id,
             Annotation(
-                logp_gap=float(difference.abs().mean()),
-                ratio_min=float(difference.min().exp()),
-                ratio_max=float(difference.max().exp()),
+                logp_gap=float(np.abs(difference).mean()),
+                ratio_min=float(np.exp(difference.min())),
+                ratio_max=float(np.exp(difference.max())),
                 clipped=float(held.mean()),
                 entropy=float(entropy.mean()),
-                token_logprobs=logp.numpy().astype("<f4").tobytes() if kept else None,
-                token_entropies=entropy.numpy().astype("<f4").tobytes() if kept else None,
-                token_masked=masked.numpy().astype("u1").tobytes() if kept else None,
+                token_logprobs=logp.astype("<f4").tobytes() if kept else None,
+                token_entropies=entropy.astype("<f4").tobytes() if kept else None,
+                token_masked=masked.astype("u1").tobytes() if kept else None,
             ),
         )
+
+
+_BEFORE = ("ess", "kl_k1", "kl_k3", "entropy", "max_ratio")
+"""Of the policy before the step."""
+_LAST = ("clip_fraction", "dual_clip_fraction")
+"""Of the last update."""
+
+
+def _read(values: dict[str, Tensor]) -> dict[str, float]:
+    """0-d tensors as numbers, all with one wait for the device."""
+    numbers = torch.stack([value.double() for value in values.values()]).tolist()
+    return dict(zip(values, numbers, strict=True))
+
+
+def _lags(batch: Batch, version: int) -> list[int]:
+    """The version lags among the tokens that were read, known without the device."""
+    places = [place for pack in batch.packs for place in pack.rows]
+    versions = np.concatenate([batch.rows[place].versions for place in places])
+    found: list[int] = np.unique((version - versions).clip(0, MOST_LAGS - 1)).tolist()
+    return found
 
 
 def _reference_kl(scores: Scores) -> Tensor:
@@ -213,38 +235,62 @@ def _reference_kl(scores: Scores) -> Tensor:
     return torch.expm1(delta) - delta
 
 
-def _of_lags(seen: Seen, algorithm: AlgorithmConfig, version: int) -> Iterator[tuple[str, float]]:
-    """Of the tokens that lag so many versions behind: how far behaviour and policy are apart."""
+def _of_lags(
+    seen: Seen, algorithm: AlgorithmConfig, version: int, lags: Sequence[int]
+) -> dict[str, Tensor]:
+    """Of the tokens that lag so many versions behind: how far behaviour and policy are apart, in
+    sums."""
     tokens, logp = seen.tokens, seen.before.logp
     log_ratio = (logp - tokens.behaviour_logp).clamp(-LIMIT, LIMIT)
     ratio = log_ratio.exp()
     whole, call = call_weights(logp, tokens.behaviour_logp, tokens.bounds, algorithm)
     by_call = algorithm.correction_level != "token"
     weight, after = (whole, call) if by_call else (ratio, capped(ratio, algorithm))
-    clipped = _clipped(seen, algorithm)
-    lags = (version - tokens.versions).clamp(0, MOST_LAGS - 1)
-    active = seen.token_weights != 0
-    for lag in torch.unique(lags[active]).tolist():
-        here = active & (lags == lag)
-        k1 = float(-log_ratio[here].mean())
-        squares = float(ratio[here].square().mean())
-        yield from {
-            f"lag{lag}_tokens": float(here.sum()),
-            f"lag{lag}_kl_k1": k1,
-            f"lag{lag}_kl_k3": float((ratio - 1.0 - log_ratio)[here].mean()),
-            f"lag{lag}_perplexity_ratio": float(np.exp(k1)),
-            f"lag{lag}_chi2": squares - 1.0,
-            f"lag{lag}_ess": float(ratio[here].mean()) ** 2 / max(squares, 1e-30),
-            f"lag{lag}_weight": float(weight[here].mean()),
-            f"lag{lag}_weight_max": float(weight[here].max()),
-            f"lag{lag}_weight_capped": float(after[here].mean()),
-            f"lag{lag}_masked": float((after[here] == 0).float().mean()),
-            f"lag{lag}_clipped": float(clipped[here].float().mean()),
-        }.items()
+    clipped, dual_clipped = _clips(seen, algorithm)
+    columns = {
+        "kl_k1": -log_ratio,
+        "kl_k3": ratio - 1.0 - log_ratio,
+        "ratio": ratio,
+        "squares": ratio.square(),
+        "weight": weight,
+        "weight_capped": after,
+        "masked": (after == 0).float(),
+        "clipped": (clipped | dual_clipped).float(),
+    }
+    of_token = (version - tokens.versions).clamp(0, MOST_LAGS - 1)
+    active, found = seen.token_weights != 0, {}
+    for lag in lags:
+        here = active & (of_token == lag)
+        found[f"lag{lag}_tokens"] = here.sum()
+        found[f"lag{lag}_weight_max"] = weight.where(here, 0.0).max()
+        for name, column in columns.items():
+            found[f"lag{lag}_{name}"] = column.where(here, 0.0).sum()
+    return found
 
 
-def _clipped(seen: Seen, algorithm: AlgorithmConfig) -> Tensor:
-    """Whose gradient the clip took in the last update, bool [M]."""
+def _told_of_lags(told: dict[str, float], lags: Sequence[int]) -> Iterator[tuple[str, float]]:
+    """Their means, by name; nothing of a lag whose tokens all weigh nothing."""
+    for lag in lags:
+        of = f"lag{lag}_"
+        count = told[f"{of}tokens"]
+        if not count:
+            continue
+        mean = {name: told[of + name] / count for name in _MEANS}
+        yield f"{of}tokens", count
+        yield f"{of}weight_max", told[f"{of}weight_max"]
+        yield f"{of}perplexity_ratio", float(np.exp(mean["kl_k1"]))
+        yield f"{of}chi2", mean["squares"] - 1.0
+        yield f"{of}ess", mean["ratio"] ** 2 / max(mean["squares"], 1e-30)
+        for name in _MEANS:
+            if name not in ("ratio", "squares"):
+                yield of + name, mean[name]
+
+
+_MEANS = ("kl_k1", "kl_k3", "ratio", "squares", "weight", "weight_capped", "masked", "clipped")
+
+
+def _clips(seen: Seen, algorithm: AlgorithmConfig) -> tuple[Tensor, Tensor]:
+    """Whose gradient the clip, and whose the dual clip, took in the last update, bool [M] each."""
     terms = row_loss(
         seen.last.logp,
         advantages=seen.advantages,
@@ -256,4 +302,4 @@ def _clipped(seen: Seen, algorithm: AlgorithmConfig) -> Tensor:
         cu_seqlens=seen.tokens.bounds,
         mask=seen.token_weights != 0,
     )
-    return terms.clipped | terms.dual_clipped
+    return terms.clipped, terms.dual_clipped

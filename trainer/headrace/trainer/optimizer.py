@@ -97,31 +97,43 @@ class MasterOptimizer:
         for parameter in self._parameters.values():
             parameter.grad = None
 
+    def norm(self) -> Tensor:
+        """Of the gradients' sum, fp32 and 0-d; its value is the device's to tell."""
+        grads = [master.grad for master in self.masters.values() if master.grad is not None]
+        return torch.nn.utils.get_total_norm(grads)
+
     def apply(self, rate: float = 1.0) -> float:
         """Clip, step, publish into the policy, and return the gradient norm before clipping.
 
-        `rate` is the share of the learning rate to take.
-
-        Raises NonFiniteStep, weights untouched, when a gradient is not finite.
+        `rate` is the share of the learning rate to take. Raises NonFiniteStep, weights untouched.
         """
+        norm = self.norm()
+        found = float(norm)
+        self.refuse_non_finite(found)
+        self.move(norm, rate)
+        return found
+
+    def refuse_non_finite(self, norm: float) -> None:
+        """Raises NonFiniteStep, gradients forgotten, where the gradient's norm is not finite."""
+        if math.isfinite(norm):
+            return
+        names = self._non_finite()
+        self.discard()
+        raise NonFiniteStep(
+            f"gradient norm is {norm}, first in {', '.join(names[:3]) or 'the sum'} "
+            f"({len(names)} parameters): no step was taken. Look at the batch's advantages "
+            "and ratios, or lower lr"
+        )
+
+    def move(self, norm: Tensor, rate: float = 1.0) -> None:
+        """`apply` with gradients whose norm is known to be finite; waits for no device."""
         masters = list(self.masters.values())
-        grads = [master.grad for master in masters if master.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
-        if not norm.isfinite():
-            names = self._non_finite()
-            self.discard()
-            raise NonFiniteStep(
-                f"gradient norm is {norm.item()}, first in {', '.join(names[:3]) or 'the sum'} "
-                f"({len(names)} parameters): no step was taken. Look at the batch's advantages "
-                "and ratios, or lower lr"
-            )
         torch.nn.utils.clip_grads_with_norm_(masters, self.config.max_grad_norm, norm)
         for group in self._adam.param_groups:
             group["lr"] = self.config.lr * rate
         self._adam.step()
         self.discard()
         self.publish()
-        return float(norm)
 
     @torch.no_grad()
     def publish(self) -> None:

@@ -87,11 +87,18 @@ class TrainStep:
         first: list[Scores] = []
         norms, total, more = [], 0.0, {}
         for _ in range(algorithm.updates):
-            total, scores = self._update(batch, tokens, columns, proximal, algorithm)
+            losses, scores = self._update(batch, tokens, columns, proximal, algorithm)
             first = first or scores
+            norm = self.optimizer.norm()
+            # The one wait for the device in an update, here and in the metrics after all of them.
+            found, *told = torch.stack([norm, *losses]).tolist()
+            self._refuse_non_finite(batch, told)
+            self.optimizer.refuse_non_finite(found)
             if critic is not None and values is not None and estimates.returns is not None:
                 more = critic.update(batch, values, estimates.returns).metrics()
-            norms.append(self.optimizer.apply(rate))
+            self.optimizer.move(norm, rate)
+            norms.append(found)
+            total = sum(told)
         seen = Seen(
             tokens=joined(Tokens, tokens),
             before=joined(Scores, first),
@@ -118,12 +125,20 @@ class TrainStep:
         columns: Sequence[tuple[Tensor, Tensor]],
         proximal: Sequence[Scores] | None,
         algorithm: AlgorithmConfig,
-    ) -> tuple[float, list[Scores]]:
-        """Accumulate the gradients of a batch; its loss, and what the policy makes of it."""
-        total, scores = 0.0, []
+    ) -> tuple[list[Tensor], list[Scores]]:
+        """Accumulate the gradients of a batch; the packs' losses, 0-d, and what the policy makes of
+        them."""
+        losses, scores = [], []
         for index, pack in enumerate(batch.packs):
             known = None if proximal is None else proximal[index]
             loss, scored = self._backward(pack, tokens[index], columns[index], known, algorithm)
+            self.optimizer.accumulate()
+            losses.append(loss.float())
+            scores.append(scored)
+        return losses, scores
+
+    def _refuse_non_finite(self, batch: Batch, losses: Sequence[float]) -> None:
+        for pack, loss in zip(batch.packs, losses, strict=True):
             if not np.isfinite(loss):
                 self.optimizer.discard()
                 samples = ", ".join(batch.rows[row].sample_id for row in pack.rows[:3])
@@ -131,10 +146,6 @@ class TrainStep:
                     f"the loss is {loss} in a pack of {len(pack.rows)} rows ({samples}, …): no "
                     "step was taken. Look at the policy's weights and the rows' log-probabilities"
                 )
-            self.optimizer.accumulate()
-            total += loss
-            scores.append(scored)
-        return total, scores
 
     def _backward(
         self,
@@ -143,7 +154,7 @@ class TrainStep:
         columns: tuple[Tensor, Tensor],
         proximal: Scores | None,
         algorithm: AlgorithmConfig,
-    ) -> tuple[float, Scores]:
+    ) -> tuple[Tensor, Scores]:
         """Loss of a pack; its gradients are left on the policy's parameters, the head's part of
         them in the optimiser's sum."""
         sources = torch.from_numpy(pack.sources).to(self.policy.device)
@@ -166,10 +177,10 @@ class TrainStep:
             cu_seqlens=tokens.bounds,
             main_grad=self.optimizer.gradient_sum(self.policy.head),
         )
-        loss = float(out.loss.detach())
-        if np.isfinite(loss):
-            out.loss.backward()  # type: ignore[no-untyped-call]  # torch's own
-        return loss, Scores(logp=out.logp, entropy=out.entropy, reference_logp=reference_logp)
+        out.loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        return out.loss.detach(), Scores(
+            logp=out.logp, entropy=out.entropy, reference_logp=reference_logp
+        )
 
     @torch.no_grad()
     def _scores(self, pack: Pack, tokens: Tokens) -> Scores:
