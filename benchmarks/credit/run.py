@@ -30,6 +30,8 @@ CANDIDATES = (
     Candidate(call="potential(1)"),
     Candidate(call="gigpo(0.95,1)"),
     Candidate(call="gigpo(1,1)"),
+    Candidate(call="counterfactual(1)"),
+    Candidate(call="counterfactual(1)", baseline="rloo"),
     Candidate(call="turn_gae(1,1)"),
     Candidate(call="turn_gae(1,0.5)"),
     Candidate(call="turn_gae(1,0.5)", critic_error=0.3),

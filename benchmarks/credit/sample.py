@@ -62,6 +62,8 @@ def _noted(process: Process, one: Walk, method: str, values: Array) -> list[str]
     steps = list(zip(one.states, one.actions, strict=True))
     if method == "gigpo":
         return [str(state) for state in one.states]
+    if method == "counterfactual":
+        return [str((one.states[: k + 1], one.actions[:k])) for k in range(len(steps))]
     if method == "tool_outcome":
         return ["failed" if process.fails(state, action) else "fine" for state, action in steps]
     if method == "turn_gae":

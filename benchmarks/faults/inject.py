@@ -121,7 +121,10 @@ class Injector:
         return ""
 
     def _fill(self, fault: Fault) -> str:
-        """No file of the part's processes may grow, as those of a full disk may not."""
+        """No file of the part's processes may grow, as those of a full disk may not; ClickHouse,
+        which asks for room before it writes, gets a disk that is full."""
+        if fault.part == "clickhouse":
+            return self._fill_disk(fault.seconds)
         leader = psutil.Process(self._pid(fault.part))
         processes = [each.pid for each in (leader, *leader.children(recursive=True))]
         for pid in processes:
@@ -132,6 +135,14 @@ class Injector:
                 _bound_files(pid, resource.RLIM_INFINITY)
 
         self._after(fault.seconds, free)
+        return ""
+
+    def _fill_disk(self, seconds: float) -> str:
+        disk = self._running.disk
+        if disk is None:
+            return "this machine lends no disk that could be filled"
+        disk.fill()
+        self._after(seconds, disk.free)
         return ""
 
     def _pid(self, part: str) -> int:

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.faults.load import POLICY
 from benchmarks.faults.slow_tables import SlowTables
+from benchmarks.faults.small_disk import SmallDisk, small_disks_are_possible
 
 from headrace.connectors.engines.policy import PolicySettings
 from headrace.infra.embedded.models import tiny_llama
@@ -28,6 +29,7 @@ from headrace.trainer.settings import TrainerSettings
 
 IDLE_MS = 8_000
 WAIT_MS = 10_000
+DISK_BYTES = 1 << 30
 
 
 class Running:
@@ -40,6 +42,7 @@ class Running:
         producers: Supervisor,
         stages: dict[str, Part],
         tables: SlowTables,
+        disk: SmallDisk | None,
     ) -> None:
         self.settings = settings
         self.parts = parts
@@ -47,6 +50,8 @@ class Running:
         self.stages = stages
         """How a worker of each stage is started."""
         self.tables = tables
+        self.disk = disk
+        """What ClickHouse writes to; None: this machine lends no disk that could be filled."""
 
     def owner(self, name: str) -> Supervisor:
         """Who watches a part or a producer."""
@@ -91,23 +96,33 @@ def running_parts(
 ) -> Iterator[Running]:
     """Start everything and stop it at the end of the block. Raises PartFailed."""
     settings = settings_in(directory, partitions=partitions)
-    with SlowTables(settings.clickhouse_url) as tables:
+    with ExitStack() as held:
+        tables = held.enter_context(SlowTables(settings.clickhouse_url))
+        disk = None
+        if small_disks_are_possible():
+            disk = SmallDisk(settings.directory / "clickhouse", DISK_BYTES)
+            held.enter_context(disk)
         parts = [
-            _through(tables, part) if part.name in STAGES else part
+            _placed(part, tables, disk)
             for part in build_parts(settings)
             if part.name not in ("gateway", "otlp", "console")
         ]
         stages = {part.name: part for part in parts if part.name in STAGES}
         sources = [_producer(settings, i, seed, pause_s) for i in range(producers)]
-        with (
-            Supervisor(parts, on_event, run_dir=settings.directory) as supervisor,
-            Supervisor(sources, on_event, run_dir=settings.directory / "producers") as agents,
-        ):
-            yield Running(settings, supervisor, agents, stages, tables)
+        supervisor = held.enter_context(Supervisor(parts, on_event, run_dir=settings.directory))
+        agents = held.enter_context(
+            Supervisor(sources, on_event, run_dir=settings.directory / "producers")
+        )
+        yield Running(settings, supervisor, agents, stages, tables, disk)
 
 
-def _through(tables: SlowTables, part: Part) -> Part:
-    return replace(part, env={**part.env, "HEADRACE_CLICKHOUSE_URL": tables.url})
+def _placed(part: Part, tables: SlowTables, disk: SmallDisk | None) -> Part:
+    if part.name in STAGES:
+        return replace(part, env={**part.env, "HEADRACE_CLICKHOUSE_URL": tables.url})
+    if part.name == "clickhouse" and disk is not None:
+        assert isinstance(part.command, list)
+        return replace(part, command=disk.command(part.command))
+    return part
 
 
 def _producer(settings: Settings, index: int, seed: int, pause_s: float) -> Part:

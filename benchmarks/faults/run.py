@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             injector.end()
         harmed_s = time.monotonic() - began
-        report = _judge(running, options.patience)
+        report = judged(running, options.patience)
     report = {
         "about": about(options),
         "seconds": {"harmed": round(harmed_s, 1), "settled": report.pop("settled_s")},
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report["clean"] else 1
 
 
-def _judge(running: Running, patience_s: float) -> dict[str, Any]:
+def judged(running: Running, patience_s: float) -> dict[str, Any]:
     """What is left to find when everything has settled."""
     settings = running.settings
     client = ClickHouse(settings.clickhouse_config)

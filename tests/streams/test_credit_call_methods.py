@@ -159,6 +159,26 @@ def test_a_call_whose_tool_failed_gets_less_praise_and_more_blame(
     assert credited("tool_outcome(0.5)", group)[0] == advantages
 
 
+def test_a_call_is_measured_by_replays_of_it_and_a_lone_one_by_its_episode() -> None:
+    # All three begin alike; the second calls of two were asked the same, that of the third not.
+    group = group_of(
+        (1.0, [call(observed="q"), call(observed="q, look")]),
+        (0.0, [call(observed="q"), call(observed="q, look")]),
+        (0.5, [call(observed="q"), call(observed="q, guess")]),
+        baseline="rloo",
+    )
+    assert credited("counterfactual", group) == [[0.75, 1.0], [-0.75, -1.0], [0.0, 0.0]]
+
+
+def test_replays_are_compared_by_what_came_after_the_call() -> None:
+    # 1 of each return was earned before the second call, which earned 1 and 0.
+    earned = group_of(
+        (2.0, [call(1.0, "q"), call(1.0, "q, look")]), (1.0, [call(1.0, "q"), call(0.0, "q, look")])
+    )
+    assert credited("counterfactual", earned) == [[0.5, 0.5], [-0.5, -0.5]]
+    assert credited("counterfactual(0.5)", earned) == [[0.25, 0.5], [-0.25, -0.5]]
+
+
 REWARDS = st.one_of(st.none(), st.floats(-100, 100))
 CALLS = st.lists(
     st.builds(
@@ -205,7 +225,9 @@ def test_every_method_gives_every_call_a_finite_advantage(
     assert all(np.isfinite(each).all() for each in found)
 
 
-@pytest.mark.parametrize("text", ["uniform", "tool_outcome", "gigpo", "turn_groups", "to_go"])
+@pytest.mark.parametrize(
+    "text", ["uniform", "tool_outcome", "gigpo", "turn_groups", "to_go", "counterfactual"]
+)
 @given(reward=st.floats(-5, 5), calls=st.integers(1, 4), size=st.integers(2, 5))
 def test_a_group_of_equals_tells_nothing_of_any_call(
     text: str, reward: float, calls: int, size: int

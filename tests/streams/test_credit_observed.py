@@ -2,10 +2,14 @@
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import pytest
 
 from headrace.schemas import Episode, EpisodeCall, EpisodeReward, EpisodeTool
 from headrace.streams.credit.call.anchors import states_of
+from headrace.streams.credit.call.counterfactual import histories_of
 from headrace.streams.credit.registry import CALL_METHODS
 from headrace.streams.reward import rewards_of_calls
 from headrace.streams.reward.tools import tools_of_calls
@@ -15,7 +19,7 @@ def episode(*calls: EpisodeCall, **facts: Any) -> Episode:
     return Episode(rollout_id="r", attempt="a", calls=list(calls), **facts)
 
 
-def asked(*messages: dict[str, str], agent: str = "solver") -> EpisodeCall:
+def asked(*messages: dict[str, Any], agent: str = "solver") -> EpisodeCall:
     return EpisodeCall(span_id="s", agent=agent, input=json.dumps(messages))
 
 
@@ -102,8 +106,25 @@ def test_states_differ_by_what_is_seen_and_by_who_sees_it() -> None:
     assert len(set(states_of(episode(*calls)))) == 4
 
 
-def test_a_state_can_be_had_from_any_input() -> None:
+def test_a_history_is_all_that_was_asked_but_for_ids() -> None:
+    def with_tool(number: int, name: str = "look") -> dict[str, Any]:
+        call = {"id": f"call_{number}", "function": {"name": name, "arguments": "{}"}}
+        return {"role": "assistant", "tool_calls": [call]}
+
+    seen = [{**SEEN, "tool_call_id": f"call_{number}"} for number in (1, 2)]
+    first, again, otherwise = histories_of(
+        episode(
+            asked(USER, with_tool(1), seen[0]),
+            asked(USER, with_tool(2), seen[1]),
+            asked(USER, with_tool(2, "guess"), seen[1]),
+        )
+    )
+    assert first == again != otherwise
+
+
+@pytest.mark.parametrize("noted", [states_of, histories_of])
+def test_a_state_can_be_had_from_any_input(noted: Callable[[Episode], Sequence[str]]) -> None:
     texts = ["", "where is the key?", '{"a": 1}', "[", "[1, null]", "[" * 5_000, '"\\ud800"']
-    states = states_of(episode(*[EpisodeCall(input=text) for text in texts]))
+    states = noted(episode(*[EpisodeCall(input=text) for text in texts]))
     assert states[0] == ""
     assert len(set(states)) == len(texts)

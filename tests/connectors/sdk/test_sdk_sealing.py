@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.sdk.content import CUT, check_span, cut
+from headrace.connectors.sdk.content import CUT, CUT_BYTES, check_span, cut
 from headrace.connectors.sdk.sealing import TOPIC, SealedBatch, Sealer, Ticket
 from headrace.schemas import (
     Call,
@@ -227,6 +227,25 @@ def test_ids_off_the_pattern_are_refused_before_they_can_spoil_a_batch() -> None
         check_span(span(kind=["not even a word"]))
     with pytest.raises(ValueError, match="status"):
         check_span(span(status="fine"))
+
+
+@pytest.mark.parametrize("size", [300, 2_000_000])
+def test_attributes_that_are_too_long_stay_json_and_keep_what_is_short(size: int) -> None:
+    given = {"error.type": "TimeoutError", "page": "ä" * size, "count": 3}
+    shortened, was_cut = cut(span(attributes=json.dumps(given)), 200)
+    assert was_cut
+    kept = json.loads(shortened.attributes)
+    assert kept.pop(CUT_BYTES) > size
+    assert kept == {"error.type": "TimeoutError", "count": 3}
+    assert len(shortened.attributes.encode()) <= 200
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 9_000, '"' + "x" * 500 + '"', "x" * 500, "[1, 2]" + " " * 300]
+)
+def test_of_attributes_that_are_no_object_only_their_length_is_kept(text: str) -> None:
+    shortened, _ = cut(span(attributes=text), 200)
+    assert json.loads(shortened.attributes) == {CUT_BYTES: len(text)}
 
 
 def test_a_long_text_is_cut_between_characters() -> None:

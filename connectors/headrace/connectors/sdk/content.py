@@ -1,5 +1,6 @@
 """What may be in a span: legal ids, texts of bounded length, and what `[privacy]` keeps."""
 
+import json
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ _SPAN_BYTES = 64  # what a span weighs beside its texts and tokens
 _TOKEN_BYTES = 12  # prompt or sampled id, and log-probability
 _TEXTS = ("attributes", "input", "output")
 CUT = "…[cut]"
+CUT_BYTES = "headrace.cut_bytes"
+"""Attribute of a span whose attributes were too long: how long they were."""
 
 
 def key_of(span: Span) -> EpisodeKey:
@@ -69,9 +72,33 @@ def cut(span: Span, limit: int) -> tuple[Span, bool]:
         text = getattr(span, name)
         # A character is 4 bytes at most: most texts need no encoding to be known as short.
         if 4 * len(text) > limit and len(blob := text.encode(errors="replace")) > limit:
+            if name == "attributes":
+                long[name] = _smallest(text, len(blob), limit)
+                continue
             kept = blob[: limit - len(CUT.encode())]
             long[name] = kept.decode(errors="ignore") + CUT
     return (replace(span, **long), True) if long else (span, False)
+
+
+def _smallest(attributes: str, size: int, limit: int) -> str:
+    """Attributes that are JSON still: the smallest that fit, and how many bytes there were.
+
+    What we and others ask of them (an error's type, marks) is short.
+    """
+    found: dict[str, Any] = {}
+    try:
+        found = dict(json.loads(attributes))
+    except (ValueError, TypeError, RecursionError):
+        found = {}  # of what is no object nothing can be kept
+    told = {CUT_BYTES: size}
+    left = limit - len(json.dumps(told))
+    weights = {key: len(json.dumps({key: value})) for key, value in found.items()}
+    for key in sorted(weights, key=weights.__getitem__):
+        left -= weights[key]
+        if left < 0:
+            break
+        told[key] = found[key]
+    return json.dumps(told, ensure_ascii=False)
 
 
 class Prepared(NamedTuple):

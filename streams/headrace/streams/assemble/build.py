@@ -118,6 +118,8 @@ def _seen(
         rollout_id=rollout_id,
         attempt=attempt,
         has_start=fact.has_start,
+        deadline=fact.deadline,
+        log_first=snapshot.log_first,
         calls=[call.record for call in calls],
         tools=tools,
         rewards=rewards,

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.schemas.deadline import FARTHEST_MS
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind
 
@@ -61,14 +62,15 @@ def keys_of(batch: pa.RecordBatch) -> tuple[list[str], Array]:
 def group(batch: pa.RecordBatch) -> Grouped:
     """Group the rows of a batch of SPANS_SCHEMA, itself in log order, by episode."""
     keys, slots = keys_of(batch)
-    deadline = batch.column("deadline").to_numpy()
+    deadline, log_time = (batch.column(name).to_numpy() for name in ("deadline", "log_time"))
+    told = (deadline > 0) & (np.abs(deadline - log_time) <= FARTHEST_MS)
     return grouped_by(
         keys,
         slots,
         span_id=span_numbers(batch),
         ended=flags(batch, SpanKind.END),
-        bound=np.where(deadline > 0, deadline, NEVER),
-        log_time=batch.column("log_time").to_numpy(),
+        bound=np.where(told, deadline, NEVER),
+        log_time=log_time,
         partition=batch.column("partition").to_numpy(),
     )
 

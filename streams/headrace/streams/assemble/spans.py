@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
+from headrace.schemas.deadline import is_time
 from headrace.schemas.spans import KINDS, Array
 from headrace.schemas.vocabulary import SpanKind
 from headrace.streams.assemble.columns import LoggedBatch, spans_of
@@ -135,7 +136,7 @@ def _grouped(records: Sequence[LoggedBatch]) -> Grouped:
         kinds.append(columns.spans["kind"].tobytes())
         bound = np.full(columns.n, NEVER)
         for start in columns.starts:
-            if start["deadline"] > 0:
+            if start["deadline"] > 0 and is_time(start["deadline"], record.log_time):
                 bound[start["row"]] = start["deadline"]
         bounds.append(bound)
     sizes = [record.columns.n for record in records]

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from headrace.schemas import Credits, Episode
+from headrace.schemas import Credits, Episode, episode_id
 from headrace.streams.credit.members import member_of, reward_of
 from headrace.streams.credit.method import CreditMethod
 from headrace.streams.credit.running import Running, RunningMeans
@@ -70,6 +70,8 @@ class Groups:
         self.max_held = max_held
         """Members and calls kept in memory; the rest is looked up when it is touched."""
         self.counters: Counter[str] = Counter()
+        self.asking = ""
+        """The episode of which the rule is asked at this moment; '' for none."""
         self._held: OrderedDict[GroupKey, Held] = OrderedDict()
         self._weight = 0
         self._clock: dict[int, int] = {}
@@ -121,7 +123,9 @@ class Groups:
             if not held.state.is_news(episode):
                 self.counters["duplicates"] += 1
                 continue
+            self.asking = episode_id(episode.rollout_id, episode.attempt)
             result = reward_of(self.rule, episode)
+            self.asking = ""
             self.counters["episodes"] += 1
             if result.reason:
                 self.counters[result.reason] += 1

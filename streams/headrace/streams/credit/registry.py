@@ -4,6 +4,7 @@ from headrace.streams.credit import baseline, token
 from headrace.streams.credit.baseline import Baseline
 from headrace.streams.credit.call import CallMethod, outcome, step
 from headrace.streams.credit.call.anchors import gigpo
+from headrace.streams.credit.call.counterfactual import counterfactual
 from headrace.streams.credit.call.turn_groups import turn_groups
 from headrace.streams.credit.methods import Methods
 from headrace.streams.credit.token import TokenMethod
@@ -19,6 +20,7 @@ CALL_METHODS: Methods[CallMethod] = Methods(
         "turn_gae": step.by_value,
         "turn_groups": turn_groups,
         "gigpo": gigpo,
+        "counterfactual": counterfactual,
     },
 )
 

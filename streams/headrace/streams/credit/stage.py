@@ -28,6 +28,7 @@ from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
 from headrace.streams.credit.shares import shares_of
+from headrace.streams.credit.slow import SlowRule
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.store import GroupStore, text_of
 from headrace.streams.host.config import HostConfig
@@ -71,6 +72,7 @@ class CreditStage:
         self._trained = frozenset(groups.method.roles.trained)
         self._patience = Patience(NAME)
         self._storing = Patience(NAME)
+        self._slow = SlowRule(groups.rule.id)
         self._known_ids = known or Known()
         self._owed: list[pa.Table] = []
         self._writing = asyncio.Lock()
@@ -79,7 +81,8 @@ class CreditStage:
     @property
     def waiting(self) -> str:
         """What the stage waits for; '' for nothing."""
-        return self._patience.waiting or self._storing.waiting
+        slow = self._slow.told(self._groups.asking)
+        return self._patience.waiting or self._storing.waiting or slow
 
     async def store(self) -> None:
         """Store the rows that takes owe, as one block; takes may go on meanwhile."""

@@ -6,6 +6,7 @@ Pure: log times come with the records, rules are asked by whoever folds.
 from dataclasses import dataclass, field
 
 from headrace.schemas import Episode
+from headrace.schemas.deadline import is_time
 from headrace.schemas.vocabulary import Split
 from headrace.streams.credit.members import MemberFacts
 from headrace.streams.credit.running import Running
@@ -108,7 +109,7 @@ class GroupState:
 
     def close_by(self, patience: GroupPatience) -> int:
         """Log time in milliseconds at which it is credited with what it has."""
-        if self.deadline:
+        if self.deadline and is_time(self.deadline, self.log_first):
             return self.deadline + patience.grace_ms
         return self.log_first + patience.max_wait_ms
 

@@ -11,8 +11,10 @@ from headrace.streams.signals.invalid_rewards import invalid_rewards
 from headrace.streams.signals.malformed_tool_calls import malformed_tool_calls
 from headrace.streams.signals.missing_base import missing_base
 from headrace.streams.signals.no_start import no_start
+from headrace.streams.signals.odd_deadlines import odd_deadlines
 from headrace.streams.signals.ping_pongs import ping_pongs
 from headrace.streams.signals.refusals import refusals
+from headrace.streams.signals.repeated_ends import repeated_ends
 from headrace.streams.signals.retry_storms import retry_storms
 from headrace.streams.signals.stuck_loops import stuck_loops
 from headrace.streams.signals.take import Signal, Take, each
@@ -23,6 +25,8 @@ from headrace.streams.signals.unmatched_rewards import unmatched_rewards
 
 SIGNALS: Mapping[str, Signal] = {
     "no_start": each(no_start),
+    "odd_deadlines": each(odd_deadlines),
+    "repeated_ends": repeated_ends,
     "exceptions": exceptions,
     "tool_errors": each(tool_errors),
     **{end.value: infrastructure(end) for end in InfrastructureEnd},

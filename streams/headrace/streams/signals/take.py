@@ -18,6 +18,10 @@ class Seen:
     rollout_id: str
     attempt: str
     has_start: bool
+    deadline: int = 0
+    """As its start told it, in milliseconds; 0: none."""
+    log_first: int = 0
+    """Log time of its first span, in milliseconds."""
     calls: Sequence[EpisodeCall]
     tools: Sequence[EpisodeTool]
     rewards: Sequence[EpisodeReward]
