@@ -23,7 +23,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 # Never the current folder on the module path: ./kernels would shadow a package of that name.
 export PYTHONSAFEPATH := 1
 
-.PHONY: demo test setup check unit faults kernels trl peers vllm frameworks framework-environments framework-loop fmt lock help
+.PHONY: demo test setup check unit faults kernels trl peers vllm frameworks framework-environments framework-loop browser screenshots fmt lock help
 
 demo: setup $(addprefix .venv-frameworks/,$(FRAMEWORK_OF_$(NAME))) ## the whole loop: a real agent makes a real model better. Others: make demo NAME=text_to_sql ALGORITHM=gspo
 	$(strip $(if $(ALGORITHM),HEADRACE_TRAINER_ALGORITHM=$(ALGORITHM)) $(BIN)/headrace demo $(NAME))
@@ -89,6 +89,12 @@ vllm: setup ## vLLM in an environment of its own, and the engine's tests against
 		--excludes connectors/headrace/connectors/engines/vllm/excludes.txt
 	VIRTUAL_ENV=.venv-vllm $(UV) pip install -q --no-config --no-deps -e .
 	HEADRACE_VLLM=$(abspath .venv-vllm/bin/python) $(BIN)/python -m pytest -s tests/connectors/engines/vllm_server
+
+browser: setup ## the console's tests in a browser alone; without Chromium they are skipped
+	$(PYTEST) -m browser tests/console
+
+screenshots: setup ## pictures of the console's pages again, for docs/
+	PYTHONPATH=. $(BIN)/python -m benchmarks.console.pictures
 
 fmt: setup ## format, and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -39,7 +39,7 @@ def seeded_url(seeded: ClickHouse) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop stands in the way of others
 def browser() -> Iterator[Browser]:
     """The system's Chromium; a test without one is skipped, but never in CI."""
     from playwright.sync_api import sync_playwright

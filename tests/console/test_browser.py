@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from benchmarks.console import seed, serve
 
-from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.infra.console.app import ITEMS, LISTS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from headrace.infra.embedded import Stack
+
 pytestmark = pytest.mark.browser
+
+LIVE = "console_live"
 
 LOOKS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
@@ -34,7 +41,10 @@ def addresses(seeded: ClickHouse) -> list[str]:
         "SELECT project, rollout_id AS rollout, attempt, group_id AS group, policy, version_max AS "
         "version FROM episodes FINAL WHERE policy = 'support' ORDER BY log_last DESC LIMIT 1"
     )
-    return [*(f"/{name}" for name in LISTS), *(path.format(**episode) for path in ITEMS)]
+    return [
+        *(f"/{name}" for name in LISTS),
+        *(path.replace(":path}", "}").replace(":int}", "}").format(**episode) for path in ITEMS),
+    ]
 
 
 def opened(browser: Browser, look: str, complaints: list[str], url: str) -> Page:
@@ -71,3 +81,44 @@ def test_no_page_makes_the_browser_complain_or_shuts_anybody_out(
         assert wide <= 0, f"{path} is {wide} pixels wider than the window"
     tab.close()
     assert complaints == []
+
+
+@pytest.fixture
+def fresh(stack: Stack) -> Iterator[ClickHouse]:
+    client = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url, database=LIVE))
+    migrate.apply(client)
+    yield client
+    client.command(f"DROP DATABASE {LIVE}")
+    client.close()
+
+
+def add(client: ClickHouse, number: int) -> None:
+    row: dict[str, Any] = {
+        "project": "p", "rollout_id": f"r{number}", "attempt": "a", "version": 3, "policy": "q",
+        "state": "closed", "complete": True, "log_last": number, "split": "train", "status": "ok",
+    }  # fmt: skip
+    client.insert_arrow("episodes", seed.table_of("episodes", [row]))
+
+
+def test_a_new_episode_is_counted_at_once_and_moves_no_list(
+    browser: Browser, fresh: ClickHouse
+) -> None:
+    from playwright.sync_api import expect
+
+    add(fresh, 1)
+    with serve.pages(fresh) as url:
+        overview, listing = browser.new_page(), browser.new_page()
+        overview.goto(url)
+        listing.goto(f"{url}/episodes")
+        shown = overview.locator(".stat dd").first
+        expect(shown).to_have_text("1", timeout=60_000)
+        listing.bring_to_front()
+        add(fresh, 2)
+        expect(listing.locator("#news")).to_have_text(re.compile("1 new"), timeout=60_000)
+        assert listing.locator("tbody tr").count() == 1
+        listing.locator("#news a").click()
+        expect(listing.locator("tbody tr")).to_have_count(2)
+        overview.bring_to_front()
+        expect(shown).to_have_text("2", timeout=60_000)
+        overview.close()
+        listing.close()

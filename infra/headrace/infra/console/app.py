@@ -1,32 +1,43 @@
 """The console as an ASGI application."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from importlib.resources import files
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
+from headrace.connectors.clickhouse.errors import StatementFailed
+from headrace.infra.console.around import Look, nothing_known
 from headrace.infra.console.ask import ask
 from headrace.infra.console.cells import episode_path
 from headrace.infra.console.guard import Guard
+from headrace.infra.console.live import TooManyStreams, Watcher
 from headrace.infra.console.pages.compare import compare
 from headrace.infra.console.pages.episode import episode
 from headrace.infra.console.pages.episodes import episodes
 from headrace.infra.console.pages.groups import group, groups
 from headrace.infra.console.pages.ledger import ledger
 from headrace.infra.console.pages.overview import overview
+from headrace.infra.console.pages.pad import cancel, pad
 from headrace.infra.console.pages.policies import policies, policy
 from headrace.infra.console.pages.rewards import rewards
 from headrace.infra.console.pages.streams import streams
 from headrace.infra.console.pages.version import version
 from headrace.infra.console.render import Page, html, respond
 
+_MOST_BODY = 4_096
+_FILES = {
+    "app.css": "text/css",
+    "console.js": "text/javascript",
+    "mark.svg": "image/svg+xml",
+}
 MakeList = Callable[[ClickHouse, Mapping[str, str]], Page]
 MakeItem = Callable[[ClickHouse, Mapping[str, str], Mapping[str, str]], Page | None]
 
@@ -38,22 +49,28 @@ LISTS: Mapping[str, MakeList] = {
     "compare": compare,
     "rewards": rewards,
     "ledger": ledger,
-    "streams": streams,
+    "streams": partial(streams, nothing_known),
+    "sql": pad,
 }
 """Pages at `/NAME`, and at `/` the first."""
 ITEMS: Mapping[str, MakeItem] = {
     "/episodes/{project}/{rollout}/{attempt}": episode,
     "/groups/{project}/{group}": group,
-    "/policies/{policy}": policy,
-    "/policies/{policy}/{version}": version,
+    "/policies/{policy:path}/{version:int}": version,
+    "/policies/{policy:path}": policy,
 }
 """Pages of one thing, by their address."""
 
 
-def application(client: ClickHouse) -> Starlette:
-    """The pages over what `client` reads. Each also comes as JSON and as CSV."""
+def application(client: ClickHouse, look: Look = nothing_known) -> Starlette:
+    """The pages over what `client` reads, and over what `look` tells of this machine.
+
+    Each also comes as JSON and as CSV.
+    """
     routes = []
-    for name, make_list in LISTS.items():
+    watcher = Watcher(client)
+    lists: dict[str, MakeList] = {**LISTS, "streams": partial(streams, look)}
+    for name, make_list in lists.items():
         endpoint = _endpoint(partial(_listed, client, make_list))
         routes += [Route(f"/{name}", endpoint), Route(f"/{name}.{{form}}", endpoint)]
     for path, make_item in ITEMS.items():
@@ -64,9 +81,10 @@ def application(client: ClickHouse) -> Starlette:
             Route("/", routes[0].endpoint),
             *routes,
             Route("/r/{response:path}", _endpoint(partial(_answer_of, client))),
+            Route("/events", partial(_events, watcher)),
+            Route("/sql/cancel", partial(_cancelled, client), methods=["POST"]),
             Route("/healthz", lambda _: PlainTextResponse("ok\n")),
-            Route("/app.css", lambda _: Response(_static("app.css"), media_type="text/css")),
-            Route("/mark.svg", lambda _: Response(_static("mark.svg"), media_type="image/svg+xml")),
+            *(Route(f"/{name}", partial(_file, name, kind)) for name, kind in _FILES.items()),
         ],
         middleware=[Middleware(Guard)],
     )
@@ -78,6 +96,37 @@ def _listed(client: ClickHouse, make: MakeList, request: Request) -> Page:
 
 def _single(client: ClickHouse, make: MakeItem, request: Request) -> Page | None:
     return make(client, request.path_params, request.query_params)
+
+
+async def _events(watcher: Watcher, _: Request) -> Response:
+    try:
+        stream = watcher.follow()
+        first = await anext(stream)
+    except TooManyStreams as error:
+        return PlainTextResponse(f"{error}\n", 503)
+    return StreamingResponse(_after(first, stream), media_type="text/event-stream")
+
+
+async def _after(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for event in rest:
+        yield event
+
+
+async def _cancelled(client: ClickHouse, request: Request) -> Response:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BODY:
+            return PlainTextResponse("too long\n", 413)
+    query_id = parse_qs(body.decode("ascii", "replace")).get("id", [""])[0]
+    try:
+        await run_in_threadpool(cancel, client, query_id)
+    except ValueError as error:
+        return PlainTextResponse(f"{error}\n", 400)
+    except StatementFailed as error:
+        return PlainTextResponse(f"{error.said}\n", 503)
+    return PlainTextResponse("told to end\n", 202)
 
 
 def _answer_of(client: ClickHouse, request: Request) -> Response | None:
@@ -121,5 +170,6 @@ def _failed(request: Request, status: int, title: str, said: object) -> Response
     )
 
 
-def _static(name: str) -> str:
-    return files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+def _file(name: str, kind: str, _: Request) -> Response:
+    text = files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+    return Response(text, media_type=kind)

@@ -40,6 +40,7 @@ PLACES = (
     ("Rewards", "/rewards"),
     ("Ledger", "/ledger"),
     ("Streams", "/streams"),
+    ("SQL", "/sql"),
 )
 """The pages that the navigation names."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

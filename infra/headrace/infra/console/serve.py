@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.http_server.listening import Server, listen
 from headrace.infra.console.app import application
+from headrace.infra.console.around import around
 from headrace.infra.settings import Settings
 
 HOST = "127.0.0.1"
@@ -27,7 +29,9 @@ def serve(settings: Settings, port: int, listening: Callable[[str], None]) -> No
     listener.listen()  # who opens the address at once waits, and is not refused
     listening(f"http://{HOST}:{port}/")
     config = uvicorn.Config(
-        application(client), log_level="warning", timeout_graceful_shutdown=STOP_S
+        application(client, partial(around, settings)),
+        log_level="warning",
+        timeout_graceful_shutdown=STOP_S,
     )
     try:
         Server(config).run(sockets=[listener])

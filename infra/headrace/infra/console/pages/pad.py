@@ -1,0 +1,72 @@
+"""`/sql`: a question of one's own, read-only and within limits."""
+
+import re
+import uuid
+from collections.abc import Mapping
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse.errors import StatementFailed
+from headrace.connectors.clickhouse.saved import SavedQuery, saved_queries
+from headrace.infra.console.ask import LIMITS, Answer, ask
+from headrace.infra.console.render import Page
+
+SHOWN = 500
+PREFIX = "headrace-console-"
+_PARAMETER = re.compile(r"\{(\w+):\s*([^{}]+)\}")
+
+
+def pad(client: ClickHouse, asked: Mapping[str, str]) -> Page:
+    """The answer to `q`, or to the saved query `name`; parameters are `p_NAME`.
+
+    What ClickHouse refuses is said beside the question, which stays.
+    """
+    saved = saved_queries().get(asked.get("name", ""))
+    text = asked.get("q", "").strip() or (saved.sql if saved else "")
+    values = _values(text, saved, asked)
+    query_id = asked.get("id", "")
+    answers, said = [], ""
+    if text and (saved is None or "run" in asked or not values):
+        try:
+            answers = [_answer(client, text, values, query_id)]
+        except StatementFailed as error:
+            said = error.said
+    answers.append(ask(client, "schema"))
+    return Page(
+        template="pad.html",
+        title="SQL",
+        answers=answers,
+        more={
+            "text": text,
+            "values": values,
+            "name": saved.name if saved else "",
+            "about": saved.about if saved else "",
+            "saved": saved_queries(),
+            "said": said,
+            "shown": SHOWN,
+            "query_id": f"{PREFIX}{uuid.uuid4()}",
+        },
+    )
+
+
+def cancel(client: ClickHouse, query_id: str) -> None:
+    """Have the server end a query of the pad.
+
+    Raises:
+        ValueError: the id is none that the pad gave.
+    """
+    if not re.fullmatch(f"{PREFIX}[0-9a-f-]{{36}}", query_id):
+        raise ValueError("no query of the pad has this id")
+    client.cancel(query_id)
+
+
+def _answer(client: ClickHouse, text: str, values: Mapping[str, str], query_id: str) -> Answer:
+    known = query_id if re.fullmatch(f"{PREFIX}[0-9a-f-]{{36}}", query_id) else ""
+    rows = client.query(text.rstrip(";"), values, LIMITS, known)
+    return Answer(name="answer", rows=rows, sql=text, parameters=values)
+
+
+def _values(text: str, saved: SavedQuery | None, asked: Mapping[str, str]) -> dict[str, str]:
+    """A value for each parameter that the text names."""
+    defaults = saved.values() if saved else {}
+    names = dict.fromkeys(found[1] for found in _PARAMETER.finditer(text))
+    return {name: asked.get(f"p_{name}", defaults.get(name, "")) for name in names}

@@ -1,0 +1,81 @@
+"""The SQL pad: saved queries, parameters, refusals, and the end of a query that takes too long."""
+
+from __future__ import annotations
+
+import html
+import threading
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse.saved import saved_queries
+from headrace.infra.console.app import application
+from headrace.infra.console.pages.pad import PREFIX, SHOWN
+
+RUNNING = """
+SELECT count() AS n FROM system.processes
+WHERE query_id = {id:String} OR Settings['log_comment'] = {id:String}
+"""
+
+
+@pytest.fixture(scope="module")
+def page(seeded: ClickHouse) -> Iterator[TestClient]:
+    with TestClient(application(seeded), base_url="http://127.0.0.1:8090") as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", saved_queries())
+def test_every_saved_query_answers(page: TestClient, name: str) -> None:
+    answer = page.get("/sql", params={"name": name, "run": "1"})
+    assert answer.status_code == 200
+    assert 'role="alert"' not in answer.text
+    assert 'id="sql-answer"' in answer.text
+
+
+def test_a_parameter_is_bound_and_stays_in_its_field(page: TestClient) -> None:
+    asked = {"q": "SELECT {x:String} AS said", "p_x": "it's <b>", "run": "1"}
+    assert page.get("/sql.json", params=asked).json()["answer"] == [{"said": "it's <b>"}]
+    assert 'name="p_x" value="it&#39;s &lt;b&gt;"' in page.get("/sql", params=asked).text
+
+
+def test_what_is_not_shown_is_said_and_is_in_the_csv(page: TestClient) -> None:
+    asked = {"q": f"SELECT number FROM numbers({SHOWN + 5})"}
+    assert f"the first {SHOWN} are shown" in page.get("/sql", params=asked).text
+    assert page.get("/sql.csv", params=asked).text.count("\n") == SHOWN + 6
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["DROP TABLE spans", "INSERT INTO tasks (project) VALUES ('x')", "SELECT no_such", "SELECT (",
+     "SELECT * FROM numbers(100000000)"],
+)  # fmt: skip
+def test_what_is_refused_is_said_beside_the_question(page: TestClient, query: str) -> None:
+    answer = page.get("/sql", params={"q": query})
+    assert answer.status_code == 200
+    assert 'role="alert"' in answer.text
+    assert f">{query}</textarea>" in html.unescape(answer.text)
+
+
+def test_a_query_that_takes_long_can_be_ended(seeded: ClickHouse, page: TestClient) -> None:
+    query_id = f"{PREFIX}{uuid.uuid4()}"
+    slow = "SELECT sleepEachRow(1) AS slept FROM numbers(9) SETTINGS max_block_size = 1"
+    ended: list[str] = []
+    asking = threading.Thread(
+        target=lambda: ended.append(page.get("/sql", params={"q": slow, "id": query_id}).text)
+    )
+    asking.start()
+    while not ended and not seeded.query(RUNNING, {"id": query_id})[0]["n"]:
+        pass  # until it runs, or could not
+    assert page.post("/sql/cancel", data={"id": query_id}).status_code == 202
+    asking.join()
+    assert "cancelled" in ended[0]
+
+
+def test_nothing_but_a_query_of_the_pad_is_ended(page: TestClient) -> None:
+    assert page.post("/sql/cancel", data={"id": "' OR 1 --"}).status_code == 400
+    assert page.post("/sql/cancel", content=b"id=" + b"x" * 10_000).status_code == 413
+    foreign = {"origin": "https://evil.example"}
+    assert page.post("/sql/cancel", data={"id": "x"}, headers=foreign).status_code == 403
