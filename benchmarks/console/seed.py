@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.tables import TABLES, schema_of
+from headrace.schemas.topics import Topic
 
 BEGAN = 1_795_000_000_000  # milliseconds: 2026-11-18
 RULE = "exact_answer@3"
@@ -110,7 +111,7 @@ def _publish(book: Book, policy: str, version: int, groups: list[str], skill: fl
         weights_hash=digest, config_hash="9f2c4be07d11a6e5" * 4, base_model="smollm2-135m",
         base_hash="41d0" * 16, groups=groups if version else [], samples=len(groups) * 6,
         metrics=metrics if version else {}, log_time=book.now, offset=version,
-        offsets=[{"topic": "headrace.credits", "partition": 0, "offset": version * 40}],
+        offsets=[{"topic": Topic.CREDITS, "partition": 0, "offset": version * 40}],
     )  # fmt: skip
 
 
@@ -371,12 +372,12 @@ def _unfinished(book: Book) -> None:
 def _mishaps(book: Book) -> None:
     for offset in (118_203, 118_377):
         book.add(
-            "dead_letters", topic="headrace.spans", partition=3, offset=offset, stage="assemble",
+            "dead_letters", topic=Topic.SPANS, partition=3, offset=offset, stage="assemble",
             reason="malformed", message="the batch ends within its column `logprobs`",
             size=4_096, log_time=book.now,
         )  # fmt: skip
     book.add(
-        "drops", stage="sink", consumer_group="headrace.sink", topic="headrace.outcomes",
+        "drops", stage="sink", consumer_group="headrace.sink", topic=Topic.OUTCOMES,
         partition=1, first_offset=400, last_offset=431, reason="log_lost", log_time=book.now,
         detail="the log begins at 432 now",
     )  # fmt: skip

@@ -38,6 +38,7 @@ from headrace.infra.settings import DataSettings, KafkaSettings, RegistrySetting
 from headrace.infra.supervise import Supervisor
 
 RESULTS = Path(__file__).parents[1] / "results"
+_TICK_S = 0.01  # of the kernel's CPU times: a run that is too short to count one had one at most
 PROMPT = "What is 33 times 4, and why? Answer with one calculator call. " * 8
 
 
@@ -101,7 +102,7 @@ def _phase(
     cpu, start = sum(process.cpu_times()[:2]), perf_counter()
     times: Times = asyncio.run(ask_for(options.seconds, port, request, connections))
     seconds = perf_counter() - start
-    cpu = sum(process.cpu_times()[:2]) - cpu
+    cpu = max(_TICK_S, sum(process.cpu_times()[:2]) - cpu)
     first, whole = sorted(times.first), sorted(times.whole)
     return Outcome(
         spans=spans,

@@ -37,7 +37,10 @@ REASONS: Mapping[str, tuple[str, str]] = {
     ),
     "non_finite": ("its loss was no number", "`headrace status`; a lower learning rate"),
     "rule_changed": ("credited by a rule that is not the trainer's any more", "nothing"),
-    "baseline_mismatch": ("credited against another baseline", "[credit] and [trainer] algorithm"),
+    "baseline_mismatch": (
+        "credited against another baseline",
+        "one algorithm for both: docs/algorithms.md",
+    ),
     "revised_after_training": ("its credit was revised after it was trained", "nothing"),
     "revised_after_drop": ("its credit was revised after it was dropped", "nothing"),
     "superseded": ("another attempt at the rollout was used", "nothing"),

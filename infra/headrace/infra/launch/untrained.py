@@ -88,8 +88,8 @@ def _without_trainer(client: ClickHouse, settings: Settings) -> list[UntrainedPo
             reasons={NO_TRAINER: int(row["rollouts"])},
             message=f"{row['rollouts']} of its rollouts have no outcome and will have none: "
             "the settings name no such policy that is trained. It was renamed or taken out; put it "
-            "back under [policy] or [policies] to have them trained, or leave them pending. A new "
-            "name begins anew, at version 0",
+            "back to headrace.toml ([policy], [policies]) to have them trained, or leave them "
+            "pending. A new name begins anew, at version 0",
         )
         for row in rows
     ]
