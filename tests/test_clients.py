@@ -35,6 +35,7 @@ MAKERS = {
         f"{CONNECTORS}/kafka/clients.py": "all of librdkafka's",
         f"{EMBEDDED}/kafka.py": "asks the embedded broker alone, which is plain and on loopback",
         "streams/headrace/streams/host/faust.py": "Faust's own, with its credentials",
+        "streams/headrace/streams/host/fetching.py": "how that one fetches",
     },
     "registry": {f"{CONNECTORS}/kafka/registry.py": "all of Confluent's"},
     "ClickHouse": {

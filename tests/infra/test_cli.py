@@ -317,7 +317,7 @@ def test_tasks_cannot_be_taken_back_without_a_reason_or_a_server(headrace: Headr
     nowhere = {"HEADRACE_CLICKHOUSE_URL": "http://127.0.0.1:1"}
     result = headrace("tasks", "cancel", "01JR", **nowhere)
     assert result.returncode == NOT_RUNNING
-    assert "Is headrace up?" in result.stderr
+    assert "no answer from ClickHouse at http://127.0.0.1:1: Connection refused" in result.stderr
 
 
 def test_a_demo_never_empties_a_folder_that_no_demo_made(

@@ -181,3 +181,22 @@ def test_up_refuses_before_it_starts_anything(text: str, named: str, tmp_path: P
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / ".headrace").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[kafka]\nbootstrap = "me:hush@k:9092,k:9092"',
+        '[kafka]\nsasl_password = ["hush"]',
+        '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_password = "hush"',
+        '[registry]\nurl = "https://me:hush@r"',
+        '[registry]\npassword = "hush"',
+        '[clickhouse]\nurl = "https://me:hush@c:8443"',
+        '[gateway]\nhost = "0.0.0.0"\nkeys = "hush"\nproject_keys = ["hush"]',
+        '[privacy]\nreplace_by = "pseudonym"\npseudonym_key = "hush"',
+    ],
+)
+def test_a_refusal_names_the_key_and_shows_no_secret(tmp_path: Path, text: str) -> None:
+    told = refusal(tmp_path, text)
+    assert KEY.search(told)
+    assert "hush" not in told

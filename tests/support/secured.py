@@ -1,15 +1,16 @@
-"""Real parts whose broker asks for SASL/SCRAM over TLS; its plain listener is the registry's.
+"""Real parts that let in whom they know: the broker by SASL/SCRAM over TLS, the others by HTTPS.
 
-Whoever enters may use what is named headrace, and nobody else's; one user may use nothing. A third
-listener asks for a certificate instead of a password.
+Whoever enters the broker may use what is named headrace alone; one user may use nothing. A listener
+asks for a certificate instead of a password, and a plain one is the registry's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 # Public names, but not in an __all__.
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -33,11 +34,16 @@ from headrace.infra.embedded import (
     kafka,
     ports,
 )
+from headrace.infra.launch.parts import prepare_external
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import Supervisor
 from tests.support.certificates import Authority, Identity
+from tests.support.tls_front import of_a_registry, of_clickhouse, tls_front
 
-USER, PASSWORD = "agent", "hush-hush"
+USER, PASSWORD = "agent", "hush-hush-of-kafka"
+REGISTRY_USER, REGISTRY_PASSWORD = "schemas", "hush-hush-of-the-registry"
+CLICKHOUSE_USER, CLICKHOUSE_PASSWORD = "tables", "hush-hush-of-clickhouse"
+SECRETS = (PASSWORD, REGISTRY_PASSWORD, CLICKHOUSE_PASSWORD)
 WITHOUT_RIGHTS = "guest"
 RIGHTS = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)
 
@@ -46,18 +52,26 @@ RIGHTS = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)
 class Secured:
     """Running parts, and how they are entered."""
 
-    settings: Settings
+    environment: dict[str, str]
+    """How they are entered, as variables of the settings."""
     plain: str
     """The broker's listener that asks for nothing."""
+    plain_urls: dict[str, str]
+    """Registry and ClickHouse as they are behind their servers of HTTPS."""
     by_certificate: str
     """The one that asks for a certificate."""
     identity: Identity
     """Such a certificate."""
 
+    @property
+    def settings(self) -> Settings:
+        """The settings that enter."""
+        return load(environment=self.environment)
+
 
 @contextmanager
 def secured_stack(directory: Path) -> Iterator[Secured]:
-    """A running broker (SASL_SSL), registry and ClickHouse."""
+    """A running broker, registry and ClickHouse, prepared as `headrace up` does it."""
     authority = Authority(directory / "certificates")
     identity = authority.issue(USER)
     broker = BrokerConfig(
@@ -85,8 +99,26 @@ def secured_stack(directory: Path) -> Iterator[Secured]:
         else part
         for part in parts
     )
-    with Supervisor(parts, lambda part, state, message: None, run_dir=directory):
-        settings = load(
+    with ExitStack() as running:
+        running.enter_context(Supervisor(parts, lambda *_: None, run_dir=directory))
+        fronts = {
+            "registry": tls_front(
+                _server(registry.url),
+                authority.issue("registry"),
+                of_a_registry,
+                user=REGISTRY_USER,
+                password=REGISTRY_PASSWORD,
+            ),
+            "clickhouse": tls_front(
+                clickhouse.url,
+                authority.issue("clickhouse"),
+                of_clickhouse,
+                user=CLICKHOUSE_USER,
+                password=CLICKHOUSE_PASSWORD,
+            ),
+        }
+        urls = {name: running.enter_context(front) for name, front in fronts.items()}
+        made = Secured(
             environment={
                 "HEADRACE_DATA_DIRECTORY": str(directory / "data"),
                 "HEADRACE_KAFKA_BOOTSTRAP": by_password,
@@ -94,16 +126,27 @@ def secured_stack(directory: Path) -> Iterator[Secured]:
                 "HEADRACE_KAFKA_SASL_USERNAME": USER,
                 "HEADRACE_KAFKA_SASL_PASSWORD": PASSWORD,
                 "HEADRACE_KAFKA_SSL_CA_LOCATION": str(authority.file),
-                "HEADRACE_REGISTRY_URL": registry.url,
-                "HEADRACE_CLICKHOUSE_URL": clickhouse.url,
-            }
-        )
-        yield Secured(
-            settings=settings,
+                "HEADRACE_REGISTRY_URL": urls["registry"] + urlsplit(registry.url).path,
+                "HEADRACE_REGISTRY_USER": REGISTRY_USER,
+                "HEADRACE_REGISTRY_PASSWORD": REGISTRY_PASSWORD,
+                "HEADRACE_REGISTRY_SSL_CA_LOCATION": str(authority.file),
+                "HEADRACE_CLICKHOUSE_URL": urls["clickhouse"],
+                "HEADRACE_CLICKHOUSE_USER": CLICKHOUSE_USER,
+                "HEADRACE_CLICKHOUSE_PASSWORD": CLICKHOUSE_PASSWORD,
+                "HEADRACE_CLICKHOUSE_SSL_CA_LOCATION": str(authority.file),
+            },
             plain=broker.bootstrap,
+            plain_urls={"registry": registry.url, "clickhouse": clickhouse.url},
             by_certificate=by_certificate,
             identity=identity,
         )
+        prepare_external(made.settings)
+        yield made
+
+
+def _server(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _listeners(

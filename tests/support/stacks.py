@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 STACKS = ("first-stack", "second-stack")
+SECURED = "secured"
+"""The fixture whose parts ask for credentials; its tests are a group, too."""
 REAL_PARTS = ("integration", "e2e")
 TOGETHER = ("frameworks",)
 """Folders whose files share more than a stack: they go to one."""
@@ -21,6 +23,11 @@ TOGETHER = ("frameworks",)
 def uses_the_stack(item: pytest.Item) -> bool:
     """Whether a test asks for the `stack` fixture, itself or through another one."""
     return "stack" in getattr(item, "fixturenames", ())
+
+
+def uses_the_secured(item: pytest.Item) -> bool:
+    """Whether a test asks for the `secured` fixture, itself or through another one."""
+    return SECURED in getattr(item, "fixturenames", ())
 
 
 def distribute(items: list[pytest.Item], tests: Path) -> None:
@@ -35,7 +42,8 @@ def distribute(items: list[pytest.Item], tests: Path) -> None:
         return 0 if uses_the_stack(item) else 1 if own_parts else 2
 
     for item in items:
-        group = stacks[_whole(item, tests)] if uses_the_stack(item) else item.path.stem
+        alone = SECURED if uses_the_secured(item) else item.path.stem
+        group = stacks[_whole(item, tests)] if uses_the_stack(item) else alone
         item.add_marker(pytest.mark.xdist_group(group))
         if item.config.getoption("loadgroup", default=False):
             # xdist 3.8 writes the group into the test's id for its scheduler, but to where

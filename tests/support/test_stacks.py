@@ -6,7 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.stacks import STACKS, TOGETHER, claim, share, uses_the_stack, workers
+from tests.support.stacks import (
+    SECURED,
+    STACKS,
+    TOGETHER,
+    claim,
+    share,
+    uses_the_secured,
+    uses_the_stack,
+    workers,
+)
 
 
 def test_a_third_stack_in_a_run_is_refused(tmp_path: Path) -> None:
@@ -46,9 +55,11 @@ def test_no_file_is_divided_between_workers(request: pytest.FixtureRequest) -> N
             assert mark.args[0] in STACKS, item.nodeid
             whole = item.path.parent if item.path.parent.name in TOGETHER else item.path
             places.setdefault(whole / "on a stack", set()).add(mark.args[0])
+        elif uses_the_secured(item):
+            assert mark.args == (SECURED,), item.nodeid
         else:
             places.setdefault(item.path, set()).add(mark.args[0])
     assert all(len(groups) == 1 for groups in places.values())
     others = [name for path, (name,) in places.items() if path.name != "on a stack"]
     assert len(set(others)) == len(others), "files of one name share a worker"
-    assert not set(STACKS) & set(others)
+    assert not {*STACKS, SECURED} & set(others)

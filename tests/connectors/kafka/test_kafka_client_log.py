@@ -40,15 +40,15 @@ def test_a_state_is_told_once_and_again_when_it_comes_back(
 def test_the_end_of_a_connection_is_not_told_in_the_place_of_its_refusal() -> None:
     now = 0.0
     log = ClientLog("k:1", clock=lambda: now)
-    assert log.failure is None
+    assert log.failure() is None
     log.log(logging.ERROR, FORM, "FAIL", "c", "x: SASL authentication error: Authentication failed")
     log.log(logging.ERROR, FORM, "FAIL", "c", "x: Disconnected: SSL connection closed by peer")
-    assert log.failure == failure_in("SASL authentication error")
+    assert log.failure() == failure_in("SASL authentication error")
     now = STATE_S / 2  # the password was mended, and the broker is restarted
     log.log(logging.ERROR, FORM, "FAIL", "c", "x: Disconnected: SSL connection closed by peer")
-    assert log.failure == failure_in("Disconnected")
+    assert log.failure() == failure_in("Disconnected")
     now += STATE_S + 1
-    assert log.failure is None, "too long ago to be why"
+    assert log.failure() is None, "too long ago to be why"
 
 
 def test_ways_to_enter_one_cluster_are_told_apart_and_their_secrets_not_kept() -> None:

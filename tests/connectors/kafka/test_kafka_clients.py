@@ -53,6 +53,8 @@ def test_settings_are_the_ones_that_lose_nothing() -> None:
     assert producer["compression.type"] == "lz4"
     assert producer["linger.ms"] == 0
     assert producer["security.protocol"] == "SASL_SSL"
+    secret = KafkaConfig(bootstrap="b:1", extra={"sasl.password": "hush"}, sasl_password="hush")
+    assert "hush" not in repr(secret)
     transactional = producer_settings(config, transactional_id="t", transaction_timeout_ms=9)
     assert transactional["message.timeout.ms"] == 9
     consumer = consumer_settings(config, group="g")

@@ -21,6 +21,7 @@ from headrace.connectors.clickhouse.arrow_types import plain
 from headrace.connectors.clickhouse.config import ClickHouseConfig
 from headrace.connectors.clickhouse.errors import ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.loopback import is_loopback_url
+from headrace.connectors.tls import tls_fault
 from headrace.connectors.worker.insert_times import INSERTS
 
 T = TypeVar("T")
@@ -31,6 +32,10 @@ _GATEWAY_STATUS = re.compile(r"HTTP status 50[234]\b")
 # The server's state, not the statement: a file that cannot be written, slots, time, network,
 # memory, disk, too many parts, cancelled by a shutdown, overloaded, Keeper.
 _TRANSIENT = frozenset({75, 159, 202, 209, 210, 236, 241, 242, 243, 252, 279, 319, 394, 745, 999})
+# Unknown user, wrong password, password required, authentication failed. Waiting mends these, too:
+# who rotates a password loses nothing.
+_NOT_LET_IN_STATUS = re.compile(r"HTTP status 40[13]\b")  # of a proxy before it
+_NOT_LET_IN = frozenset({192, 193, 194, 516})
 # One Arrow batch is one block is one part, so that a take is stored whole or not at all.
 _UNSPLIT = 1 << 40
 _ONE_BLOCK = {
@@ -78,7 +83,7 @@ class ClickHouse:
 
         With a `query_id`, `cancel` ends it.
         """
-        with _translated(sql):
+        with self._translated(sql):
             result = self._connected().query(
                 sql, parameters=_bindable(parameters), settings=_named(settings, query_id)
             )
@@ -92,7 +97,7 @@ class ClickHouse:
         query_id: str = "",
     ) -> bytes:
         """What the server answers to a query that names its FORMAT; otherwise as `query`."""
-        with _translated(sql):
+        with self._translated(sql):
             return self._connected().raw_query(
                 sql, parameters=_bindable(parameters), settings=_named(settings, query_id)
             )
@@ -117,7 +122,7 @@ class ClickHouse:
         LowCardinality decoded; Enum and DateTime are told from numbers by one DESCRIBE of the
         query, remembered by its text, so pass values as parameters.
         """
-        with _translated(sql):
+        with self._translated(sql):
             table = self._connected().query_arrow(
                 sql,
                 parameters=_bindable(parameters),
@@ -139,7 +144,7 @@ class ClickHouse:
         if data.num_rows == 0:
             return 0
         whole = pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else data
-        with _timed(table), _translated(f"INSERT INTO {table}"):
+        with _timed(table), self._translated(f"INSERT INTO {table}"):
             summary = self._connected().insert_arrow(
                 table, whole.combine_chunks(), settings=dict(_ONE_BLOCK)
             )
@@ -147,18 +152,17 @@ class ClickHouse:
 
     def command(self, sql: str, parameters: Mapping[str, object] | None = None) -> object:
         """Runs a statement for its effect, or for the single value that it returns."""
-        with _translated(sql):
+        with self._translated(sql):
             return self._connected().command(sql, parameters=_bindable(parameters))
 
     def ensure_database(self) -> None:
         """Creates the configured database if it is absent."""
-        sql = f"CREATE DATABASE IF NOT EXISTS {self.config.database}"
-        with _translated(sql):
-            driver = self._connect("default")
-            try:
-                driver.command(sql)
-            finally:
-                driver.close()
+        self._outside(f"CREATE DATABASE IF NOT EXISTS {self.config.database}")
+
+    def version(self) -> str:
+        """The server's version, asked with the user and password, whether or not the database is
+        there."""
+        return str(self._outside("SELECT version()"))
 
     def close(self) -> None:
         """Closes the pool. The next call would open another."""
@@ -168,6 +172,15 @@ class ClickHouse:
             driver.close()
         if self._direct is not None:
             self._direct.clear()
+
+    def _outside(self, sql: str) -> object:
+        """Runs a statement in no database of ours, on a connection of its own."""
+        with self._translated(sql):
+            driver = self._connect("default")
+            try:
+                return driver.command(sql)
+            finally:
+                driver.close()
 
     def _connected(self) -> Client:
         with self._lock:
@@ -200,6 +213,40 @@ class ClickHouse:
 
     def _is_local(self) -> bool:
         return is_loopback_url(self.config.url)
+
+    @contextmanager
+    def _translated(self, sql: str) -> Iterator[None]:
+        """Turns the driver's and the network's errors into ours."""
+        try:
+            yield
+        except DriverError as error:
+            code = getattr(error, "code", None) or _code_in(str(error))
+            if code in _NOT_LET_IN or (code is None and _NOT_LET_IN_STATUS.search(str(error))):
+                raise ClickHouseUnavailable(self._not_let_in(), code) from error
+            if isinstance(error, OperationalError) and code is None:
+                raise ClickHouseUnavailable(self._no_answer(error)) from error
+            said, statement = _said(error), sql[:_SHOWN]
+            if code in _TRANSIENT or _GATEWAY_STATUS.search(str(error)):
+                raise ClickHouseUnavailable(said, code, statement=statement) from error
+            raise ClickHouseRejected(said, code, statement=statement) from error
+        except (HTTPError, OSError) as error:
+            raise ClickHouseUnavailable(self._no_answer(error)) from error
+
+    def _not_let_in(self) -> str:
+        return (
+            f"ClickHouse at {self.config.url} does not let user {self.config.user} in: check "
+            "[clickhouse] user and password"
+        )
+
+    def _no_answer(self, error: BaseException) -> str:
+        fault = tls_fault(error)
+        said = fault or _said(error)
+        remedy = (
+            "check [clickhouse] url and ssl_ca_location"
+            if fault
+            else "check that it runs (`headrace status` tells of the embedded one)"
+        )
+        return f"no answer from ClickHouse at {self.config.url}: {said}; {remedy}"
 
     def _types(self, sql: str, parameters: Mapping[str, object] | None) -> dict[str, str]:
         known = self._described.get(sql)
@@ -251,22 +298,6 @@ def retrying(
                 raise
 
 
-@contextmanager
-def _translated(sql: str) -> Iterator[None]:
-    """Turns the driver's and the network's errors into ours."""
-    try:
-        yield
-    except DriverError as error:
-        code = getattr(error, "code", None) or _code_in(str(error))
-        said, statement = _said(error), sql[:_SHOWN]
-        lost = isinstance(error, OperationalError) and code is None
-        if lost or code in _TRANSIENT or _GATEWAY_STATUS.search(str(error)):
-            raise ClickHouseUnavailable(said, code, statement=statement) from error
-        raise ClickHouseRejected(said, code, statement=statement) from error
-    except (HTTPError, OSError) as error:
-        raise ClickHouseUnavailable(_said(error), statement=sql[:_SHOWN]) from error
-
-
 def _said(error: BaseException) -> str:
     """What the server said, or why it could not."""
     found = _SAID.search(str(error))
@@ -278,7 +309,7 @@ def _root(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
-            return f"no answer: {cause.strerror}"
+            return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return str(error)
 

@@ -71,11 +71,10 @@ class ClientLog:
         if self._is_news(words if facility in _AWAY else facility):
             client_logger.log(level if facility not in _AWAY else logging.WARNING, "%s", words)
 
-    @property
-    def failure(self) -> Failure | None:
-        """What went wrong last between our clients and a broker; None if that is long ago."""
+    def failure(self, within_s: float = STATE_S) -> Failure | None:
+        """What went wrong last between our clients and a broker; None if that is longer ago."""
         with self._lock:
-            return self._failed if self._clock() - self._failed_at <= STATE_S else None
+            return self._failed if self._clock() - self._failed_at <= within_s else None
 
     def _keep(self, failure: Failure) -> None:
         with self._lock:

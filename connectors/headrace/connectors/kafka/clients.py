@@ -64,6 +64,12 @@ def make_consumer(
         return Consumer(consumer_settings(config, group=group, **overrides) | heard)
 
 
+def is_refused(config: KafkaConfig, within_s: float) -> bool:
+    """Whether a broker turned us away in so many last seconds, and not only for the moment."""
+    failure = log_of(config).failure(within_s)
+    return failure is not None and failure.lasts
+
+
 def why(
     config: KafkaConfig,
     error: KafkaError | KafkaException | None,
@@ -83,5 +89,5 @@ def why(
         return f"{user} may not use {FORBIDDEN[code]}; give it the right on the cluster"
     if code not in _AWAY and error is not None:
         return in_words(error)
-    failure = log_of(config).failure
+    failure = log_of(config).failure()
     return str(failure) if failure else f"{in_words(error) if error else 'no answer'}; {RUNS}"

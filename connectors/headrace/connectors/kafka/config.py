@@ -72,7 +72,7 @@ class KafkaConfig(KafkaAccess):
     delivery_timeout_ms: int = inner(300_000)
     """How long a producer tries to deliver a record before it reports it as failed; 0: for ever.
     Long enough to sit out a broker's restart."""
-    extra: Mapping[str, Any] = inner(default_factory=dict)
+    extra: Mapping[str, Any] = inner(default_factory=dict, repr=False)
     """Further librdkafka settings; they win."""
 
     def __post_init__(self) -> None:

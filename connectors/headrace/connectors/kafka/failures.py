@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-RUNS = "check that the broker runs"
+RUNS = "check that the broker runs (`headrace status` tells of the embedded one)"
 
 
 class Failure(NamedTuple):

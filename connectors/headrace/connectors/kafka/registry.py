@@ -11,14 +11,17 @@ from urllib.parse import urlsplit
 
 from headrace.connectors.loopback import is_loopback_url
 from headrace.connectors.settings import check, key, pem_file
+from headrace.connectors.tls import tls_fault
 from headrace.schemas.codec import SCHEMA_FILES, schema_text
 from headrace.schemas.errors import RegistryUnavailable, SchemaError, UnknownSchemaId
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 COMPATIBILITY = "FULL_TRANSITIVE"
-NOT_FOUND, SERVER_ERROR = 404, 500
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+REFUSED_SCHEMA = frozenset({400, 409, 422})  # what it is sent, or against what it has
 _NO_PROXY = "http://127.0.0.1:9"  # named and never asked
 SCHEMES = ("http", "https", "mock")  # mock: the client's own, in memory
 
@@ -102,6 +105,7 @@ class Registry:
         if isinstance(access, str):
             access = RegistryAccess(url=access)
         self.url = access.url
+        self._access = access
         self._client = registry_client(access.url, **access.client_settings(), **settings)
         self._ids: dict[str, int] = {}
 
@@ -113,6 +117,17 @@ class Registry:
         """
         return {topic: self.schema_id(topic) for topic in SCHEMA_FILES}
 
+    def subjects(self) -> list[str]:
+        """The subjects that this user sees; raises RegistryUnavailable."""
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        try:
+            return list(self._client.get_subjects())
+        except SchemaRegistryError as error:
+            raise self._failed("its subjects", error) from error
+        except Exception as error:  # the client lets its HTTP library's errors through
+            raise self._no_answer(error) from error
+
     def schema_id(self, topic: str) -> int:
         """Id of the topic's schema, registered if it is not yet."""
         if topic not in self._ids:
@@ -123,18 +138,14 @@ class Registry:
             try:
                 self._ids[topic] = self._client.register_schema(subject_of(topic), schema)
             except SchemaRegistryError as error:
-                if error.http_status_code >= SERVER_ERROR:
-                    raise RegistryUnavailable(
-                        f"the registry at {self.url} failed on the schema of {topic}: {error}"
+                if error.http_status_code in REFUSED_SCHEMA:
+                    raise SchemaError(
+                        f"the registry at {self.url} refused the schema of {topic} "
+                        f"(it must be {COMPATIBILITY} with the registered ones): {error}"
                     ) from error
-                raise SchemaError(
-                    f"the registry at {self.url} refused the schema of {topic} "
-                    f"(it must be {COMPATIBILITY} with the registered ones): {error}"
-                ) from error
+                raise self._failed(f"the schema of {topic}", error) from error
             except Exception as error:  # the client lets its HTTP library's errors through
-                raise RegistryUnavailable(
-                    f"no answer from the schema registry at {self.url}: {error}"
-                ) from error
+                raise self._no_answer(error) from error
         return self._ids[topic]
 
     def writer_schema(self, schema_id: int) -> dict[str, Any]:
@@ -148,15 +159,31 @@ class Registry:
                 raise UnknownSchemaId(
                     f"the registry at {self.url} has no schema {schema_id}"
                 ) from error
-            raise RegistryUnavailable(
-                f"the registry at {self.url} failed on schema {schema_id}: {error}"
-            ) from error
+            raise self._failed(f"schema {schema_id}", error) from error
         except Exception as error:  # the client lets its HTTP library's errors through
-            raise RegistryUnavailable(
-                f"no answer from the schema registry at {self.url}: {error}"
-            ) from error
+            raise self._no_answer(error) from error
         parsed: dict[str, Any] = json.loads(schema.schema_str or "{}")
         return parsed
+
+    def _failed(self, what: str, error: "SchemaRegistryError") -> RegistryUnavailable:
+        if error.http_status_code == UNAUTHORIZED:
+            who = f"user {self._access.user}" if self._access.user else "whoever names no user"
+            return RegistryUnavailable(
+                f"the registry at {self.url} does not let {who} in: check [registry] user and "
+                "password"
+            )
+        if error.http_status_code == FORBIDDEN:
+            return RegistryUnavailable(
+                f"the registry at {self.url} keeps {what} from user {self._access.user}: {error}; "
+                "give it the right to read and to write the subjects headrace.*"
+            )
+        return RegistryUnavailable(f"the registry at {self.url} failed on {what}: {error}")
+
+    def _no_answer(self, error: Exception) -> RegistryUnavailable:
+        said: object = error
+        if fault := tls_fault(error):
+            said = f"{fault}; check [registry] url and ssl_ca_location"
+        return RegistryUnavailable(f"no answer from the schema registry at {self.url}: {said}")
 
     def close(self) -> None:
         """Close the connections to the registry."""

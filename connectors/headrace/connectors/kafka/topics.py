@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     NewTopic,
 )
 
-from headrace.connectors.kafka.clients import FORBIDDEN, make_admin, why
+from headrace.connectors.kafka.clients import FORBIDDEN, is_refused, make_admin, why
 from headrace.connectors.kafka.config import KafkaConfig
 from headrace.connectors.kafka.errors import KafkaUnavailable, TopicMismatch, TopicMissing
 from headrace.schemas.topics import MAX_MESSAGE_BYTES, Topic, dead_letters_of
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_PARTITIONS = 8
 _TIMEOUT_S = 30.0
+_SOON_S, _LEAST_S = 2.0, 0.1
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -99,9 +102,9 @@ def create_topics(
     """
     config = KafkaConfig(bootstrap=kafka) if isinstance(kafka, str) else kafka
     bootstrap = config.bootstrap
+    existing = _metadata(config, timeout)
     admin = make_admin(config)
     try:
-        existing = admin.list_topics(timeout=timeout).topics
         wanted = [spec for spec in TOPICS if spec.name not in existing]
         _create(admin, wanted, partitions, replication)
         found = admin.list_topics(timeout=timeout).topics
@@ -113,6 +116,15 @@ def create_topics(
         raise KafkaUnavailable(
             f"cannot create the topics on {bootstrap}: {why(config, error, admin)}"
         ) from error
+
+
+def topics_of(config: KafkaConfig, timeout: float = 10.0) -> set[str]:
+    """The topics of ours that the cluster has and this user sees.
+
+    Raises:
+        KafkaUnavailable: no broker answered within `timeout` seconds, or let us in.
+    """
+    return {str(spec.name) for spec in TOPICS} & _metadata(config, timeout).keys()
 
 
 def _create(admin: Any, specs: list[TopicSpec], partitions: int, replication: int) -> None:
@@ -172,14 +184,7 @@ def partitions_of(config: KafkaConfig | str, topic: str, timeout: float = 10.0) 
     """
     if isinstance(config, str):
         config = KafkaConfig(bootstrap=config)
-    admin = make_admin(config)
-    try:
-        metadata = admin.list_topics(topic, timeout=timeout)
-    except KafkaException as error:
-        raise KafkaUnavailable(
-            f"no answer from {config.bootstrap} within {timeout:g} s: {why(config, error, admin)}"
-        ) from error
-    found = metadata.topics[topic]
+    found = _metadata(config, timeout, topic)[topic]
     if found.error is not None and found.error.code() in FORBIDDEN:
         raise KafkaUnavailable(f"{topic} on {config.bootstrap}: {why(config, found.error)}")
     if found.error is not None or not found.partitions:
@@ -188,3 +193,21 @@ def partitions_of(config: KafkaConfig | str, topic: str, timeout: float = 10.0) 
             "create the topics with `headrace up`"
         )
     return len(found.partitions)
+
+
+def _metadata(config: KafkaConfig, timeout: float, topic: str | None = None) -> Mapping[str, Any]:
+    """What the cluster tells of one topic, or of all.
+
+    Who is not let in is told soon, and waits no longer, as for a broker that starts.
+    """
+    admin, began, limit = make_admin(config), time.monotonic(), min(timeout, _SOON_S)
+    while True:
+        try:
+            found: Mapping[str, Any] = admin.list_topics(topic, timeout=limit).topics
+        except KafkaException as error:
+            told, spent = why(config, error, admin), time.monotonic() - began
+            if limit - _LEAST_S <= spent < timeout - _LEAST_S and not is_refused(config, spent):
+                limit = timeout - spent
+                continue
+            raise KafkaUnavailable(f"no answer from {config.bootstrap}: {told}") from error
+        return found

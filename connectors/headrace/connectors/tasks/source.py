@@ -51,6 +51,13 @@ class TaskSource:
         self._partitions: int | None = None
         self._groups = 0
 
+    def enter(self) -> None:
+        """Ask the registry for the tasks' schema, which every task needs.
+
+        Raises RegistryUnavailable where it does not answer or let us in. `run` would wait for it.
+        """
+        self._registry.schema_id(TASKS)
+
     @property
     def pace(self) -> Pace:
         """How far it is."""

@@ -58,12 +58,13 @@ def main() -> None:
     lacking = _load_verbs((asked,) if asked in VERBS else VERBS)
     if asked in lacking:
         _fail_for_lack(asked, lacking[asked])
+    from headrace.connectors.clickhouse.errors import ClickHouseError
     from headrace.connectors.kafka import KafkaClientError
     from headrace.connectors.runner import RunnerError
     from headrace.connectors.settings import BadSettings
     from headrace.connectors.tasks import TasksError
     from headrace.infra.errors import InfraError, SettingsError
-    from headrace.schemas.errors import RegistryUnavailable
+    from headrace.schemas.errors import SchemaError
 
     try:
         app()
@@ -71,7 +72,7 @@ def main() -> None:
         _fail_for_lack(asked, str(error.name))
     except (SettingsError, BadSettings, TasksError) as error:
         fail(str(error), WRONG_USE)
-    except (InfraError, KafkaClientError, RegistryUnavailable, RunnerError) as error:
+    except (InfraError, KafkaClientError, SchemaError, ClickHouseError, RunnerError) as error:
         fail(str(error), NOT_RUNNING)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

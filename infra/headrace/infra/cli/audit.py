@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.connectors.clickhouse import ClickHouseUnavailable
 from headrace.infra.audit import audit as run_audit
 from headrace.infra.audit.run import ASSEMBLE, CREDIT
 from headrace.infra.audit.told import SHOWN, lines
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app, fail
+from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
 
@@ -35,17 +34,13 @@ def audit(
     Exit code 1 if anything was lost, doubled or miscounted; the first differences are shown.
     """
     loaded = load(settings)
-    try:
-        with LiveLine(Console(stderr=True)) as line:
-            found = run_audit(
-                loaded,
-                project=project,
-                groups=(assemble_group, credit_group),
-                progress=lambda done, total: line.update(f"{done:,} of {total:,} records read"),
-            )
-    except ClickHouseUnavailable as error:
-        url = loaded.clickhouse_config.url
-        fail(f"{url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING)
+    with LiveLine(Console(stderr=True)) as line:
+        found = run_audit(
+            loaded,
+            project=project,
+            groups=(assemble_group, credit_group),
+            progress=lambda done, total: line.update(f"{done:,} of {total:,} records read"),
+        )
     if as_json:
         report = dataclasses.asdict(found) | {"clean": found.clean}
         report["differences"] = report["differences"][:SHOWN]

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, app, fail
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.infra.cli.app import NO, SETTINGS, app, fail
 from headrace.infra.settings import load
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.credit.explain import Explained, ExplainedCall, explain
@@ -44,10 +44,6 @@ def explain_episode(
     client = ClickHouse(config)
     try:
         rows = groups_of_rollout(client, project, rollout_id)
-    except ClickHouseUnavailable as error:
-        fail(
-            f"{config.url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING
-        )
     finally:
         client.close()
     found = [one for row in rows for one in explain(row, rollout_id, attempt)]

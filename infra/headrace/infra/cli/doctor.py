@@ -1,6 +1,7 @@
 """`headrace doctor`: can this machine run headrace? If not, what to do."""
 
 import json
+import logging
 import os
 import platform
 import shlex
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +19,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from headrace.connectors.clickhouse.errors import ClickHouseError
+from headrace.connectors.kafka.client_log import client_logger
 from headrace.connectors.privacy.summary import summary
 from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.embedded import jvm
@@ -24,8 +28,10 @@ from headrace.infra.embedded.artifacts import DOWNLOAD_MEGABYTES, cache_dir, mis
 from headrace.infra.errors import PortInUse, SettingsError
 from headrace.infra.launch.parts import arithmetic
 from headrace.infra.launch.running import check_ports
+from headrace.infra.launch.servers import SERVERS
 from headrace.infra.settings import Settings, load
 from headrace.infra.supervise import read_status
+from headrace.schemas import Unavailable
 
 # Seen in the demo: trainer 3.3 GB and gateway 1.6 GB resident, the other parts under 2 GB
 # together; 5.8 GB of checkpoints after ten versions.
@@ -50,7 +56,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Check system, memory, disk, ports, downloads, arithmetic; exit code 1 if one fails."""
+    """Check system, memory, disk, ports, downloads, servers of yours, arithmetic.
+
+    Exit code 1 if one fails.
+    """
     loaded, finding = _settings(settings)
     findings = [finding, *(check(loaded) for check in CHECKS)]
     if as_json:
@@ -163,6 +172,16 @@ def _downloads(_: Settings) -> Finding:
     return Finding(check="downloads", ok=True, found=f"{found}, in {cache_dir()}")
 
 
+def _server(name: str, settings: Settings) -> Finding:
+    """A server of the user's, asked with the credentials that the settings give."""
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    client_logger.setLevel(logging.CRITICAL)  # the answer tells it
+    try:
+        return Finding(check=name, ok=True, found=SERVERS[name](settings))
+    except (Unavailable, ClickHouseError) as error:
+        return Finding(check=name, ok=False, found=str(error), remedy="see above")
+
+
 def _engine(settings: Settings) -> Finding:
     gateway = settings.gateway
     if gateway.engine == "transformers":
@@ -192,6 +211,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     _ports,
     _java,
     _downloads,
+    *(partial(_server, name) for name in SERVERS),
     _arithmetic,
     _engine,
     _privacy,

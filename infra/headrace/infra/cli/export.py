@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
+from headrace.connectors.clickhouse import ClickHouse
+from headrace.infra.cli.app import NO, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.times import HOW, log_time
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine, bar
@@ -55,10 +55,6 @@ def export_transitions(
     try:
         with LiveLine(Console(stderr=True)) as line:
             rows = _write(client, wanted, parquet, line)
-    except ClickHouseUnavailable as error:
-        fail(
-            f"{config.url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING
-        )
     except OSError as error:
         fail(f"--parquet {parquet}: {error.strerror or error}", WRONG_USE)
     finally:

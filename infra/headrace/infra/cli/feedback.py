@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from headrace.connectors.clickhouse import ClickHouseUnavailable
 from headrace.connectors.feedback import (
     SOURCE,
     BadFeedback,
@@ -57,12 +56,6 @@ def feedback(
         fail(str(error), NO)
     except NotYet as error:
         fail(str(error), NOT_RUNNING)
-    except ClickHouseUnavailable as error:
-        fail(
-            f"{loaded.clickhouse_config.url}: {error.said}. Is headrace up? Check with "
-            "`headrace status`",
-            NOT_RUNNING,
-        )
     if call and not place.span_id:
         fail("--call wants the id of an answer: an episode has many calls", WRONG_USE)
     telemetry = Telemetry(sdk_config(loaded.kafka_access, loaded.registry_access, loaded.privacy))

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from headrace.connectors.clickhouse import ClickHouseUnavailable
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
+from headrace.infra.cli.app import NO, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.parts import STAGES
 from headrace.infra.rebuild import Rebuilt
 from headrace.infra.rebuild import rebuild as run_rebuild
@@ -50,19 +49,16 @@ def rebuild(
             "replaces them: give --yes to do it",
             WRONG_USE,
         )
-    try:
-        with LiveLine(Console(stderr=True)) as line:
-            done = run_rebuild(
-                loaded,
-                stages=stages,
-                accept=accept,
-                on_event=lambda part, state, message: line.update(f"{part}: {message or state}"),
-                progress=lambda read, total: line.update(
-                    f"{bar(read / total if total else 1.0)}, {read:,} of {total:,} records"
-                ),
-            )
-    except ClickHouseUnavailable as error:
-        fail(f"{loaded.clickhouse_config.url}: {error.said}", NOT_RUNNING)
+    with LiveLine(Console(stderr=True)) as line:
+        done = run_rebuild(
+            loaded,
+            stages=stages,
+            accept=accept,
+            on_event=lambda part, state, message: line.update(f"{part}: {message or state}"),
+            progress=lambda read, total: line.update(
+                f"{bar(read / total if total else 1.0)}, {read:,} of {total:,} records"
+            ),
+        )
     if as_json:
         typer.echo(json.dumps({**dataclasses.asdict(done), "equal": done.equal}))
     else:

@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
+from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.values import plain
 from headrace.connectors.kafka import Registry
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
+from headrace.infra.cli.app import NO, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.times import HOW, log_time
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine, bar
@@ -102,9 +102,6 @@ def replay(
         fail(str(error), WRONG_USE)
     except NothingToReplay as error:
         fail(str(error), NO)
-    except ClickHouseUnavailable as error:
-        url = loaded.clickhouse_config.url
-        fail(f"{url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING)
     finally:
         clickhouse.close()
         registry.close()

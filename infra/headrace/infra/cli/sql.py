@@ -16,7 +16,7 @@ from headrace.connectors.clickhouse.errors import StatementFailed
 from headrace.connectors.clickhouse.saved import saved_queries
 from headrace.connectors.clickhouse.sql import formatted
 from headrace.connectors.clickhouse.values import plain
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
+from headrace.infra.cli.app import NO, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.settings import load
 from headrace.infra.terminal.encoding import read_stdin
 from headrace.infra.terminal.rows import lines_of
@@ -90,9 +90,7 @@ def sql(
     except ClickHouseUnavailable as error:
         if error.code in _LIMITS:  # nothing is away: the query asked for more than it may
             fail(_advised(error), NO)
-        fail(
-            f"{config.url}: {error.said}. Is headrace up? Check with `headrace status`", NOT_RUNNING
-        )
+        raise
     finally:
         client.close()
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.connectors.privacy import Privacy
-from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, fail
+from headrace.infra.cli.app import NO, SETTINGS, WRONG_USE, fail
 from headrace.infra.settings import load
 
 if TYPE_CHECKING:  # a base installation lacks ClickHouse's client, and asks for tasks all the same
@@ -29,20 +29,13 @@ def cancel(
     Each rollout ends with the outcome `cancelled`; its group is credited without it. Those that are
     over stay what they are. Exit code 1 if an id is unknown, 3 if a server does not answer.
     """
-    from headrace.connectors.clickhouse import ClickHouseUnavailable
     from headrace.infra.launch.cancel import cancel as take_back
 
     if not why.strip():
         fail("--why is empty: say why, or leave it out", WRONG_USE)
     loaded = load(settings)
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    try:
-        done = take_back(loaded, ids, Privacy(loaded.privacy).text(why))
-    except ClickHouseUnavailable as error:
-        fail(
-            f"{loaded.clickhouse_url}: {error.said}. Is headrace up? Check with `headrace status`",
-            NOT_RUNNING,
-        )
+    done = take_back(loaded, ids, Privacy(loaded.privacy).text(why))
     if as_json:
         typer.echo(json.dumps(asdict(done)))
     else:

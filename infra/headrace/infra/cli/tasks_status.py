@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, fail
+from headrace.infra.cli.app import SETTINGS
 from headrace.infra.settings import load
 
 if TYPE_CHECKING:  # a base installation lacks ClickHouse's client, and asks for tasks all the same
@@ -32,7 +32,7 @@ def status(
     cancelled are over; `headrace sql` tells what was trained. Exit code 3 if ClickHouse does not
     answer.
     """
-    from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
+    from headrace.connectors.clickhouse import ClickHouse
     from headrace.infra.launch.tasks_status import tasks_status
     from headrace.infra.launch.untrained import untrained_policies
 
@@ -42,11 +42,6 @@ def status(
     try:
         found = tasks_status(client)
         teaching_nothing = untrained_policies(client, loaded)
-    except ClickHouseUnavailable as error:
-        fail(
-            f"{loaded.clickhouse_url}: {error.said}. Is headrace up? Check with `headrace status`",
-            NOT_RUNNING,
-        )
     finally:
         client.close()
     if as_json:

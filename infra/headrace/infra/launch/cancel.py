@@ -57,9 +57,7 @@ def cancel(settings: Settings, ids: Sequence[str], why: str) -> TakenBack:
         try:
             cancel_tasks(kafka, settings.registry_access, tasks, why)
         except (KafkaClientError, RegistryUnavailable) as error:
-            raise LogUnavailable(
-                f"{error}. Is headrace up? Check with `headrace status`"
-            ) from error
+            raise LogUnavailable(str(error)) from error
     known = {str(row[name]) for row in found for name in ("rollout_id", "group_id")}
     return TakenBack(
         cancelled=[task.rollout_id for task in tasks],

@@ -57,7 +57,7 @@ def _log(settings: Settings) -> Iterator[HaltLog]:
     try:
         yield log
     except (KafkaClientError, RegistryUnavailable) as error:
-        raise LogUnavailable(f"{error}. Is headrace up? Check with `headrace status`") from error
+        raise LogUnavailable(str(error)) from error
     finally:
         log.close()
         registry.close()

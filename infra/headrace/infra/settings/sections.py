@@ -245,7 +245,8 @@ def _bad_bootstrap(text: str) -> str:
     brokers = text.split(",") if text else []
     if all(_BROKER.fullmatch(broker.strip()) for broker in brokers):
         return ""
-    return f"is {text!r}: give host:port, several separated by commas"
+    told = re.sub(r"[^,]*@", "***@", text)  # whoever writes a password there is not told it
+    return f"is {told!r}: give host:port, several separated by commas"
 
 
 def _bad_directory(text: str) -> str:

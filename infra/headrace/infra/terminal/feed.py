@@ -42,9 +42,10 @@ def opened(config: TaskSourceConfig) -> Iterator[TaskSource]:
     """A task source; raises LogUnavailable where Kafka or the registry does not answer."""
     source = TaskSource(config)
     try:
+        source.enter()
         yield source
     except (KafkaClientError, RegistryUnavailable) as error:
-        raise LogUnavailable(f"{error}. Is headrace up? Check with `headrace status`") from error
+        raise LogUnavailable(str(error)) from error
     finally:
         source.close()
 

@@ -58,7 +58,8 @@ def run_committed(make_stage: Callable[[], Stage], config: HostConfig) -> NoRetu
         group=config.group_id,
         limit=config,
     )
-    sys.exit(asyncio.run(_Host(make_stage(), config, guard, kafka).run()))
+    stage = Patience(config.member_id).until_done(make_stage)
+    sys.exit(asyncio.run(_Host(stage, config, guard, kafka).run()))
 
 
 class _Host:

@@ -23,6 +23,7 @@ from headrace.connectors.kafka import (
     Patience,
     Registry,
     make_guard,
+    partitions_of,
 )
 from headrace.connectors.worker.exits import EXIT_NOT_ASSIGNED, EXIT_RESUMED, EXIT_REVOKED
 from headrace.schemas import Codec, Unavailable
@@ -51,14 +52,21 @@ def run_stage(make_stage: Callable[[], Stage], config: HostConfig) -> NoReturn:
     import faust
 
     config.data_directory.mkdir(parents=True, exist_ok=True)
+    kafka = config.kafka.client(f"headrace.{config.name}", delivery_timeout_ms=30_000)
     guard = make_guard(
-        config.kafka.client(f"headrace.{config.name}", delivery_timeout_ms=30_000),
+        kafka,
         Codec(Registry(config.registry)),
         stage=config.name,
         group=config.group_id,
         limit=config,
     )
-    app = build_app(make_stage(), config, guard)
+    # A cluster that is away, or does not let us in any more, is waited for here, and told in words:
+    # Faust's own client ends the process, with a traceback.
+    patience = Patience(config.member_id)
+    stage = patience.until_done(make_stage)
+    for topic in stage.topics:
+        patience.until_done(partial(partitions_of, kafka, topic))
+    app = build_app(stage, config, guard)
     _collect_seldom()
     worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.execute_from_commandline()
