@@ -106,7 +106,8 @@ def logs(
 ) -> tuple[list[LogRecord], list[LogRecord], random.Random]:
     """A log in the order of its producers, none lost, with and without repetitions."""
     chance = random.Random(draw(st.integers(0, 2**32)))
-    queues = [_Agent(f"r{i}", chance).batches() for i in range(chance.randint(1, 3))]
+    rollouts = tuple(f"r{i}" for i in range(chance.randint(1, 3)))
+    queues = [_Agent(one, rollouts, chance).batches() for one in rollouts]
     log: list[LogRecord] = []
     plainly: list[LogRecord] = []
     offsets, now = [0] * PARTITIONS, 0
@@ -128,8 +129,9 @@ def logs(
 class _Agent:
     """What sends one episode: producers, each with a twin that sends nothing twice."""
 
-    def __init__(self, rollout: str, chance: random.Random) -> None:
+    def __init__(self, rollout: str, group: tuple[str, ...], chance: random.Random) -> None:
         self.rollout = rollout
+        self.start = Start(group_id="g", group_size=len(group), group_rollouts=group)
         self.chance = chance
         self.producers: list[tuple[Producer, Producer]] = []
         self.sent: list[Span] = []
@@ -147,7 +149,7 @@ class _Agent:
         numbers = range(100, 100 + chance.randint(0, 4))
         right = Reward(name="right", value=1.0)
         spans = [
-            plain(1, "attempt.start", rollout, start=Start(group_id="g")),
+            plain(1, "attempt.start", rollout, start=self.start),
             *(plain(i, "tool", rollout) for i in range(2, chance.randint(2, 8))),
             plain(99, "attempt.end", rollout),
             *(plain(i, "reward", rollout, reward=right) for i in numbers),
@@ -206,6 +208,36 @@ def test_any_history_with_repetitions_ends_as_it_would_without(
     assert all(len(found) == 1 for found in contents.values()), "one content for each version"
 
 
+def credited(world: World) -> list[str]:
+    """What became of the groups, snapshot after snapshot of their episodes."""
+    groups = Groups(span_rule("right"), CreditMethod(), GroupPatience())
+    found = []
+    for at, episode in enumerate(world.published()):
+        arrivals = [Arrival(partition=0, log_time=at, episode=episode)]
+        groups.advance(0, at)
+        groups.needs(arrivals)
+        groups.fold(arrivals)
+        changes = groups.settle()
+        groups.told(changes)
+        found += [change.credits.outcome if change.credits else "open" for change in changes]
+    return found
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(logs(), st.sampled_from([1, 1 << 30]), st.integers(0, 2))
+def test_a_group_that_was_credited_never_falls_back_in_any_history_with_repetitions(
+    given_logs: tuple[list[LogRecord], list[LogRecord], random.Random],
+    memory_bytes: int,
+    deaths: int,
+) -> None:
+    log, _, chance = given_logs
+    world = live_through(log, chance, memory_bytes=memory_bytes, deaths=deaths, moves=1)
+    outcomes = credited(world)
+    first = next((at for at, one in enumerate(outcomes) if one != "open"), None)
+    assert first is not None, "every rollout of the group has ended"
+    assert not {"open", "group_incomplete"} & set(outcomes[first:])
+
+
 @pytest.mark.parametrize("memory_bytes", [1, 1 << 30])
 def test_a_credited_group_stays_credited_when_feedback_is_sent_twice(memory_bytes: int) -> None:
     world, user, agent = World(), Producer("user"), Producer("agent")
@@ -227,14 +259,4 @@ def test_a_credited_group_stays_credited_when_feedback_is_sent_twice(memory_byte
     for offset, (value, home) in enumerate(zip(batches, homes, strict=True)):
         run(stage, [record(value, offset, 10 + offset, partition=home)])
 
-    groups = Groups(span_rule("right"), CreditMethod(), GroupPatience())
-    credited = []
-    for at, episode in enumerate(world.published()):
-        arrivals = [Arrival(partition=0, log_time=at, episode=episode)]
-        groups.advance(0, at)
-        groups.needs(arrivals)
-        groups.fold(arrivals)
-        changes = groups.settle()
-        groups.told(changes)
-        credited += [change.credits.outcome if change.credits else "open" for change in changes]
-    assert credited == ["open", "train", "train", "train"], "thumbs and stars are revisions"
+    assert credited(world) == ["open", "train", "train", "train"], "thumbs and stars are revisions"

@@ -1,6 +1,7 @@
 """Answers that go out while they grow, and the spans they leave."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -277,3 +278,49 @@ def test_an_unknown_field_is_accepted_and_noted(make_gateway: "Callable[..., Har
     assert gateway.chat(chat_template_kwargs={"x": 1}).status_code == 200
     [span] = gateway.telemetry.spans
     assert json.loads(span.attributes)["headrace.unknown_fields"] == ["chat_template_kwargs"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [("😀👩‍👩‍👧‍👦🇩🇪", 0), ("naïve 👩", 1), ("😀👩", 3)],
+    ids=["whole", "cut", "cut-most"],
+)
+def test_the_bytes_of_the_tokens_are_the_text_in_a_stream_too(
+    gateway: "Harness", monkeypatch: pytest.MonkeyPatch, stream: bool, text: str, cut: int
+) -> None:
+    raw = text.encode()
+    raw = raw[: len(raw) - cut]
+    shown = raw.decode(errors="replace")
+    monkeypatch.setattr(
+        gateway.engine, "token_bytes", lambda ids: tuple(bytes([token]) for token in ids)
+    )
+    # A token a byte: what is not a whole character yet is not shown yet.
+    known = [raw[:at].decode(errors="ignore") for at in range(len(raw))] + [shown]
+    gateway.engine.pieces = tuple(
+        after.removeprefix(before) for before, after in itertools.pairwise(known)
+    )
+    gateway.engine.answer = replace(
+        gateway.engine.answer,
+        token_ids=tuple(raw),
+        logprobs=(-0.5,) * len(raw),
+        versions=(0,) * len(raw),
+        text=shown,
+        finish_reason="length",
+        stop_token_included=False,
+    )
+    answer = gateway.chat(stream=stream, logprobs=True)
+    chunks = events(answer)[:-1] if stream else [answer.json()]
+    told = [
+        entry
+        for chunk in chunks
+        for entry in (chunk["choices"][0]["logprobs"] or {}).get("content", ())
+    ]
+    assert bytes(byte for entry in told for byte in entry["bytes"]) == raw
+    assert len(told) == len(raw)
+    parts = [
+        chunk["choices"][0].get("delta", chunk["choices"][0].get("message")) for chunk in chunks
+    ]
+    said = "".join(part.get("content") or "" for part in parts)
+    assert said == shown
+    assert said.count("\N{REPLACEMENT CHARACTER}") == (1 if cut else 0)
