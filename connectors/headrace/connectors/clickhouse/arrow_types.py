@@ -58,7 +58,7 @@ def arrow_type(declared: str) -> pa.DataType:
 
 
 def _parts(text: str) -> list[str]:
-    """What stands between a type's own commas."""
+    """What is between a type's own commas."""
     parts, depth, start = [], 0, 0
     for at, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")

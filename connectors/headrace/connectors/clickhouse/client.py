@@ -119,8 +119,8 @@ class ClickHouse:
 
         String and LowCardinality come as string, Enum as string, DateTime and DateTime64 as
         timestamp in UTC, arrays as list of these; every field is nullable. The server sends
-        LowCardinality decoded; Enum and DateTime are told from numbers by one DESCRIBE of the
-        query, remembered by its text, so pass values as parameters.
+        LowCardinality decoded; one DESCRIBE of the query says which numbers are
+        Enum or DateTime; it is remembered by the query's text, so pass values as parameters.
         """
         with self._translated(sql):
             table = self._connected().query_arrow(
@@ -281,7 +281,7 @@ def retrying(
 
     Args:
         fn: sends the same bytes each time.
-        on_wait: told each failure, before the wait; report that the caller is paused.
+        on_wait: gets each failure, before the wait; report that the caller is paused.
         stop: set it to give up.
         delay: seconds between two calls.
 

@@ -48,7 +48,7 @@ class Identity:
     redirected: bool = True
     """Whether its model calls go to the gateway."""
     starts: bool = True
-    """Whether the start is told by whoever reads this; else a runner has told it."""
+    """Whether the start is recorded by whoever reads this; else a runner has recorded it."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -41,7 +41,7 @@ def settings_for_agents(settings: PrivacySettings) -> dict[str, str]:
 
 
 def hiding(settings: PrivacySettings, hidden: frozenset[Hidden], project: str) -> str:
-    """What the gateway is told to leave out of an attempt's calls; empty: nothing.
+    """What the gateway is asked to leave out of an attempt's calls; empty: nothing.
 
     hidden: what the switches of other conventions hide.
     """

@@ -106,7 +106,7 @@ class GenerationRequest:
     version: int | None = None
     """None follows the current version, also while it runs; a number pins that version."""
     top_logprobs: int = 0
-    """How many of the most probable tokens are told at each position."""
+    """How many of the most probable tokens are returned at each position."""
     constraint: Constraint | None = None
     """A form that the completion must have; None: any."""
 

@@ -17,7 +17,7 @@ ENGINES: Mapping[str, str] = {
 """Name, as `[gateway] engine` has it -> module, imported when it is wanted: torch takes seconds."""
 
 OnLoss = Callable[[str], None]
-"""Told in a sentence that a server which was started has ended."""
+"""Gets a sentence when a server that was started has ended."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -23,7 +23,7 @@ class Text:
         """size: rows of the model's embedding, which may be more than the tokenizer's tokens.
 
         Raises:
-            InvalidWeights: the tokens' bytes cannot be told from this kind of tokenizer.
+            InvalidWeights: this kind of tokenizer does not say its tokens' bytes.
         """
         # Any: tokenizers are dispatched at run time. The backend has no mutable state, which
         # transformers' own wrapper has (padding, truncation).

@@ -56,7 +56,7 @@ class UpstreamReply:
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is told in server-sent events."""
+        """Whether it comes as server-sent events."""
         return bool(self.media_type.lower().startswith("text/event-stream"))
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:

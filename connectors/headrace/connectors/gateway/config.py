@@ -184,7 +184,7 @@ class GatewayConfig(GatewaySettings):
     kafka: KafkaAccess = inner(default_factory=lambda: KafkaAccess(bootstrap=KAFKA))
     registry: RegistryAccess = inner(default_factory=lambda: RegistryAccess(url=REGISTRY))
     poison: PoisonSettings = inner(default_factory=PoisonSettings)
-    """What is put up with of policy records that cannot be read."""
+    """How many policy records that cannot be read are accepted."""
     privacy: PrivacySettings = inner(default_factory=PrivacySettings)
     """What of calls is kept, and what of them a model sees."""
     clickhouse: ClickHouseConfig = inner(default_factory=ClickHouseConfig)

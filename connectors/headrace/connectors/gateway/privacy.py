@@ -62,7 +62,7 @@ class CallPrivacy:
         return self._privacy.holds(tokens.decode(errors="replace"))
 
     def repeated(self, choice: Choice) -> Choice:
-        """An answer as it will stand in a later request, once that is redacted."""
+        """An answer as it will be in a later request, once that is redacted."""
         if not self._changes:
             return choice
         redact = self._privacy.text

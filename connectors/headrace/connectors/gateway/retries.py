@@ -1,4 +1,4 @@
-"""A client's retries: with an Idempotency-Key the first answer again, without one a call anew."""
+"""A client's retries: with an Idempotency-Key the first answer again, without one a new call."""
 
 import asyncio
 import hashlib

@@ -138,7 +138,7 @@ FRAMEWORKS = (
         name="pydantic-ai", module="pydantic_ai", ready="instrument_pydantic_ai", missed=False
     ),
     Framework(name="google-adk", module="google.adk", missed=False),
-    # It makes none, and ours stand in their place.
+    # It makes none, and ours are used instead.
     Framework(name="metagpt", module="metagpt.roles.role", ready="name_roles", missed=False),
     # An agent's own spans.
     Framework(name="opentelemetry", module="opentelemetry.trace", missed=False),

@@ -33,7 +33,7 @@ class Journal:
         os.register_at_fork(after_in_child=self._forked)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append a record; one that cannot be written is counted and told at the end."""
+        """Append a record; one that cannot be written is counted, and the count kept."""
         try:
             kept = record if self._keep is None else self._keep(record)
             if kept is None:

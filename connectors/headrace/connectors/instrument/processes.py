@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from headrace.connectors.instrument import names
 
-_ENV = 10  # where `env` stands among the arguments of Popen that are given by position
+_ENV = 10  # where `env` is among the arguments of Popen that are given by position
 
 
 def pass_on_parents() -> None:

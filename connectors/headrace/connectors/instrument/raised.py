@@ -9,7 +9,7 @@ _TRACE = 100_000  # characters
 
 
 def raised_record(error: BaseException) -> dict[str, Any]:
-    """What is told of an exception that nobody caught; never raises."""
+    """What is recorded of an exception that nobody caught; never raises."""
     return {
         "k": "raised",
         "id": os.urandom(8).hex(),

@@ -37,7 +37,7 @@ def instrument_pydantic_ai(module: ModuleType, provider: Any) -> None:
 
 
 def tell_tools(_module: ModuleType, provider: Any) -> None:
-    """AutoGen's own span of a tool has neither arguments nor result: ours stands in its place."""
+    """AutoGen's own span of a tool has neither arguments nor result: ours is used instead."""
     tools: Any = import_module("autogen_core.tools._base")
     tracer = provider.get_tracer("headrace.autogen")
     run, own_span = tools.BaseTool.run_json, tools.trace_tool_span

@@ -89,7 +89,7 @@ class DeadLetterLog:
         record's own log time. A record that was refused twice is there once.
 
         Raises:
-            KafkaUnavailable: it cannot be told now.
+            KafkaUnavailable: it cannot be known now.
         """
         topic = dead_letters_of(where[0])
         try:

@@ -12,7 +12,7 @@ from headrace.connectors.kafka.offsets import Partition
 from headrace.connectors.kafka.reader import MAX_RECORDS, POLL_S, LogRecord, Reader
 
 Assigned = Callable[[Sequence[Partition]], Mapping[Partition, int]]
-"""Told what the group assigned; returns the offset at which to read each of them."""
+"""Gets what the group assigned; returns the offset at which to read each of them."""
 
 
 class GroupReader(Reader):
@@ -20,7 +20,7 @@ class GroupReader(Reader):
 
     `on_assigned` is called, within a read, with what was assigned; without it each partition is
     read from where the group has committed, or from its start. `on_revoked` hears of partitions
-    that are taken away, `on_error` of what the client tells of the cluster. `settings` are
+    that are taken away, `on_error` of what the client reports of the cluster. `settings` are
     librdkafka's, with `_` for `.`.
     """
 
@@ -70,7 +70,7 @@ class GroupReader(Reader):
             self._consumer.resume(parts)
 
     def commit(self, positions: Mapping[Partition, int], *, wait: bool = True) -> None:
-        """Commit the next offsets to read. A refusal is told and no error: whoever reads the
+        """Commit the next offsets to read. A refusal is logged and no error: whoever reads the
         records again does the same again.
         """
         if not positions:

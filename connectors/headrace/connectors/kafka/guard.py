@@ -166,8 +166,8 @@ class Guard:
         """Count records that were refused and whose dead letters are durable; halts the
         partitions that are past the limit.
 
-        What was refused in earlier lives, and what stands before a halt that was resumed, is told
-        apart by offset: it counts once, or no more.
+        What was refused in earlier lives, and what comes before a halt that was resumed, is known
+        by its offset: it counts once, or no more.
         """
         past: dict[Partition, DeadLetter] = {}
         for letter in letters:
@@ -246,20 +246,14 @@ class Guard:
         self._halt(where, lost_range(self._stage, self._group, where, position, start))
 
     def _poisoned(self, where: Partition, last: DeadLetter) -> None:
-        offset, limit = self._expected[where], self._limit
-        halt = Halt(
-            stage=self._stage,
-            group=self._group,
-            topic=where[0],
-            partition=where[1],
-            offset=offset,
-            end=offset,
-            reason=POISON,
-            message=f"more than {limit.poison_limit} records within "
+        limit = self._limit
+        self.halt(
+            where,
+            POISON,
+            f"more than {limit.poison_limit} records within "
             f"{limit.poison_window_ms // 1000} s could not be read, the last one "
             f"(offset {last.offset}) because: {last.message}",
         )
-        self._halt(where, halt)
 
     def _halt(self, where: Partition, halt: Halt) -> None:
         self._halts.write(halt)

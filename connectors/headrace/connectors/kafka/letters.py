@@ -1,6 +1,6 @@
 """Dead letters looked through and sent again, by a person. Blocking.
 
-The topics are the record: what was set aside stands there untouched until retention takes it. One
+The topics are the record: what was set aside stays there untouched until retention removes it. One
 that was sent again gets a second letter that says so.
 """
 
@@ -30,7 +30,7 @@ BY_HAND = "replay"
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Kept:
-    """A dead letter as it stands on its topic. `set_aside`: its log time, milliseconds."""
+    """A dead letter as it is on its topic. `set_aside`: its log time, milliseconds."""
 
     letter: DeadLetter
     set_aside: int
@@ -38,7 +38,7 @@ class Kept:
 
     @property
     def place(self) -> str:
-        """Where its record stood: topic/partition/offset."""
+        """Where its record was: topic/partition/offset."""
         return f"{self.letter.topic}/{self.letter.partition}/{self.letter.offset}"
 
 
@@ -72,7 +72,7 @@ def kept_letters(config: KafkaConfig, topics: Sequence[str]) -> list[Kept]:
 
 
 def send_again(config: KafkaConfig, kept: Sequence[Kept]) -> None:
-    """Write records once more to the partitions that they stood in, byte for byte.
+    """Write records once more to the partitions that they were in, byte for byte.
 
     Only of REPLAYABLE topics. Raises KafkaUnavailable: do it again.
     """

@@ -8,8 +8,8 @@ from headrace.connectors.settings import check, key
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class PoisonSettings:
-    """What is put up with of records that cannot be read: keys of `[streams]` that whoever reads
-    the log heeds, the trainer, the gateway, runners and task sources too.
+    """How many records that cannot be read are accepted: keys of `[streams]` that every reader of
+    the log uses, the trainer, the gateway, runners and task sources too.
 
     A few unreadable records are somebody's mistake and become dead letters; more than
     `poison_limit` of them within `poison_window_ms` mean that something is wrong with what is

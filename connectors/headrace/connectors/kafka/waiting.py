@@ -1,4 +1,4 @@
-"""Waiting for what is away: in place, told, with the same bytes, and for as long as it takes.
+"""Waiting for what is away: in place, logged, with the same bytes, and for as long as it takes.
 
 Kafka, the schema registry and ClickHouse share one base of the errors that waiting mends
 (`headrace.schemas.Unavailable`), so whoever waits need not know what for.
@@ -32,7 +32,7 @@ class Patience:
     """Makes a call again and again until its other side is there.
 
     The forms that begin with `a` are for an event loop and run the call in a thread. Two calls
-    at the same time need one Patience each, for it tells what one of them waits for.
+    at the same time need one Patience each, for it says what one of them waits for.
 
     who: named in the log. stop: when it is set, a wait ends with Stopped. on_wait: called before
     each pause, as for a heartbeat.
@@ -76,7 +76,7 @@ class Patience:
                 return result
 
     def pause(self, why: str = "", seconds: float | None = None) -> None:
-        """Wait a moment; a reason is told once in a row, none not at all. Raises Stopped."""
+        """Wait a moment; a reason is logged once in a row, none not at all. Raises Stopped."""
         self._tell(why)
         if self._stop.wait(self._delay_s if seconds is None else seconds):
             raise Stopped(why)

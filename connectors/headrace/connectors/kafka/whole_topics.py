@@ -25,7 +25,7 @@ class WholeTopics(Generic[T]):
     """Reads for what keeps no place in the log, as a gateway that wants every policy version.
 
     A record that cannot be read is left out and counted; its dead letter is the sink's, who reads
-    the same topics. Past the limit its partition is halted: what stands behind that is handed out
+    the same topics. Past the limit its partition is halted: what comes after that is handed out
     once a person has let it go on. Each start begins at the log's, so it counts the same again.
 
     read: makes of a record what is wanted (see `Decoder`). stage: who refuses. group: the name of

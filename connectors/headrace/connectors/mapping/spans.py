@@ -88,7 +88,7 @@ def agent_of(source: SourceSpan) -> str:
 def _facts(source: SourceSpan) -> Facts:
     try:
         return read_facts(source)
-    except Exception:  # a mapping of somebody's own making: its attributes are told as one
+    except Exception:  # a mapping of somebody's own making: its attributes are kept as one
         logger.debug("attributes of a span cannot be read", exc_info=True)
         return Facts(kind=SpanKind.SPAN, rest={"attributes": source.attributes})
 

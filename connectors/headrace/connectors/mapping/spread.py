@@ -7,7 +7,7 @@ _DEPTH = 12
 
 
 def gathered(named: Mapping[str, Any], left_out: Collection[str] = ()) -> Any:
-    """What stands behind dotted names as one value; numbers in names are places in lists.
+    """What is under dotted names as one value; numbers in names are places in lists.
 
     `left_out`: parts of names that say nothing.
     """

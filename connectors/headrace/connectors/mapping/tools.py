@@ -23,7 +23,7 @@ def tool_fields(facts: Facts, name: str, message: str) -> dict[str, Any]:
 
 
 def _arguments(given: Any) -> Any:
-    """A call's arguments by name, where they stand beside other things of a Python call."""
+    """A call's arguments by name, where they are beside other things of a Python call."""
     keyword, others = conventions().tools["keywords"], conventions().tools["beside_keywords"]
     if not isinstance(given, str) or len(given) > _MOST_JSON or keyword[0] not in given:
         return given

@@ -66,7 +66,8 @@ DEAD_LETTERS = MetricName(
     text="Records on the dead-letter topics (sink).",
 )
 HALTED = MetricName(
-    name="headrace_halted_partitions", text="Partitions that it does not read on until told to."
+    name="headrace_halted_partitions",
+    text="Partitions that it does not read until `headrace resume`.",
 )
 HELD_BYTES = MetricName(
     name="headrace_held_bytes",

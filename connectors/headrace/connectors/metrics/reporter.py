@@ -79,7 +79,7 @@ class Reporter:
             self._server = None
 
     def tell(self, report: Mapping[str, Any]) -> None:
-        """Replace what was told before. A disk that takes nothing is no reason to stop working."""
+        """Replace what was reported before. A full disk is no reason to stop working."""
         self._report = report
         where = {"metrics": self._server.url} if self._server else {}
         try:

@@ -82,7 +82,7 @@ def handlers(settings: OtlpSettings, intake: Intake) -> list[Any]:
 
 
 def _answering(handler: Handler, access: Access, intake: Intake) -> Handler:
-    """A handler whose errors are told as gRPC's statuses."""
+    """A handler whose errors are answered as gRPC's statuses."""
     import grpc
 
     codes = {code.value[0]: code for code in grpc.StatusCode}

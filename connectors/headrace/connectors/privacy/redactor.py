@@ -18,7 +18,7 @@ _PSEUDONYM = 20  # letters, of 4 bits each
 _ANCHORS = ("^", "$", r"\A", r"\z", r"\B")
 _MOST = 20_000  # places in one text that a pattern is tried at: seconds, if there were more
 TOO_MANY = "[redacted]"
-"""What stands for a text that holds more than can be looked at."""
+"""What replaces a text that holds more than can be looked at."""
 
 
 _UUID = r"\b[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\b"
@@ -79,7 +79,7 @@ class Redactor:
         return self.text(text) is not text
 
     def pseudonym(self, name: str, value: str) -> str:
-        """What stands in place of a value that the pattern `name` found."""
+        """What replaces a value that the pattern `name` found."""
         if not self._key:
             return f"[{name}]"
         pattern = next((one.pattern for one in self._patterns if one.name == name), None)

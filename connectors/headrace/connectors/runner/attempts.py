@@ -148,7 +148,7 @@ class TaskRunner:
         return Run(how=How.OK, output=Described(text=done.output, replaced=done.replaced))
 
     def _failed(self, attempt: Attempt, failure: Failure) -> Run:
-        # What stands in a log and in `headrace work`'s lines, where no producer redacts it; and
+        # What is shown in a log and in `headrace work`'s lines, where no producer redacts it; and
         # redacted before it is cut, for half of a value would not be known as one.
         message = self._privacy.text(failure.message) if self._may_tell(attempt.project) else ""
         why = f"{failure.name}: {message}" if message else failure.name

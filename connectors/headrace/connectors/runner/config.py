@@ -92,7 +92,7 @@ class RunnerConfig(RunnerSettings):
     registry: RegistryAccess = inner()
     """Schema registry (Confluent API)."""
     poison: PoisonSettings = inner(default_factory=PoisonSettings)
-    """What is put up with of tasks that cannot be read."""
+    """How many tasks that cannot be read are accepted."""
     privacy: PrivacySettings = inner(default_factory=PrivacySettings)
     """What of agents' data is kept."""
     gateway_url: str = inner()

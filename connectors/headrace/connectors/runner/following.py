@@ -28,7 +28,7 @@ _AGAIN_S = 1.0
 class Follower(threading.Thread):
     """Reads tasks from where a consumer group is, and tells of those that are taken back.
 
-    The record that takes a task back comes after the task in its partition. So what stands before
+    The record that takes a task back comes after the task in its partition. So what comes before
     the group's committed offset is about nothing that this runner will run.
     """
 

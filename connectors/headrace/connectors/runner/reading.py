@@ -39,8 +39,8 @@ class TaskReader:
     What cannot be read is on the dead-letter topic, and counted, before it is finished. A halted
     partition is not read on until a person has let it go on, and then where it stopped.
 
-    on_revoked: told which partitions of tasks are taken away, before they are. on_error: what the
-    client tells of the cluster. Not for sharing between threads.
+    on_revoked: gets the partitions of tasks that are taken away, before they are. on_error: gets
+    what the client reports of the cluster. Not for sharing between threads.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TaskReader:
             on_error=on_error,
             session_timeout_ms=10_000,
             partition_assignment_strategy="cooperative-sticky",
-            # A position that the log no longer holds is told, and never jumped over.
+            # A position that the log no longer holds is reported, and never skipped.
             auto_offset_reset="error",
         )
 

@@ -135,7 +135,7 @@ class Sealer:
             due = max(due, last + self._durable_pause_s)
         batch = self._open.get(partition)
         if batch is not None and (key, span.span_id) in batch.ids:
-            # One id may stand once in a batch: the second goes into the next.
+            # One id may be in a batch once: the second goes into the next.
             self._full.append(self._open.pop(partition))
             batch = None
         news = batch is None or due < batch.due

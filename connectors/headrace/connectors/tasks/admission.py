@@ -19,7 +19,7 @@ class Admission:
     Events may come in any order and more than once. The outcomes of a rollout's samples come by
     several partitions, one dropped before one trained: so a rollout whose samples were dropped
     holds its place until `settle`. Of those that are over only the last ones are kept, many times
-    as many as may run at once: what is told of an older one would count again.
+    as many as may run at once: what is said of an older one would count again.
     """
 
     def __init__(self, *, rollouts_per_step: int, max_staleness: int, group_size: int) -> None:

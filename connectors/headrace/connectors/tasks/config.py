@@ -39,7 +39,7 @@ class TaskSourceConfig:
     policy: str
     """Policy under training."""
     poison: PoisonSettings = field(default_factory=PoisonSettings)
-    """What is put up with of records that cannot be read."""
+    """How many records that cannot be read are accepted."""
     agent: str = ""
     """`module:function` that runs the tasks; empty: the one that the runner was started with."""
     project: str = "default"

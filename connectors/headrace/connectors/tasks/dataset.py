@@ -42,7 +42,7 @@ def read_items(lines: Iterable[str], name: str) -> list[TaskItem]:
 
 
 def redacted_items(items: Iterable[TaskItem], privacy: Privacy) -> list[TaskItem]:
-    """Tasks as they may stand in the log, and as an agent that sees what is kept is given them."""
+    """Tasks as they may be logged, and as an agent that sees what is kept is given them."""
     if privacy.redactor is None or privacy.settings.model_sees == "original":
         return list(items)
 

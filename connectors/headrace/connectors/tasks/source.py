@@ -81,7 +81,7 @@ class TaskSource:
         """Admit groups of drawn tasks as the trainer makes room, until `stop` is set.
 
         Each drawn task makes a group of `group_size` rollouts. Returns early when `draw` has
-        no more. `on_turn` is told the pace several times a second, in this thread.
+        no more. `on_turn` gets the pace several times a second, in this thread.
 
         Raises:
             KafkaClientError: a topic is missing, or the broker was away for minutes.

@@ -41,7 +41,7 @@ _ADVICE: Mapping[str, str] = {
     LAST_VERSION: "the trainer has made its last version: raise [trainer] max_versions",
     Untrainable.NOT_SELECTED: "no agent of theirs is trained: see the section [agents]",
     Untrainable.OTHER_POLICY: (
-        "the gateway was not told which agent called: let it send x-headrace-agent, or ask by the "
+        "the gateway does not know which agent called: let it send x-headrace-agent, or ask by the "
         "name of its policy"
     ),
     Untrainable.OFF_SUPPORT: "sample at a temperature above 0 without top-p, top-k or penalties",

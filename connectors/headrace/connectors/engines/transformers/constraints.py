@@ -93,7 +93,7 @@ class Constraints:
 
 
 class TokenMask:
-    """Where one completion stands in its form. Belongs to the engine's thread."""
+    """Where one completion is in its form. Belongs to the engine's thread."""
 
     def __init__(self, matcher: LLMatcher, forbidden: tuple[int, ...], size: int) -> None:
         """forbidden: tokens that never come; size: tokens of the vocabulary."""

@@ -20,7 +20,7 @@ class DecodeRow:
     delivery: Delivery | None = None
     """Where increments go; None: nobody wants them."""
     mask: TokenMask | None = None
-    """Where it stands in the form that it must have."""
+    """Where it is in the form that it must have."""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)

@@ -43,7 +43,7 @@ async def running_server(config: ChildConfig, on_end: Callable[[int], None]) -> 
     """The URL of a server that answers; it is stopped when the block ends.
 
     Args:
-        on_end: told the exit status if the server ends before.
+        on_end: gets the exit status if the server ends before.
 
     Raises:
         EngineUnavailable: it cannot be started, or does not answer in time.

@@ -184,7 +184,7 @@ class Completion:
         if len(told) != len(self._got.ids):
             raise ValueError(f"{len(self._got.ids)} tokens with versions for {len(told)}")
         if told != self._got.versions:  # some were on their way while the weights changed
-            logger.info("increments told other versions than vLLM does at the end")
+            logger.info("increments named other versions than vLLM does at the end")
         self._got.versions = told
         self._is_settled = True
 

@@ -58,7 +58,7 @@ class Heard:
             self.feed(b"\n\n")
 
     def answer(self) -> Mapping[str, Any]:
-        """What was told so far, in the form of an answer that is not streamed."""
+        """What was received so far, in the form of an answer that is not streamed."""
         if self._message.get("type") == "message":
             return {**self._message, "content": self._content(), "stop_reason": self._reason}
         if not self._message:

@@ -17,7 +17,7 @@ TokenBytes = Callable[[Sequence[int]], Sequence[bytes]]
 
 
 class Reply:
-    """Collects one completion; what the client is told of it goes to `on_event`."""
+    """Collects one completion; what the client gets of it goes to `on_event`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Reply:
         self._tell(self._said(increment.text), tokens)
 
     def ended(self, generation: Generation, prompt_ids: tuple[int, ...]) -> Choice:
-        """The whole choice; all of it was told before, as engines promise."""
+        """The whole choice; all of it was sent before, as engines promise."""
         text = "".join(self._text)
         calls: tuple[ToolCall, ...] = ()
         left_out = 0

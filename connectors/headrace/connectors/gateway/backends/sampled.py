@@ -79,7 +79,7 @@ class Sampled:
         asks: Sequence[Ask],
         on_event: Callable[[AnswerEvent], None] | None,
     ) -> Completion:
-        """Sample what is asked for; `on_event` is told what each choice grows by, if given.
+        """Sample what is asked for; `on_event`, if given, gets what each choice grows by.
 
         Raises:
             BadRequest, ModelNotFound, NotReady: it cannot be asked so, or not now.

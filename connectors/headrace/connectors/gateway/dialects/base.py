@@ -22,7 +22,7 @@ class Reading:
     max_messages: int
     default_max_tokens: int
     scope: str
-    """Who asks: earlier answers are told to nobody else."""
+    """Who asks: earlier answers are shown to nobody else."""
     responses: ResponseMemory
     """Earlier answers that a request may go on from."""
     seen: Callable[[Any], Any]

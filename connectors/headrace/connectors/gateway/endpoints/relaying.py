@@ -127,7 +127,7 @@ class _Relayed:
         )
 
     async def _abandon(self) -> None:
-        """The client left: what was told until then is kept."""
+        """The client left: what was received until then is kept."""
         await self._reply.close()
         with suppress(CallNotDurable):  # counted and logged; there is nobody to tell it to
             if self._recording is not None:

@@ -173,7 +173,7 @@ class _SampledCall:
         self._writer: AnswerWriter = asking.writer(head)
         self._events: asyncio.Queue[AnswerEvent | None] = asyncio.Queue()
         self._said: list[str] = []
-        """What the client was told of the first choice, for the span of a call that fails."""
+        """What the client was sent of the first choice, for the span of a call that fails."""
         self._recording: asyncio.Future[None] | None = None
 
     async def whole(self) -> Response:
@@ -213,7 +213,7 @@ class _SampledCall:
         grown: list[AnswerEvent] = []
         told, event = self._writer.start(), first
         while event is not None:
-            # That a choice is whole may be told when its span is durable.
+            # That a choice is complete may be sent once its span is durable.
             (ended if isinstance(event, ChoiceEnded) else grown).append(event)
             if self._events.empty():  # what waits already goes out as one
                 told += self._grew(grown)

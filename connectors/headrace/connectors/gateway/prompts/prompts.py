@@ -121,7 +121,7 @@ class Prompts:
     def _tail(
         self, messages: Sequence[Message], tools: Sequence[Tool], at: int, answered: _Answered
     ) -> tuple[int, ...] | None:
-        """Tokens that follow the answer; None where the template writes what precedes it anew."""
+        """Tokens that follow the answer; None where the template changes what precedes it."""
         marked = [*messages]
         marked[at] = replace(messages[at], content=SENTINEL, tool_calls=())
         try:

@@ -1,4 +1,4 @@
-"""What stands inside a call: JSON or Python, read without trust. Pure."""
+"""What is inside a call: JSON or Python, read without trust. Pure."""
 
 import ast
 import json

@@ -16,7 +16,7 @@ class ToolFormat:
 
     name: ToolFormatName
     opening: str
-    """What begins a call. With `closing` calls may stand anywhere in the text; without, they are
+    """What begins a call. With `closing` calls may be anywhere in the text; without, they are
     the whole reply, and the opening may be missing (some tokenizers count it as special)."""
     closing: str = ""
     body: Literal["object", "objects", "named", "python"] = "object"

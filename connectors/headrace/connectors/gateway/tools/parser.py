@@ -35,7 +35,7 @@ class ReplyParser:
     def __init__(
         self, form: ToolFormat, *, choice: int, call_id: Callable[[int], str], most: int = 0
     ) -> None:
-        """call_id: the id of a call by its index; most: calls that are told, 0: all."""
+        """call_id: the id of a call by its index; most: calls that are returned, 0: all."""
         self._most, self._left_out = most, 0
         self._form, self._choice, self._call_id = form, choice, call_id
         self._text: list[str] = []
@@ -109,7 +109,7 @@ class ReplyParser:
                 at = self._held.find(self._form.closing, at + 1)
             else:
                 return at
-        # Inside a string there may stand a closing; else the first one ends what is malformed.
+        # Inside a string there may be a closing; else the first one ends what is malformed.
         return first if first >= 0 and _strings_closed(self._held[:first]) else -1
 
     def _leading(self) -> list[AnswerEvent]:

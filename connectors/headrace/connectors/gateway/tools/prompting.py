@@ -28,7 +28,7 @@ def prompted(
 
 
 def describe(tools: Sequence[Tool], form: ToolFormat) -> str:
-    """What the model is told of its tools."""
+    """What the prompt says of the model's tools."""
     lines = ["You can call these tools:", *map(_describe, tools)]
     first = tools[0]
     example = RawCall(name=first.name, arguments=json.dumps(_example(first.parameters)))
