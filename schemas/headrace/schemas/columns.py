@@ -1,4 +1,4 @@
-"""The one table of a span's columns: what travels in a SpanBatch and stands in the table `spans`.
+"""The one table of a span's columns: what travels in a SpanBatch and is in the table `spans`.
 
 Writer and reader of the batches, the Arrow layout, the rebuild's query and the columns in
 `docs/sql.md` are made from it; `span_batch.avsc`, the dataclasses of `spans` and the live table
@@ -99,7 +99,7 @@ class Column:
     content: bool = False
     """Whether it lies in the batch's content, which a capture mode may leave out."""
     absent: int = 0
-    """The number that stands where nothing gave it a value."""
+    """The number that is used where nothing gave it a value."""
     least: int | None = None
     """A start or end that states less is read as if it stated this."""
 

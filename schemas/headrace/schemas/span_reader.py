@@ -132,7 +132,7 @@ class _List(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How a block is read, told from the table of columns once."""
+    """How a block is read, made from the table of columns once."""
 
     packed: tuple[_Packed, ...]
     ids: tuple[str, ...]

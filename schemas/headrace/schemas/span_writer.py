@@ -110,7 +110,7 @@ _Pack = Callable[[list[Any], _Dictionary], bytes]
 
 
 class _Plan(NamedTuple):
-    """How a block is written, told from the table of columns once."""
+    """How a block is written, made from the table of columns once."""
 
     packed: tuple[tuple[str, _Take, _Pack], ...]
     texts: tuple[tuple[str, _Take], ...]

@@ -164,14 +164,14 @@ class DropReason(StrEnum):
 
 
 class HaltState(StrEnum):
-    """Whether a partition still stands still."""
+    """Whether a partition is still halted."""
 
     HALTED = "halted"
     RESUMED = "resumed"
 
 
 class HaltReason(StrEnum):
-    """Why a partition stands still."""
+    """Why a partition is halted."""
 
     POISON = "poison"
     LOG_LOST = "log_lost"

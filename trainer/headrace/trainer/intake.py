@@ -149,7 +149,7 @@ class Intake:
         return outcomes
 
     def published(self, version: int, log_time: int) -> None:
-        """A version stands in the log at a log time (milliseconds)."""
+        """A version is in the log at a log time (milliseconds)."""
         self._running.published(version, log_time)
 
     def add_task(self, task: Task, log_time: int, now_ms: int) -> None:

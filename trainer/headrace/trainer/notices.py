@@ -55,7 +55,7 @@ class Notices:
         try:
             records = [one for one in self._tailer.read(READ_S) if one.value is not None]
         except (LogLost, KafkaUnavailable) as error:
-            logger.warning("tasks and traffic are read anew: %s", error)
+            logger.warning("tasks and traffic are read again: %s", error)
             self.close()
             return
         for record, data in self._decoder.decode(records, self._patience).taken:

@@ -31,7 +31,7 @@ ASK_S = 2.0
 
 
 def position_of(record: LogRecord) -> Position:
-    """Where a record stands in the log."""
+    """Where a record is in the log."""
     return Position(record.topic, record.partition, record.offset, record.log_time)
 
 

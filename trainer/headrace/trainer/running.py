@@ -27,7 +27,7 @@ class Running:
         self._groups: dict[GroupKey, dict[str, int]] = {}
 
     def published(self, version: int, log_time: int) -> None:
-        """A version stands in the log at a log time (milliseconds)."""
+        """A version is in the log at a log time (milliseconds)."""
         self._published.append((log_time, version))
         del self._published[:-_VERSIONS]
 

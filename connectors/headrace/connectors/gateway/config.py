@@ -87,7 +87,7 @@ class GatewaySettings:
     """Pause in seconds before weights that could not be loaded are tried again."""
     prompts_memory_bytes: int = key(64 * 1024 * 1024, least=0)
     """Bytes of conversations whose sampled tokens the next request goes on from; 0: none, every
-    prompt is cut into tokens anew."""
+    prompt is cut into tokens again."""
     other_models: Literal["policy", "refuse"] = key("policy", choices=("policy", "refuse"))
     """What a model is that is neither the policy nor, where there is one, the upstream's: another
     name of the policy, so that an agent need not be changed, or unknown (404)."""

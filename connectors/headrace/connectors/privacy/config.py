@@ -35,7 +35,7 @@ class PrivacySettings:
     """Patterns of your own, `"name=expression"` in RE2's syntax; of one with a group the first is
     replaced."""
     replace_by: Literal["mark", "pseudonym"] = key("mark", choices=("mark", "pseudonym"))
-    """What stands in its place: `[email]`, or `[email:…]` with a pseudonym that is equal for equal
+    """What is put in its place: `[email]`, or `[email:…]` with a pseudonym that is equal for equal
     values; needs a key."""
     pseudonym_key: str = key("", secret=True)
     """Key of the pseudonyms, 16 characters or more; whoever has it can try out values."""

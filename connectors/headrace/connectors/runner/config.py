@@ -39,7 +39,7 @@ class RunnerSettings:
     """Attempts that failed in a row after which only single ones are tried: when four groups of
     eight hold not one agent that came to its end, more of them teach nothing."""
     drain_s: float = key(10.0, least=0)
-    """Seconds that running attempts may go on after the runner was told to stop."""
+    """Seconds that running attempts may go on after the runner was asked to stop."""
 
     isolate: bool = False
     """Each attempt of a function in a process of its own, as a command has; with a limit always."""

@@ -45,7 +45,7 @@ def compare(
 
 
 def verdict(row: Row, first: Mapping[Key, int]) -> str:
-    """What a span is that the table lacks at its offset: 'repeated', 'lost', or where it stands.
+    """What a span is that the table lacks at its offset: 'repeated', 'lost', or where it is.
 
     first: by key the offset at which the table has the span.
     """

@@ -1,4 +1,4 @@
-"""`headrace console`: pages that show what stands in ClickHouse."""
+"""`headrace console`: pages that show what is in ClickHouse."""
 
 import webbrowser
 from pathlib import Path

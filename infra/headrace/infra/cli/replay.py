@@ -61,7 +61,7 @@ def replay(
 ) -> None:
     """Compute rewards and credit of past episodes again, and tell what changed.
 
-    The live results stay as they are, and the live stream goes on: what comes out stands beside
+    The live results stay as they are, and the live stream goes on: what comes out is kept beside
     them in ClickHouse, under the names of its rule and credit method. A replay relabels what was
     done; it does not tell what agents would have done under other rewards.
     """

@@ -1,1 +1,1 @@
-"""The console: pages that show what stands in ClickHouse. It reads and writes nothing."""
+"""The console: pages that show what is in ClickHouse. It reads and writes nothing."""

@@ -40,7 +40,7 @@ class Case:
 
     @property
     def agent(self) -> str:
-        """What a runner is told to run."""
+        """What a runner is to run."""
         return f"examples.{self.name}.agent:run"
 
     @property

@@ -167,7 +167,7 @@ def _trainer(
 
 
 def _gateway_models(settings: Settings) -> list[str]:
-    """What the gateway is told of the policies' models."""
+    """What the gateway gets of the policies' models."""
     default, *others = settings.models
     told = ["--model-directory", str(model_directory(settings, default))]
     for name in others:

@@ -9,7 +9,7 @@ from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.runner import NUMBER, RUNNER
 from headrace.schemas.vocabulary import InfrastructureEnd, RowState, SpanKind, SpanStatus
 
-# What a rollout is by its attempts: the newest says most, but one that ended well stands, and a
+# What a rollout is by its attempts: the newest says most, but one that ended well counts, and a
 # rollout that was taken back gets no other.
 _TASKS = f"""
 WITH attempts AS (

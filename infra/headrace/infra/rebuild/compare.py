@@ -51,7 +51,7 @@ DERIVED: dict[str, tuple[Derived, ...]] = {
 class Compared:
     """`rows` of the table as it was; `missing` of them (or of a lower version) in the rebuilt one,
     `changed`; `added`: rows that the rebuilt one has beyond them. Hashes are of what is settled and
-    stands in both under one version."""
+    is in both under one version."""
 
     table: str
     rows: int

@@ -178,7 +178,7 @@ class _Rebuild:
     def _begin_or_go_on(self) -> dict[str, str]:
         """Make the database, if it is not there, and say under which groups the log is read.
 
-        They bear the database's own id: where it was made anew, the log is read from its start.
+        They bear the database's own id: where it was made again, the log is read from its start.
         """
         client = ClickHouse(self._settings.clickhouse_config)
         try:

@@ -12,7 +12,7 @@ from headrace.trainer.settings import bad_budget
 
 
 def followed(settings: Settings) -> Settings:
-    """The credit stage gives what the algorithm takes, where it is not told otherwise."""
+    """The credit stage gives what the algorithm takes, unless a setting says otherwise."""
     preset, credit = PRESETS[settings.trainer.algorithm], settings.credit
     tokens = credit.overlong_tokens
     if tokens is None and preset.overlong:

@@ -154,7 +154,7 @@ class PartThread(threading.Thread):
     def _probe(self) -> tuple[bool, str]:
         try:
             return self.part.ready(), ""
-        except Exception as error:  # not an answer; told with what is waited for
+        except Exception as error:  # not an answer; reported with what is waited for
             return False, f": {error!r}"
 
     def _set_up(self) -> bool:

@@ -11,7 +11,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 _BAR = 20  # characters
-PLAIN_S = 10.0  # without a terminal, how often a change is told
+PLAIN_S = 10.0  # without a terminal, how often a change is printed
 
 
 def bar(share: float) -> str:

@@ -287,7 +287,7 @@ def _default_rows() -> pa.RecordBatch:
 
 
 def _numbers(column: Column, values: Sequence[Array]) -> pa.Array:
-    """Numbers of a block behind the one that stands where there is none."""
+    """Numbers of a block behind the one that is used where there is none."""
     led = _led(0 if column.unset is None else column.unset, values, _DTYPES[column.name])
     if not column.nullable:
         return pa.array(led)

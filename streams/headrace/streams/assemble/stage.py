@@ -54,7 +54,7 @@ _NUMBERS = (
     f"SELECT {NUMBER}(concat(project, '/', rollout_id, '/', attempt)) AS number FROM episodes"
     " WHERE partition = {partition:UInt32}"
 )
-# The filter on `state` stands after FINAL: an open row may be outvoted by a closed one.
+# The filter on `state` is after FINAL: an open row may be outvoted by a closed one.
 _OPEN = (
     "SELECT project, rollout_id, attempt, toInt64(partition) AS home, close_by FROM "
     "(SELECT * FROM episodes FINAL WHERE partition IN {partitions:Array(UInt32)}) "

@@ -16,7 +16,7 @@ Baseline = Callable[[Array], Array]
 GRPO_EPS = 1e-6
 LEAST_DEVIATION = 1e-3
 """Of the largest absolute reward of a group: a smaller deviation is noise and divides as this does,
-so that rewards 0.5, 0.50001 are not told apart as 0 and 1 would be."""
+so that rewards 0.5, 0.50001 are not separated as 0 and 1 would be."""
 AGREEING = 0.1
 """Of the range of a group's rewards: others that deviate by less agree with each other."""
 

@@ -17,7 +17,7 @@ DEFAULT_BASELINE = "grpo"
 
 OF_INCOMPLETE = {"grpo": "rloo_std", "dr_grpo": "rloo"}
 """Baseline of an incomplete group: unbiased for any number of members, and on the scale of that of
-the complete ones, with which it stands in a step. The others are so themselves."""
+the complete ones, with which it is in a step. The others are so themselves."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -85,7 +85,7 @@ class _Host:
             session_timeout_ms=int(config.session_timeout_s * 1000),
             max_poll_interval_ms=_MAX_WAIT_MS,
             topic_metadata_refresh_interval_ms=5_000,
-            # A position that the log no longer holds is told, and never jumped over.
+            # A position that the log no longer holds is reported, and never skipped.
             auto_offset_reset="error",
             enable_partition_eof=True,
         )

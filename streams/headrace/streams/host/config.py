@@ -31,7 +31,7 @@ class StreamsSettings(PoisonSettings):
     take_ms: int = key(20, least=1, most=10_000)
     """How long the broker, asked for records, waits for more of them, in milliseconds."""
     store_ms: int = key(500, least=1, most=10_000)
-    """How long rows of takes that were told wait for more, so that ClickHouse gets large blocks, in
+    """How long rows of takes that were sent wait for more, so that ClickHouse gets large blocks, in
     milliseconds."""
     store_bytes: int = key(16 * 1024 * 1024, least=1)
     """Size at which such rows are stored at once. At four times as much a worker takes no more."""

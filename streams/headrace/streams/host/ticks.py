@@ -39,7 +39,7 @@ class Ticker:
         """Watch these partitions from now on."""
         now = time.monotonic()
         self.partitions = list(partitions)
-        # The wall clock stands in until a record of the partition tells the log's time.
+        # The wall clock is used until a record of the partition gives the log's time.
         self._seen = {p: (now, int(time.time() * 1000)) for p in partitions}
 
     def seen(self, partition: int, log_time: int) -> None:

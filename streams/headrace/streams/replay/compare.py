@@ -1,4 +1,4 @@
-"""What a replay changed, told by SQL: the queries can be shown, and asked again."""
+"""What a replay changed, by SQL: the queries can be shown, and asked again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 TABLE = "replays"
-"""Laid out as `groups`, and apart from it: whoever asks what was live is not told of replays."""
+"""Laid out as `groups`, and apart from it: a query of what was live finds no replays."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -24,7 +24,7 @@ _SAYS_NO = re.compile(
 
 
 _HINTS = ("can", "unable", "not able", "won't", "will not", "declin", "refuse", "against my")
-"""One of them stands in whatever _SAYS_NO finds: looked for first, for it costs a tenth."""
+"""One of them is in whatever _SAYS_NO finds: looked for first, for it costs a tenth."""
 
 
 def refusals(episode: Seen) -> int:

@@ -1,4 +1,4 @@
-"""What signals are told from."""
+"""What signals are computed from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

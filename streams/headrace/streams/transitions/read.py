@@ -87,7 +87,7 @@ def read(clickhouse: ClickHouse, wanted: Wanted) -> Iterator[pa.RecordBatch]:
     A batch has about 16 MB, and a rollout that is larger comes in several: memory is bounded by the
     largest single transitions. Each has rollouts that were closed when it was read.
 
-    Raises ClickHouseUnavailable: what was read is right, the rest may be asked for anew.
+    Raises ClickHouseUnavailable: what was read is right, the rest may be asked for again.
     """
     rows = _FIRST_ROWS
     after = ""

@@ -305,7 +305,7 @@ class Executor:
         try:
             await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            # The server stops: the client is told what became of its statement, if it can be.
+            # The server stops: the client learns what became of its statement, if it can be.
             await asyncio.wait({job})
             job.result()
             raise

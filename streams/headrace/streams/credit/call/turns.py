@@ -23,7 +23,7 @@ def turns(calls: Sequence[MemberCall]) -> Iterator[tuple[str, int]]:
 def against_each_other(
     group: CreditedGroup, keys: Sequence[Sequence[Hashable]], values: Sequence[Array]
 ) -> list[Array]:
-    """The group's baseline of the values of all calls of equal key; NaN where a key stands alone.
+    """The group's baseline of the values of all calls of equal key; NaN where a key occurs once.
 
     `keys`: one for each call of each episode, None for a call that is compared with none;
     `values`: float64 [calls] of each episode, as the result.
