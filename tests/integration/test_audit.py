@@ -36,7 +36,7 @@ DATABASE, PROJECT = "audited", "audited"
 ROLLOUTS = [new_ulid() for _ in range(6)]
 
 
-class Bench:
+class AuditBench:
     """Both stages on a database of their own, and the command line."""
 
     def __init__(self, stack: Stack, directory: Path) -> None:
@@ -102,8 +102,8 @@ def clickhouse(stack: Stack) -> Iterator[ClickHouse]:
 @pytest.fixture(scope="module")
 def bench(
     stack: Stack, clickhouse: ClickHouse, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bench]:
-    made = Bench(stack, tmp_path_factory.mktemp("audited"))
+) -> Iterator[AuditBench]:
+    made = AuditBench(stack, tmp_path_factory.mktemp("audited"))
     yield made
     for process in made.processes:
         process.kill()
@@ -120,7 +120,7 @@ def in_groups(clickhouse: ClickHouse) -> int:
 
 
 def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found(
-    stack: Stack, clickhouse: ClickHouse, bench: Bench
+    stack: Stack, clickhouse: ClickHouse, bench: AuditBench
 ) -> None:
     spans = emit(stack, ROLLOUTS)
     while_running = bench.audit()  # whatever is acknowledged by now
@@ -173,7 +173,7 @@ def test_a_live_system_is_clean_and_what_is_lost_or_doubled_is_found(
 
 
 def test_a_record_that_was_set_aside_is_no_difference_and_a_hole_is_one(
-    stack: Stack, bench: Bench
+    stack: Stack, bench: AuditBench
 ) -> None:
     rollout = new_ulid()
     where = partition_of(rollout, PARTITIONS)

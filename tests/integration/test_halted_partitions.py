@@ -41,7 +41,7 @@ for verb in VERBS:  # as the command does
     import_module(f"headrace.infra.cli.{verb}")
 
 
-class Bench:
+class HaltBench:
     """A topic of two partitions, and a process of one stage on it at a time."""
 
     def __init__(self, stack: Stack, directory: Path) -> None:
@@ -132,15 +132,15 @@ class Bench:
 
 
 @pytest.fixture
-def bench(stack: Stack, tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(stack, tmp_path)
+def bench(stack: Stack, tmp_path: Path) -> Iterator[HaltBench]:
+    made = HaltBench(stack, tmp_path)
     yield made
     made.stop()
     made.writer.close()
 
 
 def test_what_was_lost_while_the_worker_was_away_is_never_jumped_over_in_silence(
-    bench: Bench,
+    bench: HaltBench,
 ) -> None:
     bench.write(0, GOOD, GOOD)
     bench.write(1, GOOD)
@@ -174,7 +174,7 @@ def test_what_was_lost_while_the_worker_was_away_is_never_jumped_over_in_silence
     assert bench.halted() == []
 
 
-def test_what_was_lost_under_a_slow_worker_is_noticed_too(bench: Bench) -> None:
+def test_what_was_lost_under_a_slow_worker_is_noticed_too(bench: HaltBench) -> None:
     bench.write(0, GOOD, GOOD)
     bench.start()
     bench.await_committed(0, 2)
@@ -189,7 +189,7 @@ def test_what_was_lost_under_a_slow_worker_is_noticed_too(bench: Bench) -> None:
     assert bench.taken(0) == [0, 1]
 
 
-def test_resume_without_anything_halted_says_so(bench: Bench) -> None:
+def test_resume_without_anything_halted_says_so(bench: HaltBench) -> None:
     result = bench.resume()
     assert result.exit_code == 1
     assert f"{bench.topic}/0 is not halted" in result.output

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.connectors.worker.exits import EXIT_RESUMED
 from headrace.schemas import frame, new_ulid
-from tests.integration.stages.bench import Bench
+from tests.integration.stages.bench import StageBench
 from tests.integration.stages.subjects import SUBJECTS
 from tests.support.door import Door
 from tests.support.shared_log import without_letters
@@ -25,8 +25,8 @@ MANY = 60
 
 
 @pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.name)
-def bench(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(stack, tmp_path, request.param)
+def bench(request: pytest.FixtureRequest, stack: Stack, tmp_path: Path) -> Iterator[StageBench]:
+    made = StageBench(stack, tmp_path, request.param)
     yield made
     made.close()
 
@@ -40,7 +40,7 @@ def door(stack: Stack) -> Iterator[Door]:
 
 
 def test_rows_are_those_of_the_log_through_absence_kills_and_a_replay(
-    bench: Bench, door: Door
+    bench: StageBench, door: Door
 ) -> None:
     bench.send(range(30))
     bench.start(HEADRACE_REGISTRY_URL=door.url)
@@ -73,7 +73,9 @@ def test_rows_are_those_of_the_log_through_absence_kills_and_a_replay(
     assert bench.subject.content(bench.clickhouse, bench.project).equals(rows)
 
 
-def test_poison_is_counted_through_a_kill_and_halts_until_a_person_resumes(bench: Bench) -> None:
+def test_poison_is_counted_through_a_kill_and_halts_until_a_person_resumes(
+    bench: StageBench,
+) -> None:
     mark = new_ulid().encode()
     bench.partition = without_letters(
         bench.kafka, bench.subject.topic, bench.subject.name

@@ -34,7 +34,7 @@ MOST_GROWTH = 160 << 20
 """Bytes that a worker may grow by: buffers of its client and one take, not the backlog."""
 
 
-class Bench:
+class TablesBench:
     """Both stages on a database of their own."""
 
     def __init__(self, stack: Stack, directory: Path) -> None:
@@ -78,11 +78,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(stack: Stack, tmp_path: Path) -> Iterator[Bench]:
+def bench(stack: Stack, tmp_path: Path) -> Iterator[TablesBench]:
     client = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url, database=DATABASE))
     migrate.apply(client)
     client.close()
-    made = Bench(stack, tmp_path)
+    made = TablesBench(stack, tmp_path)
     yield made
     for process in made.workers.values():
         process.kill()
@@ -109,7 +109,7 @@ def produce(stack: Stack, episodes: int) -> int:
 
 
 def test_nothing_is_lost_and_memory_is_flat_while_clickhouse_stands_still(
-    stack: Stack, bench: Bench
+    stack: Stack, bench: TablesBench
 ) -> None:
     spans = produce(stack, 5)
     wait_until(lambda: bench.lag() == 0, f"the first episodes ({bench.directory})")
@@ -135,7 +135,7 @@ def test_nothing_is_lost_and_memory_is_flat_while_clickhouse_stands_still(
     assert told["counts"]["episodes"]["closed"] == 605
 
 
-def test_a_killed_engine_is_waited_for_in_place(stack: Stack, bench: Bench) -> None:
+def test_a_killed_engine_is_waited_for_in_place(stack: Stack, bench: TablesBench) -> None:
     wait_until(lambda: bench.lag() == 0, f"the workers ({bench.directory})")
     (state,) = (s for s in stack.supervisor.states() if s.name == "clickhouse")
     assert state.pid is not None

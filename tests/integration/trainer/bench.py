@@ -83,7 +83,7 @@ class Running:
         return str(read_heartbeat(self.beat).get("doing", ""))
 
 
-class Bench:
+class TrainerBench:
     """One policy of its own on the shared topics."""
 
     def __init__(self, stack: Stack, model: Path, directory: Path) -> None:
@@ -238,7 +238,7 @@ def why(outcomes: list[Outcome]) -> set[tuple[str, str, str]]:
     return {(o.rollout_id, o.outcome, o.reason) for o in outcomes}
 
 
-def committed_offset(bench: Bench) -> int:
+def committed_offset(bench: TrainerBench) -> int:
     group = f"headrace.trainer.{bench.policy}"
     consumer = Consumer(consumer_settings(bench.kafka, group=group))
     try:
@@ -248,7 +248,7 @@ def committed_offset(bench: Bench) -> int:
         consumer.close()
 
 
-def end_of(bench: Bench, topic: str, partition: int) -> int:
+def end_of(bench: TrainerBench, topic: str, partition: int) -> int:
     consumer = Consumer(consumer_settings(bench.kafka, group="test"))
     try:
         return int(consumer.get_watermark_offsets(TopicPartition(topic, partition), 30)[1])
@@ -256,5 +256,5 @@ def end_of(bench: Bench, topic: str, partition: int) -> int:
         consumer.close()
 
 
-def saved(bench: Bench) -> list[Path]:
+def saved(bench: TrainerBench) -> list[Path]:
     return sorted((bench.directory / "main").glob("0*"))

@@ -13,7 +13,7 @@ from headrace.infra.embedded.models import tiny_llama
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
-from tests.integration.trainer.bench import Bench
+from tests.integration.trainer.bench import TrainerBench
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bench(stack: Stack, model: Path, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(stack, model, tmp_path)
+def bench(stack: Stack, model: Path, tmp_path: Path) -> Iterator[TrainerBench]:
+    bench = TrainerBench(stack, model, tmp_path)
     yield bench
     bench.close()

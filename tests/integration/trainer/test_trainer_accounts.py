@@ -8,12 +8,12 @@ import numpy as np
 
 from headrace.connectors.kafka import Outgoing, Tailer
 from headrace.schemas import Sample
-from tests.integration.trainer.bench import CREDITS, SAMPLES, SECONDS, Bench, why
+from tests.integration.trainer.bench import CREDITS, SAMPLES, SECONDS, TrainerBench, why
 from tests.integration.trainer.records import GROUP
 
 
 def test_a_group_whose_agents_all_crashed_frees_its_rollouts_and_stalls_nothing(
-    bench: Bench,
+    bench: TrainerBench,
 ) -> None:
     crashed, good = bench.group_ids(2)
     whole = bench.credits(crashed)
@@ -39,7 +39,7 @@ def test_a_group_whose_agents_all_crashed_frees_its_rollouts_and_stalls_nothing(
     assert len(bench.outcomes()) == 2 + GROUP
 
 
-def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(bench: Bench) -> None:
+def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(bench: TrainerBench) -> None:
     group, broken = bench.group_ids(2)
     poison = f"poison of {bench.policy}".encode()
     bench.writer.send([Outgoing(topic=CREDITS, value=poison, partition=3)], SECONDS)
@@ -76,7 +76,7 @@ def test_poison_goes_to_the_dead_letters_and_the_loop_goes_on(bench: Bench) -> N
     assert headers["headrace.error.topic"] == CREDITS.encode()
 
 
-def test_stale_late_and_surplus_groups_are_accounted(bench: Bench) -> None:
+def test_stale_late_and_surplus_groups_are_accounted(bench: TrainerBench) -> None:
     group, stale, surplus = bench.group_ids(3)
     with bench.trainer(max_staleness=0, max_versions=1):
         (credits,) = bench.put(group)
@@ -95,7 +95,7 @@ def test_stale_late_and_surplus_groups_are_accounted(bench: Bench) -> None:
     assert [v.version for v in bench.versions()] == [0, 1]
 
 
-def test_a_stale_group_is_dropped_while_the_trainer_idles(bench: Bench) -> None:
+def test_a_stale_group_is_dropped_while_the_trainer_idles(bench: TrainerBench) -> None:
     group, stale = bench.group_ids(2)
     with bench.trainer(max_staleness=0):
         bench.put(group)
@@ -105,7 +105,7 @@ def test_a_stale_group_is_dropped_while_the_trainer_idles(bench: Bench) -> None:
     assert {o.reason for o in outcomes if o.group_id == stale} == {"stale"}
 
 
-def test_a_sample_that_never_comes_drops_its_group(bench: Bench) -> None:
+def test_a_sample_that_never_comes_drops_its_group(bench: TrainerBench) -> None:
     torn, good = bench.group_ids(2)
     with bench.trainer():
         bench.send_credits(bench.credits(torn))

@@ -8,7 +8,7 @@ from headrace.trainer import checkpoint
 from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.critic import CriticConfig
 from headrace.trainer.optimizer import OptimizerConfig
-from tests.integration.trainer.bench import Bench
+from tests.integration.trainer.bench import TrainerBench
 
 PPO = {
     "algorithm": AlgorithmConfig.preset("ppo"),
@@ -17,7 +17,7 @@ PPO = {
 
 
 def test_a_critic_is_part_of_each_version_and_a_restarted_trainer_goes_on_with_it(
-    bench: Bench,
+    bench: TrainerBench,
 ) -> None:
     one, other = bench.group_ids(2)
     with bench.trainer(**PPO):
@@ -34,7 +34,7 @@ def test_a_critic_is_part_of_each_version_and_a_restarted_trainer_goes_on_with_i
     assert second.metrics["explained_variance"] != 0.0  # and did not begin again
 
 
-def test_each_version_names_what_its_kl_was_taken_to(bench: Bench) -> None:
+def test_each_version_names_what_its_kl_was_taken_to(bench: TrainerBench) -> None:
     groups = bench.group_ids(3)
     settings = {
         "algorithm": AlgorithmConfig(horizon=4, kl_coef=0.1),

@@ -2,11 +2,11 @@
 
 from headrace.connectors.kafka import Outgoing
 from headrace.schemas import PolicyRecord, Traffic, to_avro
-from tests.integration.trainer.bench import POLICIES, SECONDS, Bench
+from tests.integration.trainer.bench import POLICIES, SECONDS, TrainerBench
 from tests.support.waiting import wait_until
 
 
-def serve(bench: Bench, version: int) -> None:
+def serve(bench: TrainerBench, version: int) -> None:
     """Keep traffic on a version; -1: on the newest."""
     record = PolicyRecord(traffic=Traffic(policy=bench.policy, version=version))
     value = bench.codec.encode(POLICIES, to_avro(record))
@@ -14,7 +14,7 @@ def serve(bench: Bench, version: int) -> None:
     bench.writer.send([Outgoing(topic=POLICIES, key=key, value=value, partition=0)], SECONDS)
 
 
-def test_a_rollback_branches_and_a_dead_branchs_samples_say_so(bench: Bench) -> None:
+def test_a_rollback_branches_and_a_dead_branchs_samples_say_so(bench: TrainerBench) -> None:
     first, second, dead, third, fourth, fifth = bench.group_ids(6)
     with bench.trainer():
         bench.put(first)

@@ -25,7 +25,7 @@ from tests.integration.trainer.test_trainer_branch import serve
 from tests.support.waiting import wait_until
 
 
-def halted(bench: Bench, running: Running) -> tuple[Halt, Callable[[], None]]:
+def halted(bench: TrainerBench, running: Running) -> tuple[Halt, Callable[[], None]]:
     """The halt that a trainer stands still for, and how to let it go on."""
     wait_until(lambda: running.doing() == "halted", "the halt of the trainer", SECONDS)
     halts = HaltLog(bench.kafka, bench.codec)
@@ -39,7 +39,7 @@ def halted(bench: Bench, running: Running) -> tuple[Halt, Callable[[], None]]:
 
 
 def test_a_full_disk_halts_it_and_with_room_it_trains_the_same_groups(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: TrainerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise NoSpace("there is no room for the checkpoint of version 1")
@@ -62,7 +62,7 @@ def test_a_full_disk_halts_it_and_with_room_it_trains_the_same_groups(
     assert set(trained(bench.outcomes()).values()) == {1}
 
 
-def test_a_checkpoint_that_was_swapped_halts_it_until_it_is_put_back(bench: Bench) -> None:
+def test_a_checkpoint_that_was_swapped_halts_it_until_it_is_put_back(bench: TrainerBench) -> None:
     first, second = bench.group_ids(2)
     with bench.trainer():
         bench.put(first)

@@ -18,7 +18,7 @@ from tests.integration.trainer.bench import (
     POLICIES,
     SAMPLES,
     SECONDS,
-    Bench,
+    TrainerBench,
     committed_offset,
     end_of,
     saved,
@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 
 
 def test_the_base_weights_are_version_0_and_a_step_commits_weights_outcomes_and_offsets(
-    bench: Bench,
+    bench: TrainerBench,
 ) -> None:
     one, other = bench.group_ids(2)
     with bench.trainer(rollouts_per_step=2 * GROUP):
@@ -56,7 +56,7 @@ def test_the_base_weights_are_version_0_and_a_step_commits_weights_outcomes_and_
 
 @pytest.mark.parametrize("moment", ["writing", "before", "after"])
 def test_a_trainer_killed_at_its_commit_loses_no_group_trains_none_twice_and_learns_the_same(
-    bench: Bench, moment: str
+    bench: TrainerBench, moment: str
 ) -> None:
     groups = bench.group_ids(4)
     bench.put(*groups[:2])
@@ -97,7 +97,7 @@ def test_a_trainer_killed_at_its_commit_loses_no_group_trains_none_twice_and_lea
     assert set(trained(outcomes).values()) == {1}
 
 
-def test_a_second_trainer_of_the_same_name_fences_the_first(bench: Bench) -> None:
+def test_a_second_trainer_of_the_same_name_fences_the_first(bench: TrainerBench) -> None:
     group, late = bench.group_ids(2)
     with bench.trainer() as first:
         bench.await_version(0)
@@ -114,7 +114,9 @@ def test_a_second_trainer_of_the_same_name_fences_the_first(bench: Bench) -> Non
     assert set(trained(bench.outcomes()).values()) == {1}
 
 
-def test_recovery_does_not_overlook_commits_behind_another_open_transaction(bench: Bench) -> None:
+def test_recovery_does_not_overlook_commits_behind_another_open_transaction(
+    bench: TrainerBench,
+) -> None:
     group, late = bench.group_ids(2)
     other = Producer(
         {"bootstrap.servers": bench.stack.bootstrap, "transactional.id": f"other-{bench.policy}"}

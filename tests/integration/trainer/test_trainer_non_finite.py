@@ -9,12 +9,12 @@ from headrace.schemas.vocabulary import HaltReason
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.run import NON_FINITE_STEPS
 from headrace.trainer.step import TrainStep
-from tests.integration.trainer.bench import CREDITS, SECONDS, Bench
+from tests.integration.trainer.bench import CREDITS, SECONDS, TrainerBench
 from tests.support.waiting import wait_until
 
 
 def test_three_broken_steps_in_a_row_halt_it_durably(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: TrainerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise NonFiniteStep("the loss is nan")

@@ -15,12 +15,12 @@ from headrace.connectors.kafka import (
     Outgoing,
     PoisonSettings,
 )
-from tests.integration.trainer.bench import CREDITS, SAMPLES, SECONDS, Bench, end_of, trained
+from tests.integration.trainer.bench import CREDITS, SAMPLES, SECONDS, TrainerBench, end_of, trained
 from tests.support.waiting import wait_until
 
 
 def test_a_log_that_no_longer_holds_what_is_needed_halts_until_the_loss_is_accepted(
-    bench: Bench,
+    bench: TrainerBench,
 ) -> None:
     from confluent_kafka.admin import AdminClient
 
@@ -49,7 +49,7 @@ def test_a_log_that_no_longer_holds_what_is_needed_halts_until_the_loss_is_accep
     halts.close()
 
 
-def test_a_broker_that_is_away_for_a_while_is_waited_for(bench: Bench) -> None:
+def test_a_broker_that_is_away_for_a_while_is_waited_for(bench: TrainerBench) -> None:
     group = bench.group_ids(1)[0]
     with bench.trainer() as running:
         bench.await_version(0)
@@ -60,7 +60,9 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(bench: Bench) -> None:
     assert set(trained(bench.outcomes()).values()) == {1}
 
 
-def test_too_many_unreadable_records_halt_the_trainer_until_it_is_resumed(bench: Bench) -> None:
+def test_too_many_unreadable_records_halt_the_trainer_until_it_is_resumed(
+    bench: TrainerBench,
+) -> None:
     before, after = bench.group_ids(2)
     limit = PoisonSettings(poison_limit=3, poison_window_ms=600_000)
     halts = HaltLog(bench.kafka, bench.codec)

@@ -4,12 +4,12 @@ from headrace.connectors.kafka import Outgoing
 from headrace.schemas import Task, partition_of, to_avro
 from headrace.schemas.topics import Topic
 from headrace.trainer.session import now_ms
-from tests.integration.trainer.bench import PARTITIONS, SECONDS, Bench, Running
+from tests.integration.trainer.bench import PARTITIONS, SECONDS, Running, TrainerBench
 from tests.integration.trainer.records import GROUP
 from tests.support.waiting import wait_until
 
 
-def ask(bench: Bench, group: str, **changes: int) -> None:
+def ask(bench: TrainerBench, group: str, **changes: int) -> None:
     """Write a group's tasks."""
     rollouts = [member.rollout_id for member in bench.credits(group).members]
     records = []
@@ -36,7 +36,7 @@ def await_waiting(running: Running) -> None:
     wait_until(lambda: "would make stale" in running.doing(), "a step that waits", SECONDS)
 
 
-def test_a_step_waits_for_slow_rollouts_and_takes_them_along(bench: Bench) -> None:
+def test_a_step_waits_for_slow_rollouts_and_takes_them_along(bench: TrainerBench) -> None:
     fast, slow = bench.group_ids(2)
     with bench.trainer(stale="wait", max_staleness=0) as running:
         wait_until(running.has_recovered, "the trainer's start", SECONDS)
@@ -51,7 +51,7 @@ def test_a_step_waits_for_slow_rollouts_and_takes_them_along(bench: Bench) -> No
     assert version.groups == [fast, slow]
 
 
-def test_past_its_deadline_nobody_is_waited_for(bench: Bench) -> None:
+def test_past_its_deadline_nobody_is_waited_for(bench: TrainerBench) -> None:
     fast, dead = bench.group_ids(2)
     ask(bench, dead, deadline=now_ms() - 60_000)
     with bench.trainer(stale="wait", max_staleness=0):
