@@ -16,8 +16,8 @@ from tests.integration.trainer.bench import (
     CREDITS,
     POLICIES,
     SECONDS,
-    Bench,
     Running,
+    TrainerBench,
     saved,
     trained,
 )
@@ -81,7 +81,9 @@ def test_a_checkpoint_that_was_swapped_halts_it_until_it_is_put_back(bench: Trai
     assert set(trained(bench.outcomes()).values()) == {1}
 
 
-def test_versions_that_nobody_needs_lose_their_weights_and_the_log_says_so(bench: Bench) -> None:
+def test_versions_that_nobody_needs_lose_their_weights_and_the_log_says_so(
+    bench: TrainerBench,
+) -> None:
     groups = bench.group_ids(5)
     policies = Tailer(bench.kafka, [POLICIES], name="test")
     with bench.trainer(keep_versions=2):
