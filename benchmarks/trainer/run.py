@@ -56,9 +56,8 @@ class Peer:
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # closes its pipes, and waits for it
+            pass
 
 
 def run(options: argparse.Namespace, model: Path) -> dict[str, Any]:
@@ -97,11 +96,11 @@ def _peers(options: argparse.Namespace, model: Path) -> Iterator[tuple[str, Peer
     trees = {"now": ROOT, "before": options.before}
     for name, tree in trees.items():
         if tree is not None:  # its portions of the namespace come before the installed ones
-            path = os.pathsep.join(str(tree.resolve() / one) for one in PORTIONS)
-            yield name, Peer(own, {**environment, "PYTHONPATH": path})
+            path = [*(str(tree.resolve() / one) for one in PORTIONS), str(ROOT)]
+            yield name, Peer(own, {**environment, "PYTHONPATH": os.pathsep.join(path)})
     if options.trl.exists():
         command = [str(options.trl), "-m", "benchmarks.trainer.trl_worker", *arguments]
-        yield "trl", Peer(command, environment)
+        yield "trl", Peer(command, {**environment, "PYTHONPATH": str(ROOT)})
 
 
 def made(directory: Path, layers: int, source: Path) -> Path:
