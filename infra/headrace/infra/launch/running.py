@@ -92,8 +92,8 @@ def check_ports(settings: Settings) -> None:
     if settings.console.enabled:
         ensure_free(
             settings.console.port,
-            "the console",
-            "[console] port or HEADRACE_CONSOLE_PORT, or leave it out with --no-console",
+            "the console (--no-console leaves it out)",
+            "[console] port or HEADRACE_CONSOLE_PORT",
         )
     if settings.otlp.enabled:
         ensure_free(
