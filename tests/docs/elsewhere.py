@@ -274,7 +274,7 @@ ELSEWHERE = (
     ),
     Elsewhere(
         pattern=r"python -m benchmarks\.trainer\.run --before .*",
-        file="tests/trainer/test_benchmark.py",
+        file="tests/trainer/test_trainer_benchmark.py",
         proof="from benchmarks.trainer.run import ROOT, main",
         why="takes minutes with the bundled model; run there with a tiny one",
     ),

@@ -238,8 +238,10 @@ def test_a_planted_secret_is_nowhere(parts: Parts, clickhouse: ClickHouse) -> No
 
     for topic in Topic:
         assert found_in(b"\n".join(values_of(parts.stack, topic))) == [], topic
-    for row in clickhouse.query(f"SHOW TABLES FROM {DATABASE}"):
-        lines = clickhouse.query(f"SELECT * FROM {DATABASE}.`{row['name']}`")
+    # Views with parameters have no columns before they are given: they hold nothing of their own.
+    held = f"SELECT DISTINCT table FROM system.columns WHERE database = '{DATABASE}'"
+    for row in clickhouse.query(held):
+        lines = clickhouse.query(f"SELECT * FROM {DATABASE}.`{row['table']}`")
         assert found_in(repr(lines).encode()) == [], row
     for path in parts.directory.rglob("*"):
         if path.is_file() and "model" not in path.parts:

@@ -32,7 +32,7 @@ def test_going_and_coming_are_told_once(caplog: pytest.LogCaptureFixture) -> Non
     assert not watch.away
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == [
         "Kafka at here:9092 does not answer: no broker answers; check that the broker runs "
-        "(`headrace status` tells whether headrace is up)",
+        "(`headrace status` tells of the embedded one)",
         "Kafka at here:9092 answers",
     ]
 

@@ -34,7 +34,7 @@ class BrokerWatch:
             return
         self.away, self._asked = True, self._clock()
         logger.error(
-            "Kafka at %s does not answer: %s (`headrace status` tells whether headrace is up)",
+            "Kafka at %s does not answer: %s",
             self._config.bootstrap,
             why(self._config, error),
         )

@@ -8,7 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -174,12 +175,24 @@ def _downloads(_: Settings) -> Finding:
 
 def _server(name: str, settings: Settings) -> Finding:
     """A server of the user's, asked with the credentials that the settings give."""
-    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    client_logger.setLevel(logging.CRITICAL)  # the answer tells it
     try:
-        return Finding(check=name, ok=True, found=SERVERS[name](settings))
+        with _quiet("clickhouse_connect", client_logger.name):  # the answer tells it
+            return Finding(check=name, ok=True, found=SERVERS[name](settings))
     except (Unavailable, ClickHouseError) as error:
         return Finding(check=name, ok=False, found=str(error), remedy="see above")
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Loggers say nothing meanwhile."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _engine(settings: Settings) -> Finding:
