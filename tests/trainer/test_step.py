@@ -13,7 +13,7 @@ import torch
 from headrace.kernels import linear_logp
 from headrace.schemas import Outcome
 from headrace.trainer.algorithms import AlgorithmConfig
-from headrace.trainer.annotation import annotated
+from headrace.trainer.annotated import annotated
 from headrace.trainer.batch import Batch, PackingConfig, TrainingRow, pack_rows
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig

@@ -1,10 +1,6 @@
-"""What a step saw of each sample that it trained, kept with the sample's outcome."""
+"""What a step saw of a sample. Read on a bare GPU machine, too: no schemas here."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-
-from headrace.schemas import Outcome
-from headrace.schemas.vocabulary import SampleOutcome
+from dataclasses import dataclass
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -24,15 +20,3 @@ class Annotation:
     token_logprobs: bytes | None = None
     token_entropies: bytes | None = None
     token_masked: bytes | None = None
-
-
-def annotated(
-    outcomes: Sequence[Outcome], annotations: Mapping[str, Annotation]
-) -> Sequence[Outcome]:
-    """The outcomes, those of trained samples with what the step saw of them."""
-    return [
-        replace(one, **asdict(annotations[one.sample_id]))
-        if one.outcome == SampleOutcome.TRAINED and one.sample_id in annotations
-        else one
-        for one in outcomes
-    ]

@@ -12,7 +12,7 @@ from headrace.connectors.kafka import KafkaUnavailable, LogRecord, Patience, Sto
 from headrace.connectors.metrics import Reporter, Subscription
 from headrace.schemas import Credits, CreditsBatch, Outcome, Sample, Task, from_avro
 from headrace.schemas.vocabulary import DropReason, HaltReason
-from headrace.trainer.annotation import annotated
+from headrace.trainer.annotated import annotated
 from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
 from headrace.trainer.errors import NonFiniteStep
