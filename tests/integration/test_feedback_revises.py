@@ -159,6 +159,10 @@ def test_feedback_revises_reward_and_credit_though_the_workers_die(
         )
 
     until((1.0, 0.0))
+    # Rows follow credits. What is on record needs no worker: without a row feedback would wait.
+    of_group = {"group": first}
+    on_record = "SELECT count() AS n FROM episodes FINAL WHERE group_id = {group:String}"
+    wait_until(lambda: clickhouse.query(on_record, of_group) == [{"n": 2}], "their episodes' rows")
     # Given while nobody listens, sent twice under one id; the workers find it, and are killed.
     workers.kill(*STAGES)
     for _ in range(2):
@@ -172,10 +176,9 @@ def test_feedback_revises_reward_and_credit_though_the_workers_die(
     workers.kill("assemble")
     workers.start(*STAGES)
     until((-1.0, 0.0))
-    (count,) = clickhouse.query(
-        "SELECT count() AS spans FROM spans FINAL WHERE span_id = {id:String}", {"id": given["id"]}
-    )
-    assert count["spans"] == 1
+    once = "SELECT count() AS n FROM spans FINAL WHERE span_id = {id:String}"
+    wait_until(lambda: bool(clickhouse.query(once, {"id": given["id"]})[0]["n"]), "its row")
+    assert clickhouse.query(once, {"id": given["id"]}) == [{"n": 1}]
 
     # The last one given counts; by the id of the answer, with the credit worker killed between.
     answer = call.call.response_id if call.call else ""
