@@ -59,7 +59,7 @@ def test_an_agent_of_a_framework_is_trained_and_tested(
     # With eight questions the claim is hardly proven; the verdict and the code must agree.
     assert ("The model got better." in said) == (done.returncode == 0)
     assert "8 questions never trained on: version 0 got" in said
-    assert "+ 0 pending" in said
+    assert "+ 0 pending" in said, said
     rows = ClickHouse(
         ClickHouseConfig(url=f"http://127.0.0.1:{environment['HEADRACE_CLICKHOUSE_PORT']}")
     )
