@@ -15,6 +15,11 @@ SELECT split, state, reason, samples FROM drop_ledger
 WHERE policy = {policy:String} ORDER BY split DESC, state DESC, reason
 """
 
+UNSETTLED = """
+SELECT count() AS rollouts FROM rollouts
+WHERE policy = {policy:String} AND state IN ('asked', 'running', 'waiting', 'credited')
+"""
+
 EVALUATED = """
 SELECT version, task_input AS input, expected, rollout_id, attempt, reward, result
 FROM evaluations WHERE policy = {policy:String} ORDER BY version, input

@@ -1,7 +1,6 @@
 """What the demo prints at its end."""
 
 import json
-import time
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +14,6 @@ from headrace.infra.settings import Settings
 from headrace.schemas.vocabulary import SampleOutcome
 
 PENDING = "pending"
-SETTLES_S = 60.0
-"""Outcomes of the last episodes come a second or two after them, on a busy machine much later."""
-_ASK_EVERY_S = 0.5
 
 
 def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> None:
@@ -45,7 +41,7 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
     client = ClickHouse(settings.clickhouse_config)
     try:
         by_version = queries.ask(client, queries.REWARD_BY_VERSION, policy=settings.policy.name)
-        ledger = _settled_ledger(client, settings.policy.name)
+        ledger = queries.ask(client, queries.LEDGER, policy=settings.policy.name)
     finally:
         client.close()
     for query, rows in ((queries.REWARD_BY_VERSION, by_version), (queries.LEDGER, ledger)):
@@ -62,16 +58,6 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
         console.print("The model got better.", style="green")
     else:
         console.print("This run does not show that the model got better.", style="red")
-
-
-def _settled_ledger(client: ClickHouse, policy: str) -> list[queries.Row]:
-    """What became of the samples, once the last outcomes are rows; after a while what is known."""
-    until = time.monotonic() + SETTLES_S
-    while True:
-        ledger = queries.ask(client, queries.LEDGER, policy=policy)
-        if time.monotonic() > until or all(row["state"] != PENDING for row in ledger):
-            return ledger
-        time.sleep(_ASK_EVERY_S)
 
 
 def _adds_up(ledger: list[queries.Row]) -> str:

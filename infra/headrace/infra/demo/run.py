@@ -13,7 +13,7 @@ from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.tasks import TaskSource
 from headrace.infra.audit import audit
 from headrace.infra.audit.told import lines
-from headrace.infra.demo import report
+from headrace.infra.demo import queries, report
 from headrace.infra.demo.cases import Case, Tasks
 from headrace.infra.demo.chaos import Chaos, summary
 from headrace.infra.demo.evaluation import evaluate
@@ -28,6 +28,8 @@ from headrace.infra.supervise import State, read_status
 
 SIGNIFICANCE = 0.01
 ATTEMPT_S = 300.0
+ENDED_S = 60.0
+"""A rollout of the demos takes seconds; one that hangs is not waited for."""
 BACK_S = 120.0
 LOOK_S = 0.5
 
@@ -92,11 +94,23 @@ def _learn_and_test(
             items = tasks.heldout(config.heldout)
             versions = (0, config.versions)
             test = evaluate(source, client, items, versions, settings.policy.name, console)
+            _await_outcomes(settings, client, console)
     finally:
         source.close()
         client.close()
     report.show(console, settings, test, settings.directory / "demo.png")
     return test.paired.p_value < SIGNIFICANCE
+
+
+def _await_outcomes(settings: Settings, client: ClickHouse, console: Console) -> None:
+    """Let the last rollouts of training end, too, so that each sample has its outcome."""
+    with console.status("waiting until the last rollouts have ended"):
+        end = time.monotonic() + ENDED_S
+        while time.monotonic() < end:
+            (left,) = queries.ask(client, queries.UNSETTLED, policy=settings.policy.name)
+            if left["rollouts"] == 0:
+                return
+            time.sleep(LOOK_S)
 
 
 def _await_ready(settings: Settings, console: Console) -> None:
