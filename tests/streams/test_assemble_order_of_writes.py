@@ -1,16 +1,20 @@
 """What leaves the assembler, and when: the log is told at once, the tables follow."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from headrace.schemas import partition_of
 from tests.streams.assembling import (
+    IDLE,
     PARTITIONS,
     TOPIC,
+    CrashedError,
     Producer,
     World,
     call,
@@ -19,6 +23,7 @@ from tests.streams.assembling import (
     plain,
     record,
     reward,
+    run,
     start,
 )
 
@@ -98,3 +103,48 @@ def test_what_is_forgotten_was_stored_with_its_row() -> None:
         assert stage.counters["in_memory"] == 0
 
     asyncio.run(go())
+
+
+@dataclass
+class HeldWorld(World):
+    """A broker that can be slow: a send waits, and the worker may die in it."""
+
+    slow: bool = False
+    sending: threading.Event = field(default_factory=threading.Event)
+    dead: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, records: Sequence[Any]) -> None:
+        if self.slow:
+            self.sending.set()
+            assert self.dead.wait(20)
+            raise CrashedError
+        super().send(records)
+
+
+def test_an_episode_that_was_not_told_has_no_closed_row() -> None:
+    """One that closes by its time alone has no record that is read again after a death."""
+    world, producer = HeldWorld(), Producer("p")
+    idle = record(None, 1, 1_000 + IDLE + 1, tick=True)
+
+    async def dies() -> None:
+        stage = make_stage(world)
+        await stage.take([record(producer.seal(start(), call(2)), 0, 1_000)])
+        await stage.store()
+        world.slow = True
+        taking = asyncio.create_task(stage.take([idle]))
+        assert await asyncio.to_thread(world.sending.wait, 20)
+        storing = asyncio.create_task(stage.store())
+        await asyncio.wait({storing}, timeout=0.2)  # it has all the time it could need
+        world.dead.set()
+        with pytest.raises(CrashedError):
+            await taking
+        storing.cancel()
+        await asyncio.gather(storing, return_exceptions=True)
+
+    asyncio.run(dies())
+    assert [row["state"] for row in world.episodes.values()] == ["open"]
+    world.slow = False
+    told = len(world.published())
+    run(make_stage(world), [idle], assigned=True)
+    assert len(world.published()) == told + 1
+    assert [row["state"] for row in world.episodes.values()] == ["closed"]

@@ -100,3 +100,27 @@ def test_a_large_take_is_rows_at_once_and_one_with_others_spans_too(
 def test_nothing_is_nothing() -> None:
     assert (Spans().n, Spans().grouped.keys, Spans().rows.num_rows) == (0, [], 0)
     assert blocks([Spans(), Spans()]) == []
+
+
+class MadeRowsMeanwhile(Spans):
+    """Spans that a fold makes rows of while a block is made of them."""
+
+    @property
+    def records(self) -> Sequence[LoggedBatch]:
+        """The records, as they were before the fold."""
+        held = super().records
+        assert self.rows.num_rows == self.n
+        return held
+
+    @property
+    def are_rows(self) -> bool:
+        """What was true before the fold."""
+        held = super().are_rows
+        assert self.rows.num_rows == self.n
+        return held
+
+
+def test_a_block_has_all_spans_though_a_fold_makes_rows_of_them() -> None:
+    records = logged([[("r", "span", 0), ("s", "span", 0)], [("r", "span", 0)]])
+    (block,) = blocks([MadeRowsMeanwhile(records)])
+    assert block.to_pylist() == spans_of(records).to_pylist()

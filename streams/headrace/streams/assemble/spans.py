@@ -88,13 +88,15 @@ def chosen_rows(parts: Sequence[Part]) -> Iterator[tuple[pa.RecordBatch, Array]]
 
 def blocks(takes: Sequence[Spans]) -> list[pa.RecordBatch]:
     """Takes in their order as batches of the table; those that are in records share one."""
+    # Records are read once: a fold may make rows of them meanwhile.
+    held = [(spans, spans.records) for spans in takes if spans.n]
     found: list[pa.RecordBatch] = []
-    for are_rows, run in groupby(takes, key=lambda spans: spans.are_rows):
-        if are_rows:
-            found += [spans.rows for spans in run]
+    for in_records, run in groupby(held, key=lambda one: bool(one[1])):
+        if in_records:
+            found.append(spans_of([record for _, records in run for record in records]))
         else:
-            found.append(spans_of([record for spans in run for record in spans.records]))
-    return [batch for batch in found if batch.num_rows]
+            found += [spans.rows for spans, _ in run]
+    return found
 
 
 def picked(batch: pa.RecordBatch, rows: Array) -> pa.RecordBatch:
@@ -136,7 +138,7 @@ def _grouped(records: Sequence[LoggedBatch]) -> Grouped:
         kinds.append(columns.spans["kind"].tobytes())
         bound = np.full(columns.n, NEVER)
         for start in columns.starts:
-            if start["deadline"] > 0 and is_time(start["deadline"], record.log_time):
+            if is_time(start["deadline"], record.log_time):
                 bound[start["row"]] = start["deadline"]
         bounds.append(bound)
     sizes = [record.columns.n for record in records]

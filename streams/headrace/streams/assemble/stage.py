@@ -146,12 +146,14 @@ class AssembleStage:
             owed = Spans()
         rebuilt = await self._rebuild(rebuild, touched)
         repeats = await self._repeats(rebuild)
+        # A store meanwhile would write rows of what nobody was told: an episode that closes by its
+        # time alone has no record that is read again, and would never be told.
         async with self._folding:
             built = await asyncio.to_thread(self._folded, spans, rebuilt, rebuild, repeats)
+            if built.episodes:
+                outbox = await self._patience.auntil_done(lambda: self._outbox(built))
+                await self._patience.auntil_done(lambda: self._tell(outbox))
             self._owed.add(owed, built.repeats, built.rows)
-        if built.episodes:
-            outbox = await self._patience.auntil_done(lambda: self._outbox(built))
-            await self._patience.auntil_done(lambda: self._tell(outbox))
         if self._assembler.full:
             await self.store()  # (rule: eviction follows the store)
             self._known_ids.note(self._assembler.evict())
