@@ -1,4 +1,4 @@
-"""A disk of a few megabytes that can be filled and emptied, without the rights of root.
+"""A disk of a given size that can be filled and emptied, without the rights of root.
 
 A tmpfs in a user and mount namespace of its own (Linux), which a keeper holds: so it outlives the
 processes that write to it, and only they and whoever asks by the keeper see it.

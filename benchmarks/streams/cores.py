@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for records, spans in ((1, 1), (5, 1), (25, 1), (200, 50)):
         episodes = [e for g in source.groups(options.episodes // 8, time.time_ns()) for e in g]
         takes = list(_takes(_records(episodes, codec, spans), records))
-        phases.append(_assembled(takes, codec, records, spans)[0])
-    told = _assembled(takes, codec, records, spans)[1]
+        phase, told = _assembled(takes, codec, records, spans)
+        phases.append(phase)
     phases.append(_credited(told, codec))
     for phase in phases:
         sys.stdout.write(json.dumps(phase) + "\n")

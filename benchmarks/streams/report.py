@@ -58,7 +58,11 @@ def write(
     content = {
         "about": facts,
         "idle_cores": idle,
-        "phases": [asdict(outcome) for outcome in outcomes],
+        # The plot has the timelines; nobody reads their thousands of points again.
+        "phases": [
+            {name: value for name, value in asdict(outcome).items() if name != "timelines"}
+            for outcome in outcomes
+        ],
     }
     data.write_text(json.dumps(content, indent=1) + "\n")
     table = folder / f"{name}.md"

@@ -35,7 +35,7 @@ class Folded:
 
     rows: n spans of SPANS_SCHEMA, those of one snapshot in the order of offset, start and id; slot
     [n]: the snapshot each belongs to; repeats: batches that only repeated spans, to be stored
-    before anything is published.
+    before the rows of `episodes`.
     """
 
     snapshots: list[Snapshot]

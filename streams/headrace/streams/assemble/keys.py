@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.schemas.deadline import FARTHEST_MS
+from headrace.schemas.deadline import is_time
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind
 
@@ -63,7 +63,7 @@ def group(batch: pa.RecordBatch) -> Grouped:
     """Group the rows of a batch of SPANS_SCHEMA, itself in log order, by episode."""
     keys, slots = keys_of(batch)
     deadline, log_time = (batch.column(name).to_numpy() for name in ("deadline", "log_time"))
-    told = (deadline > 0) & (np.abs(deadline - log_time) <= FARTHEST_MS)
+    told = is_time(deadline, log_time)
     return grouped_by(
         keys,
         slots,

@@ -109,7 +109,7 @@ class GroupState:
 
     def close_by(self, patience: GroupPatience) -> int:
         """Log time in milliseconds at which it is credited with what it has."""
-        if self.deadline and is_time(self.deadline, self.log_first):
+        if is_time(self.deadline, self.log_first):
             return self.deadline + patience.grace_ms
         return self.log_first + patience.max_wait_ms
 
