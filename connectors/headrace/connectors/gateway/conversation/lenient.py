@@ -5,19 +5,11 @@ The three APIs with turns are read as one: their fields have names of their own.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from headrace.connectors.gateway.conversation.messages import Message, Role, ToolCall
+from headrace.connectors.gateway.conversation.messages import ROLES, Message, Role, ToolCall
 
-_ROLES: dict[Any, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 _TEXTS = ("text", "input_text", "output_text", "refusal")
 _THOUGHTS = ("reasoning", "thinking", "redacted_thinking")
 """Clients leave them out when they repeat an answer."""
@@ -47,11 +39,14 @@ def answered(told: Mapping[str, Any]) -> Message | None:
     return spoken[0] if spoken else None
 
 
-def named(body: Mapping[str, Any]) -> Iterator[str]:
-    """Ids that a request names of earlier answers and their calls of tools, the latest first."""
+def named(body: Mapping[str, Any], repeated: Sequence[Message]) -> Iterator[str]:
+    """Ids that a request names of earlier answers and their calls of tools, the latest first.
+
+    repeated: what `said` reads of it.
+    """
     if isinstance(previous := body.get("previous_response_id"), str) and previous:
         yield previous
-    for message in reversed(said(body)):
+    for message in reversed(repeated):
         yield from filter(None, (message.tool_call_id, *(call.id for call in message.tool_calls)))
 
 
@@ -64,7 +59,7 @@ def _read(turn: Any) -> Iterator[Message]:
     elif kind == "function_call_output":
         called = _string(turn.get("call_id"))
         yield Message(role="tool", content=_text(turn.get("output")), tool_call_id=called)
-    elif (role := _ROLES.get(_string(turn.get("role")))) is not None:
+    elif (role := ROLES.get(_string(turn.get("role")))) is not None:
         yield from _turn(role, turn)
 
 

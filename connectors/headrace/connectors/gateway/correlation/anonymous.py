@@ -4,7 +4,7 @@ Pure, but for the ids that are drawn.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from headrace.connectors.gateway.conversation import Message
@@ -20,7 +20,7 @@ _CALL_ID = re.compile(r"call_([0-9a-f]{16})[0-9a-f]+", re.ASCII)
 """As the gateway names calls of tools: by the span of the answer that makes them."""
 
 
-def spans_named(messages: Iterable[Message], previous: str) -> Iterator[str]:
+def spans_named(messages: Sequence[Message], previous: str) -> Iterator[str]:
     """The spans of our answers that a request names, the latest first.
 
     Args:
@@ -29,7 +29,7 @@ def spans_named(messages: Iterable[Message], previous: str) -> Iterator[str]:
     """
     if previous:
         yield previous
-    for message in reversed([*messages]):
+    for message in reversed(messages):
         ids = [message.tool_call_id, *(call.id for call in message.tool_calls)]
         yield from (call[1] for one in ids if (call := _CALL_ID.fullmatch(one)))
 

@@ -116,7 +116,8 @@ async def _call(
 
     if route is None:
         content = next((body[name] for name in _CONTENTS if name in body), None)
-        anonymous = state.anonymous(correlation, lenient.said(body), lenient.named(body))
+        repeated = lenient.said(body)
+        anonymous = state.anonymous(correlation, repeated, lenient.named(body, repeated))
         correlation, noted = _placed(state, correlation, anonymous)
         asked = incoming(correlation, content, noted)
         return await _unless_gone(

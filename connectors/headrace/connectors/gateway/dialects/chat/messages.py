@@ -4,18 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.connectors.gateway.conversation import Message, ToolCall
-from headrace.connectors.gateway.conversation.messages import Role
+from headrace.connectors.gateway.conversation.messages import ROLES
 from headrace.connectors.gateway.dialects.fields import objects, text, unsupported
 from headrace.connectors.gateway.errors import BadRequest
 
-ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 # Of an assistant's earlier answer, as clients send it back.
 _EMPTY: tuple[Any, ...] = (None, [], {}, "")
 _UNREAD = ("audio",)
