@@ -248,6 +248,24 @@ def test_of_attributes_that_are_no_object_only_their_length_is_kept(text: str) -
     assert json.loads(shortened.attributes) == {CUT_BYTES: len(text)}
 
 
+def test_attributes_of_text_that_utf8_cannot_hold_are_cut_to_some_that_it_can() -> None:
+    given = {"half": "\ud83d", "page": "x" * 500}
+    shortened, was_cut = cut(span(attributes=json.dumps(given)), 200)
+    assert was_cut
+    shortened.attributes.encode()
+    assert json.loads(shortened.attributes)["half"] == "\ud83d"
+
+
+def test_of_attributes_too_deep_to_be_written_again_only_their_length_is_kept() -> None:
+    def at(depth: int) -> str:
+        return '{"a": ' + "[" * depth + "]" * depth + "}"
+
+    for depth in range(900, 1000):  # some of these can be read, and not written
+        text = at(depth)
+        shortened, _ = cut(span(attributes=text), 200)
+        assert json.loads(shortened.attributes) == {CUT_BYTES: len(text)}
+
+
 def test_a_long_text_is_cut_between_characters() -> None:
     shortened, was_cut = cut(span(output="ä" * 400, input="short"), 201)
     assert was_cut

@@ -86,19 +86,20 @@ def _smallest(attributes: str, size: int, limit: int) -> str:
     What we and others ask of them (an error's type, marks) is short.
     """
     found: dict[str, Any] = {}
+    weights: dict[str, int] = {}
     try:
         found = dict(json.loads(attributes))
+        weights = {key: len(json.dumps({key: value})) for key, value in found.items()}
     except (ValueError, TypeError, RecursionError):
-        found = {}  # of what is no object nothing can be kept
-    told = {CUT_BYTES: size}
+        pass  # of what is no object, or is nested too deep, nothing can be kept
+    told: dict[str, Any] = {CUT_BYTES: size}
     left = limit - len(json.dumps(told))
-    weights = {key: len(json.dumps({key: value})) for key, value in found.items()}
     for key in sorted(weights, key=weights.__getitem__):
         left -= weights[key]
         if left < 0:
             break
         told[key] = found[key]
-    return json.dumps(told, ensure_ascii=False)
+    return json.dumps(told)  # ASCII: an escape may stand for what UTF-8 cannot hold
 
 
 class Prepared(NamedTuple):
