@@ -1,6 +1,8 @@
 """Calls of an upstream that say of no episode: their conversations are episodes, too."""
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.connectors.gateway.conversation import lenient
+from headrace.connectors.gateway.correlation.anonymous import ids_named
 from tests.connectors.gateway.dialects.bodies import CHAT, MESSAGES, RESPONSES, json_values, mutated
+from tests.connectors.gateway.test_gateway_upstream_stream import START, speaking
 
 if TYPE_CHECKING:
     from tests.connectors.gateway.conftest import Harness
@@ -44,6 +48,16 @@ class Asker:
     def repeat(self, text: str) -> None:
         """Add the answer to the conversation, as clients write it."""
         self.turns.append({"role": "assistant", "content": text})
+
+
+@contextmanager
+def answering(
+    make_gateway: "Callable[..., Harness]", told: "Mapping[str, Any]"
+) -> "Iterator[Harness]":
+    """A gateway before an upstream that answers every call with this."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    with speaking(make_gateway, head, json.dumps(told).encode()) as gateway:
+        yield gateway
 
 
 def user(text: str) -> dict[str, str]:
@@ -94,7 +108,62 @@ def test_an_answer_that_is_named_is_gone_on_with(forwarding: "tuple[Harness, Har
         assert asker.ask(user("and?"), previous_response_id=previous) == episode
 
 
-def test_a_call_that_says_its_place_stays_there(forwarding: "tuple[Harness, Harness]") -> None:
+def test_tasks_in_a_row_are_kept_apart_where_an_upstream_gives_ids_of_calls_again(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    function = {"name": "add", "arguments": "{}"}
+    called = {"id": "f:0", "type": "function", "function": function}
+    message = {"role": "assistant", "content": None, "tool_calls": [called]}
+    told = {"id": "c-1", "choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    with answering(make_gateway, told) as gateway:
+        for task in ("first", "second"):
+            turns: list[Any] = [user(task)]
+            for _ in range(3):
+                response = gateway.chat(model="gpt", messages=turns)
+                assert response.status_code == 200
+                turns += [message, {"role": "tool", "tool_call_id": "f:0", "content": "2"}]
+    spans = gateway.telemetry.spans
+    how = [json.loads(span.attributes)["headrace.conversation"] for span in spans]
+    assert how == ["new", "extended", "extended"] * 2
+    episodes = [span.rollout_id for span in spans]
+    assert episodes == [episodes[0]] * 3 + [episodes[3]] * 3
+    assert episodes[0] != episodes[3]
+
+
+def test_an_answer_nested_too_deep_to_be_compared_is_passed_on(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    deep: Any = json.loads("[" * 600 + "]" * 600)
+    told = {"id": "c-1", "choices": [{"message": {"role": "assistant", "content": deep}}]}
+    with answering(make_gateway, told) as gateway:
+        response = gateway.chat(model="gpt")
+    assert (response.status_code, response.json()) == (200, told)
+    [span] = gateway.telemetry.spans
+    assert span.status == "ok"
+
+
+def test_a_stream_nested_too_deep_to_be_compared_keeps_its_last_piece(
+    make_gateway: "Callable[..., Harness]",
+) -> None:
+    deep = "[" * 600 + "]" * 600
+    turn = f'{{"type": "message", "role": "assistant", "content": {deep}}}'
+    last = f'{{"type": "response.completed", "response": {{"id": "r-1", "output": [{turn}]}}}}'
+    said = b"data: " + last.encode() + b"\n\n"
+    with speaking(make_gateway, START, said) as gateway:
+        body = {"model": "gpt", "input": "x", "stream": True}
+        response = gateway.post("/v1/responses", json=body)
+    assert response.content == said
+    [span] = gateway.telemetry.spans
+    assert span.status == "ok"
+
+
+def test_a_call_that_says_its_place_stays_there(
+    forwarding: "tuple[Harness, Harness]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(body: Any) -> Any:
+        raise AssertionError("nobody needs to know what it repeats")
+
+    monkeypatch.setattr(lenient, "said", read)
     gateway, _ = forwarding
     gateway.chat("/rollout/r-1/attempt/a-1/v1/chat/completions", model="gpt")
     [span] = gateway.telemetry.spans
@@ -144,7 +213,7 @@ def test_the_apis_write_one_answer_alike() -> None:
 def test_whatever_is_sent_can_be_read(data: st.DataObject) -> None:
     valid = data.draw(st.sampled_from([CHAT, MESSAGES, RESPONSES]))
     body = data.draw(mutated(valid))
-    list(lenient.named(body, lenient.said(body)))
+    list(ids_named(lenient.said(body), lenient.previous(body)))
     told = data.draw(
         st.dictionaries(st.sampled_from(["choices", "output", "content", "id"]), json_values)
     )

@@ -1,11 +1,12 @@
-"""What a request and an answer of an upstream say, as far as it can be told. Pure, and total.
+"""What a request and an answer of an upstream say, as far as it can be told.
 
+Pure, and total for what `read_json` lets in; an answer may be nested deeper (RecursionError).
 The three APIs with turns are read as one: their fields have names of their own. What is no text
 (a picture, a document) stands as its JSON, so that two conversations about two pictures differ.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from headrace.connectors.gateway.conversation.messages import ROLES, Message, Role, ToolCall
@@ -28,7 +29,10 @@ def said(body: Mapping[str, Any]) -> tuple[Message, ...]:
 
 
 def answered(told: Mapping[str, Any]) -> Message | None:
-    """The first choice of an answer, as a later request repeats it; None: there is none."""
+    """The first choice of an answer, as a later request repeats it; None: there is none.
+
+    Raises RecursionError.
+    """
     choices, turns = told.get("choices"), told.get("output")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         turns = [choices[0].get("message")]
@@ -39,15 +43,9 @@ def answered(told: Mapping[str, Any]) -> Message | None:
     return spoken[0] if spoken else None
 
 
-def named(body: Mapping[str, Any], repeated: Sequence[Message]) -> Iterator[str]:
-    """Ids that a request names of earlier answers and their calls of tools, the latest first.
-
-    repeated: what `said` reads of it.
-    """
-    if isinstance(previous := body.get("previous_response_id"), str) and previous:
-        yield previous
-    for message in reversed(repeated):
-        yield from filter(None, (message.tool_call_id, *(call.id for call in message.tool_calls)))
+def previous(body: Mapping[str, Any]) -> str:
+    """The answer that a request names to go on from; empty: none."""
+    return _string(body.get("previous_response_id"))
 
 
 def _read(turn: Any) -> Iterator[Message]:

@@ -20,18 +20,26 @@ _CALL_ID = re.compile(r"call_([0-9a-f]{16})[0-9a-f]+", re.ASCII)
 """As the gateway names calls of tools: by the span of the answer that makes them."""
 
 
-def spans_named(messages: Sequence[Message], previous: str) -> Iterator[str]:
-    """The spans of our answers that a request names, the latest first.
+def ids_named(said: Sequence[Message], previous: str) -> Iterator[str]:
+    """Ids of earlier answers and their calls of tools that a request names, the latest first.
 
     Args:
-        messages: the conversation that it repeats.
-        previous: the span of the answer that it names to go on from; empty: none.
+        said: the conversation that it repeats.
+        previous: the answer that it names to go on from; empty: none.
     """
     if previous:
         yield previous
-    for message in reversed(messages):
-        ids = [message.tool_call_id, *(call.id for call in message.tool_calls)]
-        yield from (call[1] for one in ids if (call := _CALL_ID.fullmatch(one)))
+    for message in reversed(said):
+        yield from filter(None, (message.tool_call_id, *(call.id for call in message.tool_calls)))
+
+
+def spans_named(said: Sequence[Message], previous: str) -> Iterator[str]:
+    """The spans of our answers among `ids_named`; `previous` is one."""
+    for one in ids_named(said, previous):
+        if one == previous:
+            yield one
+        elif call := _CALL_ID.fullmatch(one):
+            yield call[1]
 
 
 class Anonymous:
@@ -54,7 +62,12 @@ class Anonymous:
     def place(self, now: float) -> tuple[Correlation, How]:
         """Where the call belongs, and why."""
         own = self._correlation
-        found, how = self._known.find(self._keys(), now)
+        found, how = self._known.find(map(self._key_of, self._named), now)
+        if how in (How.NEW, How.AMBIGUOUS):
+            # Upstreams give the ids of tool calls again: what was said may tell them apart.
+            repeated, why = self._known.find(self._repeated(), now)
+            if repeated is not None or how is How.NEW:
+                found, how = repeated, why
         self._conversation = found or Conversation(own.rollout_id, own.attempt, now)
         place = replace(
             own,
@@ -72,9 +85,8 @@ class Anonymous:
             keys += [key, *map(self._key_of, names)]
         self._known.answered(self._conversation, keys, now)
 
-    def _keys(self) -> Iterator[bytes]:
-        """Of the answers that the call names, then of those that it repeats; the latest first."""
-        yield from map(self._key_of, self._named)
+    def _repeated(self) -> Iterator[bytes]:
+        """Keys of the answers that the call repeats, the latest first."""
         keys = list(chain(self._client, self._messages))
         for message, key in zip(reversed(self._messages), reversed(keys), strict=True):
             if message.role == "assistant":

@@ -144,7 +144,10 @@ class _Relayed:
 
 def _remember(anonymous: Anonymous, state: GatewayState, told: Mapping[str, Any]) -> None:
     """That a later request may go on with an answer."""
-    said = lenient.answered(state.privacy.seen(told))
+    try:
+        said = lenient.answered(state.privacy.seen(told))
+    except RecursionError:  # nested too deep to be compared with what is repeated
+        return
     if said is not None:
         response_id = told.get("id")
         names = [response_id] if isinstance(response_id, str) else []

@@ -28,7 +28,7 @@ from headrace.connectors.gateway.conversation import (
     template_messages,
 )
 from headrace.connectors.gateway.correlation import Correlation, correlate
-from headrace.connectors.gateway.correlation.anonymous import Anonymous, spans_named
+from headrace.connectors.gateway.correlation.anonymous import Anonymous, ids_named, spans_named
 from headrace.connectors.gateway.correlation.clients import client_of
 from headrace.connectors.gateway.dialects.base import (
     AnswerWriter,
@@ -116,8 +116,8 @@ async def _call(
 
     if route is None:
         content = next((body[name] for name in _CONTENTS if name in body), None)
-        repeated = lenient.said(body)
-        anonymous = state.anonymous(correlation, repeated, lenient.named(body, repeated))
+        said = lenient.said(body) if correlation.is_anonymous else ()
+        anonymous = state.anonymous(correlation, said, ids_named(said, lenient.previous(body)))
         correlation, noted = _placed(state, correlation, anonymous)
         asked = incoming(correlation, content, noted)
         return await _unless_gone(
