@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.tables import TABLES, schema_of
+from headrace.schemas.ids import sample_id
 from headrace.schemas.topics import Topic
 
 BEGAN = 1_795_000_000_000  # milliseconds: 2026-11-18
@@ -128,10 +129,7 @@ def _group(book: Book, policy: str, version: int, agent: Any, skill: float, *, s
         advantage = (one.reward - mean) / std if std > 0 else 0.0
         attempt = _episode(book, policy, version, split, (group, rollout), task, one)
         members.append(_member(book, rollout, attempt, one, advantage, version))
-        for span in one.spans:
-            if span["kind"] == "call":
-                name = f"{rollout}/{attempt}/{span['span_id']}"
-                samples.append(_sample(name, policy, span, advantage, one, version, outcome))
+        samples += _samples(rollout, attempt, policy, one, advantage, version, outcome)
     book.add(
         "groups", project="default", group_id=group, rule=RULE, credit=CREDIT, row_version=3,
         version=SIZE, state="final", group_size=SIZE, group_rollouts=rollouts, policy=policy,
@@ -153,12 +151,16 @@ def _held_out(book: Book, version: int, tasks: int) -> None:
         group = rollout = book.id()
         did = _calculates(book, task, skill)
         attempt = _episode(book, "calculator", version, "eval", (group, rollout), task, did)
+        samples = _samples(rollout, attempt, "calculator", did, 0.0, version, "eval")
         book.add(
             "groups", project="default", group_id=group, rule=RULE, credit=CREDIT, row_version=3,
             version=1, state="final", group_size=1, group_rollouts=[rollout], split="eval",
             policy="calculator", log_first=book.now - 100, log_last=book.now, outcome="eval",
             mean=did.reward, members=[_member(book, rollout, attempt, did, 0.0, version)],
+            samples=samples,
         )  # fmt: skip
+        for sample in samples:
+            _outcome(book, "calculator", version, group, sample, "eval")
 
 
 def _episode(
@@ -302,28 +304,33 @@ def _member(
     }  # fmt: skip
 
 
-def _sample(
-    sample: str,
+def _samples(
+    rollout: str,
+    attempt: str,
     policy: str,
-    span: Mapping[str, Any],
-    advantage: float,
     did: Did,
+    advantage: float,
     version: int,
     outcome: str,
-) -> dict[str, Any]:
-    rollout, attempt, _ = sample.split("/")
-    return {
-        "sample_id": sample, "rollout_id": rollout, "attempt": attempt, "agent": policy,
-        "policy": policy, "advantage": advantage, "trainable": outcome == "train",
-        "reason": "" if outcome == "train" else outcome, "version_min": version,
-        "version_max": version, "tokens": len(span["sampled_ids"]), "reward": did.reward,
-    }  # fmt: skip
+) -> list[dict[str, Any]]:
+    """One a call."""
+    return [
+        {
+            "sample_id": sample_id(rollout, attempt, span["span_id"]), "rollout_id": rollout,
+            "attempt": attempt, "agent": policy, "policy": policy, "advantage": advantage,
+            "trainable": outcome == "train", "reason": "" if outcome == "train" else outcome,
+            "version_min": version, "version_max": version, "tokens": len(span["sampled_ids"]),
+            "reward": did.reward,
+        }
+        for span in did.spans
+        if span["kind"] == "call"
+    ]  # fmt: skip
 
 
 def _outcome(
     book: Book, policy: str, version: int, group: str, sample: Mapping[str, Any], outcome: str
 ) -> None:
-    if version == VERSIONS - 1 and book.dice.random() < 0.5:
+    if outcome != "eval" and version == VERSIONS - 1 and book.dice.random() < 0.5:
         return  # still pending
     reason = sample["reason"]
     if outcome == "train" and book.dice.random() < 0.04:

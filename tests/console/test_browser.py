@@ -122,3 +122,15 @@ def test_a_new_episode_is_counted_at_once_and_moves_no_list(
         expect(shown).to_have_text("2", timeout=60_000)
         overview.close()
         listing.close()
+
+
+def test_a_page_that_was_empty_shows_what_comes(browser: Browser, fresh: ClickHouse) -> None:
+    from playwright.sync_api import expect
+
+    with serve.pages(fresh) as url:
+        overview = browser.new_page()
+        overview.goto(url)
+        expect(overview.locator(".notice strong")).to_have_text("No episode yet.")
+        add(fresh, 1)
+        expect(overview.locator(".stat dd").first).to_have_text("1", timeout=60_000)
+        overview.close()

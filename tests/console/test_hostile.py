@@ -62,7 +62,7 @@ MEMBER = {
     "version_min": 1, "version_max": 1,
 }  # fmt: skip
 SAMPLE = {
-    "sample_id": f"{ID}/{ID}/s0", "rollout_id": ID, "attempt": ID, "agent": EVIL, "policy": EVIL,
+    "sample_id": f"{ID}/{ID}/s0/0", "rollout_id": ID, "attempt": ID, "agent": EVIL, "policy": EVIL,
     "advantage": 0.5, "reason": EVIL, "reward": 0.5,
 }  # fmt: skip
 CALL = {
@@ -90,8 +90,8 @@ FACTS: dict[str, list[dict[str, Any]]] = {
          "status": "used"},
     ],
     "outcomes": [
-        {"outcome": "dropped", "sample_id": f"{ID}/{ID}/s0", "step": 1},
-        {"outcome": "trained", "sample_id": f"{ID}/{ID}/s1", "step": 1},
+        {"outcome": "dropped", "sample_id": f"{ID}/{ID}/s0/0", "step": 1},
+        {"outcome": "trained", "sample_id": f"{ID}/{ID}/s1/0", "step": 1},
     ],
     "policies": [
         {"version": 1, "parent": 0, "metrics": {EVIL: 1.0, "reward": float("nan")}, "groups": [ID],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -93,9 +94,12 @@ def test_a_version_shows_what_it_was_trained_on_and_where_it_comes_from(
 
 
 def test_every_rollout_is_in_the_ledger_once(seeded: ClickHouse, page: TestClient) -> None:
-    rollouts = sum(row["rollouts"] for row in page.get("/ledger.json").json()["balance"])
+    tables = page.get("/ledger.json").json()["balance"]
+    rollouts = sum(row["rollouts"] for row in tables)
     (asked,) = seeded.query("SELECT uniqExact(rollout_id) AS n FROM tasks")
     assert rollouts == asked["n"]
+    held_out = [row for row in tables if row["split"] == "eval"]
+    assert {row["state"] for row in held_out} == {"evaluated"}
     chosen = page.get("/ledger.json?reason=stale").json()["dropped"]
     assert {row["reason"] for row in chosen} == {"stale"}
 
@@ -114,3 +118,17 @@ def test_an_answer_leads_to_its_episode(
         f"/{episode['rollout']}/{episode['attempt']}#span-{call['span_id']}"
     )
     assert page.get("/r/nobody-said-this").status_code == 404
+
+
+def test_tokens_are_coloured_by_the_advantage_of_their_call(
+    seeded: ClickHouse, page: TestClient
+) -> None:
+    for sign, colour in ((1, "g"), (-1, "l")):
+        (row,) = seeded.query(
+            "SELECT project, rollout_id, attempt FROM outcomes FINAL "
+            "WHERE outcome = 'trained' AND advantage * {sign:Int8} > 0.5 LIMIT 1",
+            {"sign": sign},
+        )
+        place = f"/episodes/{row['project']}/{row['rollout_id']}/{row['attempt']}"
+        text = page.get(f"{place}?colour=advantage").text
+        assert re.search(f'<span class="{colour}[23]" title="log-probability', text)

@@ -34,5 +34,10 @@ def ask(client: ClickHouse, name: str, **parameters: object) -> Answer:
         ClickHouseUnavailable, ClickHouseRejected: as the client says.
     """
     sql = files(__package__).joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
+    return answer(client, name, sql, parameters)
+
+
+def answer(client: ClickHouse, name: str, sql: str, parameters: Mapping[str, object]) -> Answer:
+    """The answer to a query under the name `name`; raises as `ask` does."""
     rows = client.query(sql, parameters, LIMITS)
     return Answer(name=name, rows=rows, sql=sql, parameters=parameters)

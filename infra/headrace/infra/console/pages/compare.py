@@ -30,9 +30,9 @@ def compare(client: ClickHouse, asked: Mapping[str, str]) -> Page:
         more |= {"flips": flips, "pairs": shown[:SHOWN], "left": max(0, len(shown) - SHOWN)}
         said = _outputs(client, shown[:SHOWN])
         more["said"] = {
-            (row["rollout_id"], row["attempt"]): row["outputs"] for one in said for row in one.rows
+            (row["project"], row["rollout_id"], row["attempt"]): row["outputs"] for row in said.rows
         }
-        answers += said
+        answers.append(said)
         if pairs.rows:
             before, after = (
                 [float(str(row[side])) >= float(str(chosen["solved"])) for row in pairs.rows]
@@ -43,14 +43,11 @@ def compare(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     return Page(template="compare.html", title="Compare versions", answers=answers, more=more)
 
 
-def _outputs(client: ClickHouse, pairs: list[Row]) -> list[Answer]:
-    """What the models said in the episodes that are shown: a question a project."""
-    rollouts: dict[object, list[object]] = {}
-    for row in pairs:
-        rollouts.setdefault(row["project"], []).extend((row["rollout_a"], row["rollout_b"]))
-    return [
-        ask(client, "outputs", project=project, rollouts=some) for project, some in rollouts.items()
-    ]
+def _outputs(client: ClickHouse, pairs: list[Row]) -> Answer:
+    """What the models said in the episodes that are shown."""
+    projects = list(dict.fromkeys(row["project"] for row in pairs))
+    rollouts = [row[side] for row in pairs for side in ("rollout_a", "rollout_b")]
+    return ask(client, "outputs", projects=projects, rollouts=rollouts)
 
 
 def _options(rows: list[Row]) -> dict[str, list[object]]:

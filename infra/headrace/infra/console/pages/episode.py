@@ -10,6 +10,7 @@ from headrace.infra.console.render import Page
 from headrace.infra.console.timeline import WIDTH, bars
 from headrace.infra.console.tokens import Token, tokens
 from headrace.infra.console.transcript import turns
+from headrace.schemas.ids import call_id
 
 SPANS = 500
 COLOURS = ("log-probability", "advantage", "version")
@@ -27,8 +28,8 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
     )
     filters = filters_of(asked)
     beside = ask(client, "beside", **key, **filters, at=head.rows[0]["log_last"])
-    advantages = {str(row["sample_id"]): row["advantage"] for row in credit.rows}
-    prefix = f"{key['rollout']}/{key['attempt']}/"
+    advantages = {str(row["sample_id"]).rpartition("/")[0]: row["advantage"] for row in credit.rows}
+    calls = [call_id(at["rollout"], at["attempt"], str(row["span_id"])) for row in spans.rows]
     colour = asked.get("colour", "")
     return Page(
         template="episode.html",
@@ -39,7 +40,8 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
             "turns": turns(spans.rows),
             "bars": bars([(_int(row["started_at"]), _int(row["ended_at"])) for row in spans.rows]),
             "tokens": [
-                _tokens(row, advantages.get(f"{prefix}{row['span_id']}")) for row in spans.rows
+                _tokens(row, advantages.get(call))
+                for call, row in zip(calls, spans.rows, strict=True)
             ],
             "colour": colour if colour in COLOURS else COLOURS[0],
             "colours": COLOURS,

@@ -30,13 +30,16 @@ def rewards(client: ClickHouse, asked: Mapping[str, str]) -> Page:
 
 
 def _charts(rows: list[Row]) -> list[tuple[str, Chart]]:
-    """One chart a policy and split; beyond the first dimensions the table has them."""
+    """One chart a project, policy and split; beyond the first names the table has them."""
+    several = len({row["project"] for row in rows}) > 1
     found: dict[str, dict[str, list[Point]]] = {}
     for row in rows:
-        lines = found.setdefault(f"{row['policy']} · {row['split']}", {})
-        if str(row["name"]) in lines or len(lines) < MOST_LINES:
+        title = f"{row['policy']} · {row['split']}" + (f" · {row['project']}" if several else "")
+        lines = found.setdefault(title, {})
+        name = str(row["name"]) + (" (span)" if row["origin"] == "span" else "")
+        if name in lines or len(lines) < MOST_LINES:
             point = Point(x=float(str(row["version"])), y=float(str(row["mean"])))
-            lines.setdefault(str(row["name"]), []).append(point)
+            lines.setdefault(name, []).append(point)
     drawn = ((title, chart(title, lines)) for title, lines in found.items())
     return [(title, one) for title, one in drawn if one is not None]
 

@@ -1,6 +1,6 @@
 WITH answered AS (
-    SELECT e.task_input AS task_input, if(t.version >= 0, t.version, e.version_max) AS version,
-           any(e.project) AS project, any(e.expected) AS expected,
+    SELECT e.project AS project, e.task_input AS task_input,
+           if(t.version >= 0, t.version, e.version_max) AS version, any(e.expected) AS expected,
            argMax(c.reward, e.log_last) AS reward, argMax(e.rollout_id, e.log_last) AS rollout,
            argMax(e.attempt, e.log_last) AS attempt, argMax(e.result, e.log_last) AS result
     FROM (
@@ -9,14 +9,17 @@ WITH answered AS (
         WHERE policy = {policy:String} AND split = {split:String} AND state = 'closed'
     ) AS e
     INNER JOIN (
-        SELECT project, rollout_id, attempt, reward FROM credits
-        WHERE policy = {policy:String} AND split = {split:String} AND status = 'used'
-          AND reward IS NOT NULL
+        SELECT project, m.rollout_id AS rollout_id, m.attempt AS attempt, m.reward AS reward
+        FROM (
+            SELECT project, arrayJoin(members) AS m FROM current_groups
+            WHERE state = 'final' AND policy = {policy:String} AND split = {split:String}
+        )
+        WHERE m.status = 'used' AND m.reward IS NOT NULL
     ) AS c ON c.project = e.project AND c.rollout_id = e.rollout_id AND c.attempt = e.attempt
     LEFT JOIN (SELECT project, rollout_id, toNullable(version) AS version FROM tasks FINAL) AS t
         ON t.project = e.project AND t.rollout_id = e.rollout_id
     WHERE version IN ({a:Int32}, {b:Int32})
-    GROUP BY task_input, version
+    GROUP BY project, task_input, version
 )
 SELECT a.project AS project, JSONExtractKeysAndValues(a.task_input, 'String') AS texts,
        substringUTF8(if(length(texts) = 1, texts[1].2, a.task_input), 1, 400) AS task, a.expected AS expected,
@@ -27,6 +30,7 @@ SELECT a.project AS project, JSONExtractKeysAndValues(a.task_input, 'String') AS
        substringUTF8(a.result, 1, 1000) AS result_a, substringUTF8(b.result, 1, 1000) AS result_b,
        a.rollout AS rollout_a, a.attempt AS attempt_a, b.rollout AS rollout_b, b.attempt AS attempt_b
 FROM (SELECT * FROM answered WHERE version = {a:Int32}) AS a
-INNER JOIN (SELECT * FROM answered WHERE version = {b:Int32}) AS b ON a.task_input = b.task_input
-ORDER BY indexOf(['better', 'worse', 'both wrong', 'both right'], verdict), task
+INNER JOIN (SELECT * FROM answered WHERE version = {b:Int32}) AS b
+    ON a.project = b.project AND a.task_input = b.task_input
+ORDER BY indexOf(['better', 'worse', 'both wrong', 'both right'], verdict), task, project
 LIMIT 5000

@@ -23,7 +23,7 @@ LEFT JOIN (
            argMax(round(m.reward, 4), log_last) AS reward,
            argMax(toNullable(round(m.advantage, 4)), log_last) AS advantage
     FROM (
-        SELECT project, log_last, arrayJoin(members) AS m FROM groups FINAL
+        SELECT project, log_last, arrayJoin(members) AS m FROM current_groups
         WHERE (project, group_id) IN (SELECT project, group_id FROM page)
     )
     GROUP BY project, rollout_id, attempt

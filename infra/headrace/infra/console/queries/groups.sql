@@ -4,12 +4,11 @@ SELECT toString(fromUnixTimestamp64Milli(log_last, 'UTC')) AS newest, project, g
        arrayMax(members.version_max) AS version_max,
        round(mean, 4) AS mean, round(std, 4) AS std,
        arraySlice(arrayMap(m -> round(m.reward, 4), members), 1, 64) AS rewards, log_last
-FROM groups FINAL
+FROM current_groups
 WHERE ({policy:String} = '' OR policy = {policy:String})
   AND ({split:String} = '' OR split = {split:String})
   AND ({state:String} = '' OR state = {state:String})
   AND ({outcome:String} = '' OR outcome = {outcome:String})
   AND (log_last, group_id) < ({at:Int64}, {group:String})
-ORDER BY log_last DESC, group_id DESC, row_version DESC
-LIMIT 1 BY project, group_id
+ORDER BY log_last DESC, group_id DESC
 LIMIT {limit:UInt32}

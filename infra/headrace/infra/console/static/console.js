@@ -27,7 +27,10 @@ function keepOpen(from, to) {
 function put(page) {
   const fresh = page.querySelectorAll("[data-live]");
   const shown = document.querySelectorAll("[data-live]");
-  if (fresh.length !== shown.length) return;
+  if (fresh.length !== shown.length) {  // a section appeared or went: the page is made anew
+    if (isHeld(main)) again = true; else location.reload();
+    return;
+  }
   shown.forEach((section, place) => {
     if (isHeld(section)) { again = true; return; }
     keepOpen(section, fresh[place]);
