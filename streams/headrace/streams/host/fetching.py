@@ -22,9 +22,7 @@ def gather(app: Any, wait_ms: int) -> None:
     class Thread(aiokafka.AIOKafkaConsumerThread):
         async def _fetch_records(self, consumer: Any, *args: Any, **options: Any) -> Any:
             records = await super()._fetch_records(consumer, *args, **options)
-            fetcher = consumer._fetcher
-            fetcher._fetch_min_bytes = _ENOUGH if records else 1
-            fetcher._fetch_max_wait_ms = wait_ms if records else _QUIET_MS
+            pace(consumer._fetcher, wait_ms, came=bool(records))
             return records
 
     class Consumer(aiokafka.Consumer):
@@ -36,3 +34,9 @@ def gather(app: Any, wait_ms: int) -> None:
 
     Transport.Consumer = Consumer
     app.transport = Transport(app.conf.broker_consumer, app)
+
+
+def pace(fetcher: Any, wait_ms: int, *, came: bool) -> None:
+    """Set how long the broker keeps the next fetch, by whether records `came` with the last."""
+    fetcher._fetch_min_bytes = _ENOUGH if came else 1
+    fetcher._fetch_max_wait_ms = wait_ms if came else _QUIET_MS
