@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from headrace.schemas import Episode, EpisodeCall
+from headrace.schemas import Episode
 from headrace.streams.credit.call.contract import Array, CallMethod, CreditedGroup
-from headrace.streams.credit.call.rewards import call_rewards, returns_to_go
-from headrace.streams.credit.call.turns import against_each_other
+from headrace.streams.credit.call.observed import compared, hashes
 from headrace.streams.credit.methods import within, written
 
 MOST = 1e6
@@ -27,12 +25,9 @@ def gigpo(gamma: float = 0.95, omega: float = 1.0) -> CallMethod:
     within("omega", omega, 0, MOST, zero=True)
 
     def advantages(group: CreditedGroup) -> list[Array]:
-        returns = [returns_to_go(call_rewards(each), gamma) for each in group.episodes]
-        states = [[call.observed or None for call in each.calls] for each in group.episodes]
-        compared = against_each_other(group, states, returns)
         return [
             episode.spread(np.ones(len(episode.calls))) + omega * np.nan_to_num(of_states, nan=0.0)
-            for episode, of_states in zip(group.episodes, compared, strict=True)
+            for episode, of_states in zip(group.episodes, compared(group, gamma), strict=True)
         ]
 
     return CallMethod(name=written("gigpo", gamma, omega), advantages=advantages, observe=states_of)
@@ -40,12 +35,7 @@ def gigpo(gamma: float = 0.95, omega: float = 1.0) -> CallMethod:
 
 def states_of(episode: Episode) -> Sequence[str]:
     """A hash of the state in which each call was made; '' where its input is not known."""
-    return [_state(call) if call.input else "" for call in episode.calls]
-
-
-def _state(call: EpisodeCall) -> str:
-    seen = json.dumps(_observation(call.input), sort_keys=True)
-    return blake2b(f"{call.agent}\0{seen}".encode(), digest_size=8).hexdigest()
+    return hashes(episode, lambda asked: json.dumps(_observation(asked), sort_keys=True))
 
 
 def _observation(text: str) -> Any:

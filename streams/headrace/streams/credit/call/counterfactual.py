@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from headrace.schemas import Episode, EpisodeCall
+from headrace.schemas import Episode
 from headrace.streams.credit.call.contract import Array, CallMethod, CreditedGroup
-from headrace.streams.credit.call.rewards import call_rewards, returns_to_go
-from headrace.streams.credit.call.turns import against_each_other
+from headrace.streams.credit.call.observed import compared, hashes
 from headrace.streams.credit.methods import within, written
 
 _IDS = frozenset({"id", "tool_call_id", "call_id"})
@@ -28,12 +26,9 @@ def counterfactual(gamma: float = 1.0) -> CallMethod:
     within("gamma", gamma, 0, 1)
 
     def advantages(group: CreditedGroup) -> list[Array]:
-        returns = [returns_to_go(call_rewards(each), gamma) for each in group.episodes]
-        asked = [[call.observed or None for call in each.calls] for each in group.episodes]
-        compared = against_each_other(group, asked, returns)
         return [
             np.where(np.isnan(of_calls), episode.advantage, of_calls)
-            for episode, of_calls in zip(group.episodes, compared, strict=True)
+            for episode, of_calls in zip(group.episodes, compared(group, gamma), strict=True)
         ]
 
     return CallMethod(
@@ -43,15 +38,14 @@ def counterfactual(gamma: float = 1.0) -> CallMethod:
 
 def histories_of(episode: Episode) -> Sequence[str]:
     """A hash of all that each call was asked; '' where its input is not known."""
-    return [_history(call) if call.input else "" for call in episode.calls]
+    return hashes(episode, _history)
 
 
-def _history(call: EpisodeCall) -> str:
+def _history(asked: str) -> str:
     try:
-        asked = json.dumps(_without_ids(json.loads(call.input)), sort_keys=True)
+        return json.dumps(_without_ids(json.loads(asked)), sort_keys=True)
     except (ValueError, RecursionError):
-        asked = call.input
-    return blake2b(f"{call.agent}\0{asked}".encode(errors="replace"), digest_size=8).hexdigest()
+        return asked
 
 
 def _without_ids(value: Any) -> Any:
