@@ -297,6 +297,12 @@ ELSEWHERE = (
         why="trains two policies for minutes; agent and settings are run there, with a tiny model",
     ),
     Elsewhere(
+        pattern=r"headrace (up|work|tasks) .*--settings examples/planner_executor/settings\.toml.*",
+        file="tests/examples/test_planner_executor.py",
+        proof='credited("settings.toml")',
+        why="trains two policies for minutes; agent, settings and credit are run there, scripted",
+    ),
+    Elsewhere(
         pattern=r".*\n@reward\(.*",
         file="tests/docs/test_documents.py",
         proof="rules = [value for value in names.values() if isinstance(value, Rule)]",

@@ -20,6 +20,8 @@ class ModelServer:
     """The next answers, in order; the last one is for all that follow."""
     seen: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Path and body of each request."""
+    agents: list[str] = field(default_factory=list)
+    """Who each request says that it comes from; empty: it does not say."""
 
     def answer(self) -> str:
         """What is said next."""
@@ -35,6 +37,7 @@ def model_server(*says: str) -> Iterator[ModelServer]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             made.seen.append((self.path, body))
+            made.agents.append(self.headers.get("x-headrace-agent", ""))
             message = {"role": "assistant", "content": made.answer()}
             answer = {
                 "id": f"chatcmpl-theirs-{next(numbers)}",
