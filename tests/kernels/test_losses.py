@@ -213,13 +213,13 @@ def test_decoupled_ppo_clips_against_the_proximal_policy_and_weighs_against_the_
 
 def test_metrics_ignore_masked_rows_even_when_they_hold_nan() -> None:
     logp = f64(-1.0, -2.0, float("nan"))
+    behaviour = f64(-1.0, -2.0 - math.log(3.0), -1.0)
     metrics = policy_metrics(
+        row_loss(logp, advantages=f64(1.0, 1.0, 1.0), behaviour_logp=behaviour, loss=LossConfig()),
         logp,
         entropy=f64(1.0, 3.0, float("nan")),
-        advantages=f64(1.0, 1.0, 1.0),
-        behaviour_logp=f64(-1.0, -2.0 - math.log(3.0), -1.0),
+        behaviour_logp=behaviour,
         token_weights=f64(1.0, 0.5, 0.0),
-        loss=LossConfig(),
     )
     values = {name: value.item() for name, value in metrics.items()}
     assert values["clip_fraction"] == 0.5
@@ -233,12 +233,11 @@ def test_metrics_ignore_masked_rows_even_when_they_hold_nan() -> None:
 def test_metrics_of_no_rows_are_zero() -> None:
     nothing = f64()
     metrics = policy_metrics(
+        row_loss(nothing, advantages=nothing, behaviour_logp=nothing, loss=LossConfig()),
         nothing,
         entropy=nothing,
-        advantages=nothing,
         behaviour_logp=nothing,
         token_weights=nothing,
-        loss=LossConfig(),
     )
     assert {value.item() for value in metrics.values()} == {0.0}
 

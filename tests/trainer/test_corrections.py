@@ -135,6 +135,24 @@ def test_what_is_rejected_stays_in_the_divisor_unless_told_otherwise(
     assert apart(found, {name: grad * scale for name, grad in silent.items()}) < 1e-5
 
 
+@pytest.mark.parametrize("more", [{"updates": 2}, {"correction_level": "sequence"}])
+def test_a_row_that_is_not_read_was_not_rejected(
+    make_row: MakeRow, tiny_model: Path, more: dict[str, Any]
+) -> None:
+    rows = rows_of(make_row, tiny_model)
+    rows[0] = replace(rows[0], advantage=0.0)
+    norms = []
+    for denominator in ("before", "after"):
+        algorithm = AlgorithmConfig.preset(
+            "grpo", correction="tis", denominator=denominator, **more
+        )
+        batch = pack_rows(rows, PackingConfig(), algorithm.reads)
+        result = step_of(tiny_model).run(batch, algorithm, version=3)
+        assert (result.rows, result.rows_read, result.rejected) == (len(rows), len(rows) - 1, 0.0)
+        norms.append(result.grad_norm)
+    assert norms[0] == norms[1]
+
+
 def test_a_step_tells_how_much_was_rejected(make_row: MakeRow, tiny_model: Path) -> None:
     rows = rows_of(make_row, tiny_model)
     rows[0] = replace(rows[0], behaviour_logp=rows[0].behaviour_logp - 3.0)

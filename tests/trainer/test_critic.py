@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -185,7 +186,7 @@ def test_a_resumed_critic_goes_on_bit_for_bit(
         saved.path,
         saved.content_hash,
         config=straight.optimizer.config,
-        compute_dtype=torch.float32,
+        model=partial(Policy.load, compute_dtype=torch.float32),
     )
     resumed = TrainStep(loaded.policy, loaded.optimizer, critic=critic_of(tiny_model))
     assert resumed.critic is not None

@@ -12,6 +12,8 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     MistralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     PretrainedConfig,
     Qwen2Config,
 )
@@ -126,6 +128,28 @@ def test_a_window_that_rows_reach_beyond_is_refused_and_a_longer_one_is_not() ->
     refuse_window(policy, 512)
     with pytest.raises(PolicyLoadError, match="look back 512 tokens, and rows may have 513"):
         refuse_window(policy, 513)
+
+
+def test_what_is_calculated_again_has_no_dropout(make_row: MakeRow) -> None:
+    config = OPTConfig(
+        vocab_size=48,
+        hidden_size=32,
+        ffn_dim=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        word_embed_proj_dim=32,
+        dropout=0.5,
+    )
+    model = OPTForCausalLM(config)  # type: ignore[no-untyped-call]  # transformers' own
+    policy = Policy(model)
+    (pack,) = pack_rows([make_row([1, 2, 3], [4, 5])], PackingConfig()).packs
+    plain = policy.hidden_states(pack)
+    policy.recompute()
+    again = policy.hidden_states(pack)
+    assert torch.equal(again, plain)
+    again.sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+    assert all(one.grad is not None for one in policy.decoder_parameters().values())
 
 
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:

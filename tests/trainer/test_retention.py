@@ -9,7 +9,7 @@ from headrace.schemas import Task
 from headrace.trainer.lineage import Lineage
 from headrace.trainer.reference import needed_by
 from headrace.trainer.retention import OPEN_MS, Evaluations, superfluous
-from headrace.trainer.running import GRACE_MS
+from headrace.trainer.running import GRACE_MS, Running
 
 
 def test_the_last_ones_each_so_many_th_the_first_and_the_held_stay() -> None:
@@ -59,6 +59,20 @@ def test_a_task_that_is_taken_back_or_never_ends_holds_nothing_for_ever() -> Non
     evaluations.add(endless, 100)
     evaluations.add(replace(endless, cancelled="by a person"), 200)
     assert evaluations.versions(300) == set()
+
+
+def test_a_deadline_that_is_no_time_is_none() -> None:
+    """In seconds it has always passed, in nanoseconds it never comes."""
+    now = 1_700_000_000_000
+    for deadline in (now // 1_000 + 60, now * 1_000_000):
+        evaluations = Evaluations("p")
+        evaluations.add(replace(TASK, deadline=deadline), now)
+        assert evaluations.versions(now + OPEN_MS - 1) == {3}
+        assert evaluations.versions(now + OPEN_MS) == set()
+        running = Running("p")
+        running.published(0, 0)
+        running.add(replace(TASK, version=-1, split="train", deadline=deadline), now, now)
+        assert running.admitted_before(1, now) == 0
 
 
 def test_what_a_kl_is_taken_to_now_or_later_is_needed() -> None:

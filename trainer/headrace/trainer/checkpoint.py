@@ -16,17 +16,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from headrace.trainer.choices import Attention
 from headrace.trainer.errors import CheckpointCorrupt, CheckpointMissing, NoSpace
 from headrace.trainer.optimizer import MasterOptimizer, OptimizerConfig
 from headrace.trainer.policy import PUBLISHED_DTYPE, Policy
@@ -137,25 +135,17 @@ def load(
     expected_hash: str,
     *,
     config: OptimizerConfig,
-    compute_dtype: torch.dtype | None = None,
-    device: str = "cpu",
-    attention: Attention = "dense",
-    recompute: bool = False,
+    model: Callable[[Path], Policy] = Policy.load,
     with_optimizer: bool = True,
 ) -> Checkpoint:
     """Verify a checkpoint and load it; the next step is bit for bit that of the saved trainer.
 
+    `model` makes a policy of its directory.
     With `with_optimizer=False` (rolling back to a version whose state was pruned) training starts
     from its bf16 weights with fresh moments. Raises CheckpointMissing or CheckpointCorrupt.
     """
     manifest = verify(path, expected_hash, with_optimizer=with_optimizer)
-    policy = Policy.load(
-        path,
-        compute_dtype=compute_dtype,
-        device=device,
-        attention=attention,
-        recompute=recompute,
-    )
+    policy = model(path)
     optimizer = MasterOptimizer(policy, config)
     if with_optimizer:
         try:

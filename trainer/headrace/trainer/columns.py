@@ -66,14 +66,14 @@ def of_pack(pack: Pack, parts: Sequence[Tensor], device: torch.device) -> Tensor
     return torch.cat([parts[index] for index in pack.rows]).to(device)
 
 
-def by_row(batch: Batch, columns: Sequence[Tensor]) -> list[Tensor]:
-    """What is given pack by pack, row by row, on the CPU; zeros for rows that are in no pack."""
+def by_row(batch: Batch, columns: Sequence[Tensor], *, absent: float = 0.0) -> list[Tensor]:
+    """What is given pack by pack, row by row, on the CPU; `absent` for rows that are in no pack."""
     found: dict[int, Tensor] = {}
     for pack, column in zip(batch.packs, columns, strict=True):
         sizes = [batch.rows[index].sampled_ids.size for index in pack.rows]
         found.update(zip(pack.rows, torch.split(column.cpu(), sizes), strict=True))
     return [
-        found[index] if index in found else torch.zeros(row.sampled_ids.size)
+        found[index] if index in found else torch.full((row.sampled_ids.size,), absent)
         for index, row in enumerate(batch.rows)
     ]
 

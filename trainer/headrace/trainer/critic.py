@@ -80,7 +80,6 @@ class Critic:
         `old` and `returns`: row by row. Raises NonFiniteStep, weights untouched.
         """
         count = sum(one.numel() for one in returns)
-        count = sum(one.numel() for one in returns)
         device, losses = self.body.device, []
         self.optimizer.discard()
         for pack in batch.packs:

@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from headrace.trainer.checkpoint import Saved
-from headrace.trainer.trainable import TrainableGroup
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -17,7 +16,10 @@ class InFlight:
     parent: int
     reference: str
     """What its KL was taken to."""
-    groups: Sequence[TrainableGroup]
+    groups: Sequence[str]
+    """Ids of those it was trained on; none under version 0."""
+    samples: int
+    """How many of theirs were trained."""
     metrics: Mapping[str, float]
     saved: Future[tuple[Saved, float]]
     """Its checkpoint and the seconds that it took, once it is whole and on disk."""

@@ -1,6 +1,8 @@
 """The models that a trainer begins with: from the base, or as a version left them."""
 
 import logging
+from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -19,21 +21,27 @@ logger = logging.getLogger(__name__)
 def weights_of(config: TrainerConfig, last: PolicyVersion | None) -> tuple[Policy, MasterOptimizer]:
     """The weights that a start goes on from, with their optimiser state."""
     arithmetic = config.arithmetic
-    device = device_of(config.device)
     logger.info(
-        "the trainer calculates on %s in %s: %s", device, arithmetic.dtype, arithmetic.reason
+        "the trainer calculates on %s in %s: %s",
+        device_of(config.device),
+        arithmetic.dtype,
+        arithmetic.reason,
     )
-    dtype = getattr(torch, arithmetic.dtype)
     if last is None:
-        policy = Policy.load(
-            config.base_model,
-            compute_dtype=dtype,
-            device=device,
-            attention=config.attention,
-            recompute=config.recompute,
-        )
+        policy = model_at(config, config.base_model)
         return policy, MasterOptimizer(policy, config.optimizer)
     return loaded(config, last, whole=True)
+
+
+def model_at(config: TrainerConfig, path: Path) -> Policy:
+    """The model of a directory, as this trainer calculates."""
+    return Policy.load(
+        path,
+        compute_dtype=getattr(torch, config.arithmetic.dtype),
+        device=device_of(config.device),
+        attention=config.attention,
+        recompute=config.recompute,
+    )
 
 
 def loaded(
@@ -46,10 +54,7 @@ def loaded(
         path,
         version.content_hash,
         config=config.optimizer,
-        compute_dtype=getattr(torch, config.arithmetic.dtype),
-        device=device_of(config.device),
-        attention=config.attention,
-        recompute=config.recompute,
+        model=partial(model_at, config),
         with_optimizer=whole,
     )
     logger.info(
@@ -66,14 +71,7 @@ def critic_of(config: TrainerConfig, version: PolicyVersion | None) -> Critic | 
     """The critic as a version left it; begun from the base model where none has."""
     if config.critic is None:
         return None
-    body = Policy.load(
-        config.base_model,
-        compute_dtype=getattr(torch, config.arithmetic.dtype),
-        device=device_of(config.device),
-        attention=config.attention,
-        recompute=config.recompute,
-    )
-    critic = Critic(body, config.critic)
+    critic = Critic(model_at(config, config.base_model), config.critic)
     if version is not None:
         path = checkpoint.find(config.checkpoints, version.version, version.content_hash)
         if not checkpoint.load_critic(path, critic.optimizer):
@@ -90,10 +88,4 @@ def reference_of(config: TrainerConfig, version: PolicyVersion | None, base: str
         checkpoint.verify(path, version.content_hash, with_optimizer=False)
         number = version.version
         name = f"{version.policy}@{number} {version.weights_hash}"
-    policy = Policy.load(
-        path,
-        compute_dtype=getattr(torch, config.arithmetic.dtype),
-        device=device_of(config.device),
-        attention=config.attention,
-    )
-    return Reference(policy=policy, version=number, name=name)
+    return Reference(policy=model_at(config, path), version=number, name=name)

@@ -3,13 +3,12 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from headrace.kernels import policy_metrics, row_loss
+from headrace.kernels import RowLoss, policy_metrics, row_loss
 from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.annotation import Annotation
 from headrace.trainer.batch import Batch
@@ -23,7 +22,13 @@ _OF = 1 << 32
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class StepResult:
-    """Metrics of a step, over the sampled tokens of non-zero weight unless said otherwise."""
+    """Metrics of a step.
+
+    What the policy says of tokens (log-probabilities, ratios, entropy, KL, clips, lags) is over the
+    sampled tokens of non-zero weight in the rows that are read. Rows without a part in the gradient
+    (`AlgorithmConfig.reads`) are not read, so that under GRPO these figures know nothing of groups
+    that were all alike. Counts say of which rows they are.
+    """
 
     loss: float
     grad_norm: float
@@ -49,24 +54,26 @@ class StepResult:
     dual_clip_fraction: float
     max_ratio: float
     rejected: float
-    """Share of the tokens whose calls were rejected."""
+    """Share of the tokens of non-zero weight whose calls were rejected; of all rows."""
     rows: int
+    """All rows, read or not."""
     rows_read: int
     """Those that have a part in the gradient."""
     episodes: int
+    """Those of all rows."""
     tokens: int
-    """Sampled tokens."""
+    """Sampled tokens of the rows that are read."""
     row_tokens: int
-    """Tokens to read if every row stood alone."""
+    """Tokens to read if every one of these rows stood alone."""
     unique_tokens: int
     """Tokens read, shared prefixes once."""
     staleness_mean: float
-    """Over rows: this version minus the oldest token's version."""
+    """Over all rows: this version minus the oldest token's version."""
     staleness_max: int
     more: dict[str, float] = field(default_factory=dict)
     """Of each version lag (`lag1_kl_k1`, …), and others that not every algorithm has."""
     annotations: dict[str, Annotation] = field(default_factory=dict)
-    """What was seen of each sample, by its id."""
+    """What was seen of each sample that was read, by its id."""
 
     def metrics(self) -> dict[str, float]:
         """By name, absent ones left out."""
@@ -106,22 +113,16 @@ def result_of(
     version: int,
     own_samples: bool,
     more: dict[str, float],
+    annotate: float = 0.0,
 ) -> StepResult:
-    """The metrics of a step."""
+    """The metrics of a step, and what it saw of each sample; for a share `annotate` of the samples
+    of each token."""
     tokens, before = seen.tokens, seen.before
-    measured = partial(
-        policy_metrics,
-        advantages=seen.advantages,
-        behaviour_logp=tokens.behaviour_logp,
-        token_weights=seen.token_weights,
-        proximal_logp=seen.proximal_logp,
-        cu_seqlens=tokens.bounds,
-        loss=algorithm.loss(),
-    )
-    values, last = (
-        measured(scores.logp, entropy=scores.entropy, reference_logp=scores.reference_logp)
-        for scores in (before, seen.last)
-    )
+    terms = _terms(seen.last, seen, algorithm)
+    last = _values(terms, seen.last, seen)
+    values = last
+    if before is not seen.last:
+        values = _values(_terms(before, seen, algorithm), before, seen)
     active = seen.token_weights != 0
     same = tokens.sampled_by_one & (tokens.versions == version) & active
     gap = (before.logp - tokens.behaviour_logp).abs()
@@ -134,7 +135,7 @@ def result_of(
             "reference_kl": _reference_kl(before).where(active, 0.0).sum(),
             "same": same.sum(),
             "gap": gap.where(same, 0.0).sum(),
-            **_of_lags(seen, algorithm, version, lags),
+            **_of_lags(seen, terms, algorithm, version, lags),
         }
     )
     known = told["same"] if own_samples else 0.0
@@ -163,25 +164,22 @@ def result_of(
         staleness_mean=float(np.mean(staleness)),
         staleness_max=max(staleness),
         more={**dict(_told_of_lags(told, lags)), **more},
+        annotations=dict(_annotations(batch, seen, terms, annotate)),
     )
 
 
-def annotations_of(
-    batch: Batch, seen: Seen, algorithm: AlgorithmConfig, share: float
+def _annotations(
+    batch: Batch, seen: Seen, terms: RowLoss, share: float
 ) -> Iterator[tuple[str, Annotation]]:
-    """Sample id and annotation of every row of a batch.
-
-    Args:
-        share: of the samples, how many keep their tokens; which ones, their ids decide.
-    """
+    """Sample id and annotation of every row that was read; which of them are among the `share`
+    that keeps its tokens, their ids decide."""
     tokens = seen.tokens
-    clipped, _ = _clips(seen, algorithm)
     columns = torch.stack(
         [
             seen.before.logp.detach().float(),
             tokens.behaviour_logp,
             seen.before.entropy.detach().float(),
-            clipped.float(),
+            terms.clipped.float(),
             (seen.token_weights == 0).float(),
         ]
     ).cpu()
@@ -236,7 +234,7 @@ def _reference_kl(scores: Scores) -> Tensor:
 
 
 def _of_lags(
-    seen: Seen, algorithm: AlgorithmConfig, version: int, lags: Sequence[int]
+    seen: Seen, terms: RowLoss, algorithm: AlgorithmConfig, version: int, lags: Sequence[int]
 ) -> dict[str, Tensor]:
     """Of the tokens that lag so many versions behind: how far behaviour and policy are apart, in
     sums."""
@@ -246,7 +244,6 @@ def _of_lags(
     whole, call = call_weights(logp, tokens.behaviour_logp, tokens.bounds, algorithm)
     by_call = algorithm.correction_level != "token"
     weight, after = (whole, call) if by_call else (ratio, capped(ratio, algorithm))
-    clipped, dual_clipped = _clips(seen, algorithm)
     columns = {
         "kl_k1": -log_ratio,
         "kl_k3": ratio - 1.0 - log_ratio,
@@ -255,7 +252,7 @@ def _of_lags(
         "weight": weight,
         "weight_capped": after,
         "masked": (after == 0).float(),
-        "clipped": (clipped | dual_clipped).float(),
+        "clipped": (terms.clipped | terms.dual_clipped).float(),
     }
     of_token = (version - tokens.versions).clamp(0, MOST_LAGS - 1)
     active, found = seen.token_weights != 0, {}
@@ -289,17 +286,26 @@ def _told_of_lags(told: dict[str, float], lags: Sequence[int]) -> Iterator[tuple
 _MEANS = ("kl_k1", "kl_k3", "ratio", "squares", "weight", "weight_capped", "masked", "clipped")
 
 
-def _clips(seen: Seen, algorithm: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Whose gradient the clip, and whose the dual clip, took in the last update, bool [M] each."""
-    terms = row_loss(
-        seen.last.logp,
+def _terms(scores: Scores, seen: Seen, algorithm: AlgorithmConfig) -> RowLoss:
+    """What the loss makes of every token, [M], at a policy's scores."""
+    return row_loss(
+        scores.logp.detach(),
         advantages=seen.advantages,
         behaviour_logp=seen.tokens.behaviour_logp,
         loss=algorithm.loss(),
-        reference_logp=seen.last.reference_logp,
+        reference_logp=scores.reference_logp,
         proximal_logp=seen.proximal_logp,
-        entropy=seen.last.entropy,
+        entropy=scores.entropy.detach(),
         cu_seqlens=seen.tokens.bounds,
         mask=seen.token_weights != 0,
     )
-    return terms.clipped, terms.dual_clipped
+
+
+def _values(terms: RowLoss, scores: Scores, seen: Seen) -> dict[str, Tensor]:
+    return policy_metrics(
+        terms,
+        scores.logp,
+        entropy=scores.entropy,
+        behaviour_logp=seen.tokens.behaviour_logp,
+        token_weights=seen.token_weights,
+    )

@@ -4,12 +4,14 @@ Its parameters are always bf16 values, the ones that are published and that the 
 fp32 masters are the optimiser's. `compute_dtype` says in which type the arithmetic is done.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -90,9 +92,11 @@ class Policy:
                 f"{type(self.model).__name__} has no layers that can be calculated again: set "
                 "[trainer] recompute to false, or use another model"
             )
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        # Not transformers' own switch: it asks for a layer in training, which has dropout.
         for layer in layers:
-            layer.training = True  # it asks this; what is within it stays in evaluation: no dropout
+            layer.forward = partial(
+                checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
+            )
 
     @property
     def device(self) -> torch.device:

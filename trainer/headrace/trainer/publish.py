@@ -34,9 +34,10 @@ _FENCED = (
 class Publisher:
     """Writes committed records for one (policy, trainer). Not for use by several threads.
 
-    Its methods raise TrainerFenced where a newer trainer took over, CommitTimedOut where the broker
-    gave the transaction up, CommitRefused for a fault that does not heal by itself, and wait while
-    the broker is away.
+    Its methods wait while the broker is away, an open transaction for as long as the broker keeps
+    one. They raise TrainerFenced where a newer trainer took over, CommitTimedOut where nothing is
+    known of a transaction that was open for longer, and CommitRefused for a fault that does not
+    heal by itself.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from headrace.schemas import Task
+from headrace.schemas.deadline import is_time
 from headrace.trainer.decided import GroupKey
 from headrace.trainer.running import GRACE_MS
 
@@ -41,7 +42,8 @@ class Evaluations:
         if task.cancelled:
             self.ended(key)
             return
-        until = task.deadline + GRACE_MS if task.deadline else log_time + OPEN_MS
+        told = is_time(task.deadline, log_time)
+        until = task.deadline + GRACE_MS if told else log_time + OPEN_MS
         self._open[key] = (task.version, max(until, self._open.get(key, (0, 0))[1]))
 
     def ended(self, key: GroupKey) -> None:

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 
 from headrace.schemas import Task
+from headrace.schemas.deadline import is_time
 from headrace.schemas.vocabulary import Split
 from headrace.trainer.decided import GroupKey
 
@@ -16,8 +17,8 @@ class Running:
     """The tasks of one policy that have a deadline, by the version they were admitted under.
 
     A rollout begins on the version that is served when its task is written, or on a later one:
-    none of its tokens is of an older. Tasks without a deadline are not waited for, since nothing
-    says how long; neither are pinned ones, which nothing can keep fresh.
+    none of its tokens is of an older. Tasks without a deadline that can be a time are not waited
+    for, since nothing says how long; neither are pinned ones, which nothing can keep fresh.
     """
 
     def __init__(self, policy: str) -> None:
@@ -39,7 +40,7 @@ class Running:
         if task.cancelled:
             self._end(key, task.rollout_id)
             return
-        over = task.deadline == 0 or task.deadline + GRACE_MS <= now_ms
+        over = not is_time(task.deadline, log_time) or task.deadline + GRACE_MS <= now_ms
         if task.split != Split.TRAIN or task.version >= 0 or over:
             return
         version = self._version_at(log_time)

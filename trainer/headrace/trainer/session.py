@@ -96,7 +96,8 @@ class Session:
             version=version,
             parent=self.at if groups else -1,
             reference=self.reference.name if self.reference and groups else "",
-            groups=groups,
+            groups=[group.credits.group_id for group in groups],
+            samples=sum(len(group.samples) for group in groups),
             metrics=metrics,
             saved=self.disk.begin(save),
         )
@@ -105,7 +106,7 @@ class Session:
         """Commit the version whose checkpoint is whole and on disk, in one transaction (rule: the
         version record is the commit point); without `wait`, only if it is so by now.
 
-        Raises NoSpace.
+        Raises NoSpace, and what `Publisher.commit` does.
         """
         flight = self.in_flight
         if flight is None or not (wait or flight.saved.done()):
@@ -161,8 +162,8 @@ class Session:
                 Offset(topic=topic, partition=partition, offset=offset)
                 for (topic, partition), offset in sorted(offsets.items())
             ],
-            groups=[group.credits.group_id for group in flight.groups],
-            samples=sum(len(group.samples) for group in flight.groups),
+            groups=list(flight.groups),
+            samples=flight.samples,
             metrics=dict(metrics),
         )
 

@@ -1,7 +1,6 @@
 """One step: packs forward and backward, then AdamW; several times where the algorithm says so."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from headrace.trainer.corrections import call_weights, kept
 from headrace.trainer.critic import Critic
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.gather import gather_rows
-from headrace.trainer.measures import Seen, StepResult, annotations_of, result_of
+from headrace.trainer.measures import Seen, StepResult, result_of
 from headrace.trainer.optimizer import MasterOptimizer
 from headrace.trainer.policy import Policy
 
@@ -113,10 +112,15 @@ class TrainStep:
             grad_norms=tuple(norms),
             most_norm=self.optimizer.config.max_grad_norm,
         )
-        result = result_of(
-            batch, seen, algorithm, version=version, own_samples=own_samples, more=more
+        return result_of(
+            batch,
+            seen,
+            algorithm,
+            version=version,
+            own_samples=own_samples,
+            more=more,
+            annotate=annotate,
         )
-        return replace(result, annotations=dict(annotations_of(batch, seen, algorithm, annotate)))
 
     def _update(
         self,
@@ -231,7 +235,8 @@ def _corrected(
         pair = (known.logp, one.behaviour_logp, one.bounds)
         stay.append(kept(*pair, algorithm).float())
         factor.append(call_weights(*pair, algorithm)[1])
-    kept_rows, factors = by_row(batch, stay), by_row(batch, factor)
+    # Rows that are not read have no part in the gradient; they were not rejected.
+    kept_rows, factors = (by_row(batch, each, absent=1.0) for each in (stay, factor))
     whole = float(sum(one.sum() for one in weights))
     after = [one * keep for one, keep in zip(weights, kept_rows, strict=True)]
     left = float(sum(one.sum() for one in after))

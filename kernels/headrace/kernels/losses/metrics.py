@@ -7,7 +7,7 @@ from torch import Tensor
 
 from headrace.kernels.losses.config import LossConfig
 from headrace.kernels.losses.inputs import RowInputs
-from headrace.kernels.losses.rows import RowLoss, clamp_log_ratio, row_loss, row_terms
+from headrace.kernels.losses.rows import RowLoss, clamp_log_ratio, row_terms
 
 METRICS = (
     "clip_fraction",
@@ -47,35 +47,16 @@ class RowSums(NamedTuple):
 
 
 def policy_metrics(
-    logp: Tensor,
-    *,
-    entropy: Tensor,
-    advantages: Tensor,
-    behaviour_logp: Tensor,
-    token_weights: Tensor,
-    loss: LossConfig,
-    reference_logp: Tensor | None = None,
-    proximal_logp: Tensor | None = None,
-    cu_seqlens: Tensor | None = None,
+    rows: RowLoss, logp: Tensor, *, entropy: Tensor, behaviour_logp: Tensor, token_weights: Tensor
 ) -> dict[str, Tensor]:
     """Plain means over rows of non-zero weight, as 0-d tensors (zeros where there is no such row).
 
-    `kl_k1`, `kl_k3`: estimators of KL(behaviour ‖ policy). `ess`: (Σr)²/(n·Σr²) of r = π/μ, in
-    (0, 1]. `max_ratio`: largest r. Also `clip_fraction`, `dual_clip_fraction`, `entropy` (nats),
-    `reference_kl`, and of the importance weight its mean and the share of rows where it is zero.
+    `rows`: what `row_loss` makes of `logp`; all tensors are [N]. `kl_k1`, `kl_k3`: estimators of
+    KL(behaviour ‖ policy). `ess`: (Σr)²/(n·Σr²) of r = π/μ, in (0, 1]. `max_ratio`: largest r. Also
+    `clip_fraction`, `dual_clip_fraction`, `entropy` (nats), `reference_kl`, and of the importance
+    weight its mean and the share of rows where it is zero.
     """
-    terms = row_loss(
-        logp.detach(),
-        advantages=advantages,
-        behaviour_logp=behaviour_logp,
-        loss=loss,
-        reference_logp=reference_logp,
-        proximal_logp=proximal_logp,
-        entropy=entropy.detach(),
-        cu_seqlens=cu_seqlens,
-        mask=token_weights != 0,
-    )
-    return metrics_of(_sums(terms, logp.detach(), entropy.detach(), behaviour_logp, token_weights))
+    return metrics_of(_sums(rows, logp.detach(), entropy.detach(), behaviour_logp, token_weights))
 
 
 def row_sums(logp: Tensor, entropy: Tensor, rows: RowInputs, loss: LossConfig) -> RowSums:
