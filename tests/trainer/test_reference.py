@@ -25,6 +25,17 @@ def test_steps_ago_are_counted_along_the_ancestry() -> None:
     assert [version_of(f"-{k}", branched, range(6)) for k in (1, 2)] == [1, 0]
 
 
+def test_a_version_without_weights_is_refused_and_so_many_steps_ago_goes_further_back() -> None:
+    with pytest.raises(ReferenceMissing, match=r"weights of version 2 were pruned: .* or 'base'"):
+        version_of("@2", lineage(), range(6), {2})
+    assert version_of("-2", lineage(), range(6), {1, 2, 3}) == 0
+    assert version_of("-2", lineage(), range(6), {3}) == 2
+    assert version_of("-2", lineage(), range(6), {2}) == 3
+    branched = lineage()
+    branched.branched(4, 1)
+    assert version_of("-1", branched, range(6), {4}) == 1
+
+
 def test_a_version_that_was_never_published_is_refused_with_what_to_do() -> None:
     with pytest.raises(ReferenceMissing, match=r"no version 9 .* or 'base'"):
         version_of("@9", lineage(), range(6))

@@ -77,8 +77,10 @@ def test_a_deadline_that_is_no_time_is_none() -> None:
 
 def test_what_a_kl_is_taken_to_now_or_later_is_needed() -> None:
     lineage = Lineage(5)
-    assert needed_by("base", lineage) == set()
-    assert needed_by("@2", lineage) == {2}
-    assert needed_by("-2", lineage) == {5, 4, 3}
+    assert needed_by("base", lineage, ()) == set()
+    assert needed_by("@2", lineage, ()) == {2}
+    assert needed_by("-2", lineage, ()) == {5, 4, 3}
     lineage.pinned = 1
-    assert needed_by("-1", lineage) == {1, 0}
+    assert needed_by("-1", lineage, ()) == {1, 0}
+    lineage.pinned = None
+    assert needed_by("-3", lineage, {2, 3}) == {5, 4, 1}

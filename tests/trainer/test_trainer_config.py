@@ -227,6 +227,20 @@ def test_a_device_that_is_not_there_is_refused_and_auto_takes_what_is(
         device_of("cuda")
 
 
+def test_how_packs_are_read_goes_by_the_device_that_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)  # a driver, and no GPU to be seen
+    config = configured(device="auto")
+    assert (config.device, config.attention) == ("cpu", "dense")
+    with pytest.raises(BadSettings, match="a CPU has no backward pass"):
+        configured(device="auto", attention="flex")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = configured(device="auto")
+    assert (config.device, config.attention) == ("cuda", "flex")
+
+
 def test_addresses_and_paths_do_not_change_the_hash_and_the_rate_does() -> None:
     one = config_from_environment(Path("model"), {**ENVIRONMENT, "HEADRACE_POLICY_MODEL": "m"})
     moved = config_from_environment(

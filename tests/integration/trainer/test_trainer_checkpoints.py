@@ -12,6 +12,7 @@ from headrace.connectors.kafka import RESUMED, HaltLog, Tailer
 from headrace.schemas import Halt, PolicyRecord, from_avro
 from headrace.trainer import checkpoint
 from headrace.trainer.errors import NoSpace
+from headrace.trainer.notices import Notices
 from tests.integration.trainer.bench import (
     CREDITS,
     POLICIES,
@@ -82,10 +83,28 @@ def test_a_checkpoint_that_was_swapped_halts_it_until_it_is_put_back(bench: Trai
     assert set(trained(bench.outcomes()).values()) == {1}
 
 
+def left(bench: TrainerBench) -> list[int]:
+    """The versions whose weights are on the disk."""
+    return [int(path.name[:6]) for path in saved(bench)]
+
+
+def until_pruned(bench: TrainerBench, groups: list[str], versions: list[int], most: int) -> int:
+    """Train a group a version until so many versions are left; the newest. (Nothing is pruned
+    before the tasks are read.)"""
+    newest = max(one.version for one in bench.versions())
+    for group, version in zip(groups, versions, strict=True):
+        bench.put(group, version=version)
+        newest += 1
+        bench.await_version(newest)
+        if len(saved(bench)) == most:
+            break
+    return newest
+
+
 def test_versions_that_nobody_needs_lose_their_weights_and_the_log_says_so(
     bench: TrainerBench,
 ) -> None:
-    groups = bench.group_ids(5)
+    groups = bench.group_ids(9)
     policies = Tailer(bench.kafka, [POLICIES], name="test")
     with bench.trainer(keep_versions=2):
         bench.await_version(0)
@@ -93,11 +112,8 @@ def test_versions_that_nobody_needs_lose_their_weights_and_the_log_says_so(
             bench.put(group, version=number)
             bench.await_version(number + 1)
         serve(bench, 2)
-        bench.put(groups[3], version=2)
-        bench.await_version(4)
-        bench.put(groups[4], version=2)
-        bench.await_version(5)
-    assert [path.name[:6] for path in saved(bench)] == ["000000", "000002", "000004", "000005"]
+        newest = until_pruned(bench, groups[3:], versions=[2] * 6, most=4)
+    assert left(bench) == [0, 2, newest - 1, newest]
     pruned = []
     while not policies.caught_up:
         for message in policies.read(0.1):
@@ -107,4 +123,20 @@ def test_versions_that_nobody_needs_lose_their_weights_and_the_log_says_so(
                 pruned.append((one.version, one.content_hash))
     policies.close()
     hashes = {one.version: one.content_hash for one in bench.versions()}
-    assert pruned == [(1, hashes[1]), (3, hashes[3])]
+    assert pruned == [(one, hashes[one]) for one in (1, *range(3, newest - 1))]
+
+
+def test_nothing_is_pruned_before_it_is_known_which_tasks_are_pinned(
+    bench: TrainerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = bench.group_ids(9)
+    with monkeypatch.context() as patched:
+        patched.setattr(Notices, "read", lambda *_: iter(()))  # a broker that is slow to tell
+        with bench.trainer(keep_versions=1):
+            for number, group in enumerate(groups[:3]):
+                bench.put(group, version=number)
+                bench.await_version(number + 1)
+    assert left(bench) == [0, 1, 2, 3]
+    with bench.trainer(keep_versions=1):
+        newest = until_pruned(bench, groups[3:], versions=list(range(3, 9)), most=2)
+    assert left(bench) == [0, newest]

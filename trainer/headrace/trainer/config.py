@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import torch
-
 from headrace.connectors.engines.arithmetic import Arithmetic, DtypeSetting, choose
 from headrace.connectors.engines.policy import PolicySettings
 from headrace.connectors.kafka import (
@@ -20,14 +18,21 @@ from headrace.connectors.kafka import (
 from headrace.connectors.settings import BadSettings, Fault, sections_from_environment
 from headrace.trainer.algorithms import AlgorithmConfig
 from headrace.trainer.batch import PackingConfig
-from headrace.trainer.choices import Attention
+from headrace.trainer.choices import Attention, AttentionSetting
 from headrace.trainer.critic import CriticConfig
-from headrace.trainer.device import device_of
+from headrace.trainer.device import chosen, device_of
 from headrace.trainer.errors import TrainerError
 from headrace.trainer.optimizer import OptimizerConfig
 from headrace.trainer.presets import PRESETS, contradictions
 from headrace.trainer.schedules import LearningRate
-from headrace.trainer.settings import MAIN, CreditAsked, CriticSettings, TrainerSettings, bad_budget
+from headrace.trainer.settings import (
+    MAIN,
+    CreditAsked,
+    CriticSettings,
+    TrainerSettings,
+    bad_attention,
+    bad_budget,
+)
 from headrace.trainer.trainable import IntakeConfig
 
 CHECKPOINTS = "HEADRACE_CHECKPOINT_DIRECTORY"
@@ -58,7 +63,7 @@ class TrainerConfig:
     dtype: DtypeSetting = "auto"
     """Number format of the arithmetic; the engine's must be the same."""
     device: str = "cpu"
-    """A torch device, or `auto`: a GPU if there is one."""
+    """A torch device."""
     attention: Attention = "dense"
     recompute: bool = False
     """Whether activations are calculated again for the gradient."""
@@ -149,7 +154,8 @@ def config_from_environment(
         raise BadSettings(faults)
     if not environment.get(CHECKPOINTS):
         raise TrainerError(f"{CHECKPOINTS} is not set: `headrace up` sets it")
-    algorithm, attention = _algorithm(own), _attention(own)
+    algorithm, device = _algorithm(own), chosen(own.device)
+    attention = _attention(own.attention, device)
     run = environment.get("HEADRACE_RUN_DIRECTORY")
     return TrainerConfig(
         kafka=made["kafka"].client("headrace-trainer"),
@@ -180,7 +186,7 @@ def config_from_environment(
         ),
         packing=_packing(own, attention),
         dtype=policy.dtype,
-        device=own.device,
+        device=device,
         attention=attention,
         recompute=own.recompute,
         threads=own.threads,
@@ -230,12 +236,12 @@ def _critic(own: CriticSettings) -> CriticConfig:
     return CriticConfig(optimizer=optimizer, clip=own.clip, warmup=own.warmup)
 
 
-def _attention(own: TrainerSettings) -> Attention:
-    if own.attention != "auto":
-        return own.attention
-    if own.device == "auto":
-        return "flex" if torch.cuda.is_available() else "dense"
-    return "dense" if own.device == "cpu" else "flex"
+def _attention(setting: AttentionSetting, device: str) -> Attention:
+    if fault := bad_attention(setting, device):
+        raise BadSettings([Fault("trainer", "attention", fault)])
+    if setting == "auto":
+        return "dense" if device == "cpu" else "flex"
+    return setting
 
 
 def _packing(own: TrainerSettings, attention: Attention) -> PackingConfig:

@@ -35,7 +35,7 @@ class Lineage:
 
     def age(self, version: int) -> int | None:
         """Steps from a version to the head; None: it is no ancestor of it."""
-        for steps, one in enumerate(self._ancestors(self.head)):
+        for steps, one in enumerate(self.ancestors(self.head)):
             if one <= version:
                 return steps if one == version else None
         return None
@@ -43,13 +43,14 @@ class Lineage:
     def oldest_within(self, steps: int) -> int:
         """The version so many steps before the head; below 0 where there is none."""
         version = self.head
-        for steps_back, one in enumerate(self._ancestors(self.head)):
+        for steps_back, one in enumerate(self.ancestors(self.head)):
             version = one
             if steps_back == steps:
                 return version
         return version - 1
 
-    def _ancestors(self, version: int) -> Iterator[int]:
+    def ancestors(self, version: int) -> Iterator[int]:
+        """A version and all that it came from, back to 0."""
         while version >= 0:
             yield version
             version = self._branched.get(version, version - 1)

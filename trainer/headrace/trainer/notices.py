@@ -1,8 +1,9 @@
 """Follows `headrace.tasks` and `headrace.policies`: which rollouts run, which version is served.
 
 What is lost or unreadable there costs no sample: a wait at most, or a step from the newest version.
-So its offsets are kept nowhere. A start goes back as far as deadlines commonly reach; the traffic
-of before then is read with the versions (`recover`).
+So its offsets are kept nowhere. A start goes back as far as deadlines commonly reach (a task pinned
+to a version longer ago does not hold that after a restart); the traffic of before then is read with
+the versions (`recover`).
 """
 
 import logging
@@ -16,6 +17,7 @@ from headrace.connectors.kafka import (
     KafkaUnavailable,
     LogLost,
     Offsets,
+    Partition,
     Patience,
     Tailer,
     partitions_of,
@@ -47,6 +49,13 @@ class Notices:
             unknown_schema_s=0.0,
         )
         self._tailer: Tailer | None = None
+        self._ends: dict[Partition, int] = {}
+        """Where the topics ended when the reading began."""
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was written before the reading began has been handed out."""
+        return self._tailer is not None and self._tailer.has_read(self._ends)
 
     def read(self, now_ms: int) -> Iterator[tuple[Task | Traffic, int]]:
         """What has come since, with its log time (milliseconds); waits for nothing but that."""
@@ -77,7 +86,7 @@ class Notices:
             for topic in TOPICS
             for partition in range(ask(partial(partitions_of, self._kafka, topic)))
         ]
-        ends = ask(lambda: self._offsets.ends(places))
+        ends = self._ends = ask(lambda: self._offsets.ends(places))
         first = ask(lambda: self._offsets.since(places, since))
         starts = {where: first[where] if first[where] >= 0 else end for where, end in ends.items()}
         return ask(lambda: Tailer(self._kafka, TOPICS, name=self._name, starts=starts))

@@ -169,10 +169,12 @@ class Session:
 
     def _superfluous(self) -> list[PrunedVersion]:
         """The versions whose weights may go from the disk, by `[trainer] keep_versions`."""
+        if not self.notices.caught_up:  # a task that is pinned to one may not be known yet
+            return []
         config, lineage = self.config, self.intake.lineage
         held = {self.at, lineage.head, *self.served, *self.evaluations.versions(now_ms())}
         if config.algorithm.kl_coef > 0.0:
-            held |= needed_by(config.kl_reference, lineage)
+            held |= needed_by(config.kl_reference, lineage, self.pruned)
         gone = superfluous(
             self.versions.keys() - self.pruned,
             last=config.keep_versions,
@@ -225,11 +227,20 @@ class Session:
         """
         if self.config.algorithm.kl_coef == 0.0:
             return None
-        version = version_of(self.config.kl_reference, self.intake.lineage, self.versions)
+        written, lineage = self.config.kl_reference, self.intake.lineage
+        version = version_of(written, lineage, self.versions, self.pruned)
         if self.reference is None or self.reference.version != version:
             record = None if version is None else self.versions[version]
             self.reference = None  # not two of them at once
             self.reference = reference_of(self.config, record, self.base)
+            if (meant := version_of(written, lineage, self.versions)) != version:
+                logger.warning(
+                    "the KL is taken to version %d: [trainer] kl_reference %r means version %d, "
+                    "whose weights were pruned",
+                    version,
+                    written,
+                    meant,
+                )
         return self.reference.policy
 
     def reload(self) -> None:

@@ -156,7 +156,7 @@ class TrainerSettings:
     """Weight of the KL to `kl_reference`, which is then held in memory too; 0: none."""
     kl_reference: str = "base"
     """What the KL is taken to: `base`, the base model; `@7`, version 7; `-2`, the version two steps
-    before the one that is trained from."""
+    before the one that is trained from, or its nearest ancestor that has its weights."""
     kl_kind: KlKind = key("k3", choices=("k1", "k2", "k3", "k3_unbiased"))
     """Its estimator: `k1` is taken from the reward (of each token, and so from the advantage of
     all before it), the others are in the loss."""
@@ -196,7 +196,7 @@ class TrainerSettings:
             ("name", _bad_name(self.name)),
             ("kl_reference", _bad_reference(self.kl_reference)),
             ("device", _bad_device(self.device)),
-            ("attention", _bad_attention(self.attention, self.device)),
+            ("attention", bad_attention(self.attention, self.device)),
             *self._contradictions(),
         )
 
@@ -269,6 +269,13 @@ def bad_budget(token_budget: int, max_sequence: int) -> str:
     )
 
 
+def bad_attention(attention: str, device: str) -> str:
+    """Why a device cannot read packs so; empty: it can."""
+    if attention == "flex" and device == "cpu":
+        return "is 'flex', which a CPU has no backward pass of: give 'dense', or another device"
+    return ""
+
+
 def _bad_name(name: str) -> str:
     try:
         check_id(name, "it")
@@ -285,9 +292,3 @@ def _bad_reference(text: str) -> str:
 
 def _bad_device(device: str) -> str:
     return "" if _DEVICE.fullmatch(device) else f"is {device!r}: give auto, cpu, cuda or cuda:N"
-
-
-def _bad_attention(attention: str, device: str) -> str:
-    if attention == "flex" and device == "cpu":
-        return "is 'flex', which a CPU has no backward pass of: give 'dense', or another device"
-    return ""
