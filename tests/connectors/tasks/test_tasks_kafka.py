@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from headrace.connectors.kafka import KafkaAccess, Outgoing, RegistryAccess, Writer
-from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig
+from headrace.connectors.tasks import TaskItem, TaskSource, TaskSourceConfig, beginning
 from headrace.infra.embedded import Stack
-from headrace.schemas import Outcome, PolicyRecord, PolicyVersion, new_ulid, to_avro
+from headrace.schemas import Outcome, PolicyRecord, PolicyVersion, Task, new_ulid, to_avro
 from tests.support.watching import WAIT_S, Watch
 
 pytestmark = pytest.mark.timeout(180)
@@ -96,6 +96,58 @@ def test_the_source_paces_itself_by_versions_and_outcomes(stack: Stack, watch: W
         watch.until(lambda: len(asked()) == 16)
         assert again.admission.accepted == 4
         assert again.admission.running == 8
+    writer.close()
+
+
+def test_a_source_reads_no_further_back_than_what_may_still_run(
+    stack: Stack, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = f"p-{new_ulid()}"
+    config = TaskSourceConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        policy=policy,
+        group_size=2,
+        rollouts_per_step=4,
+        max_staleness=1,
+        deadline_s=0.5,
+    )
+    writer = Writer(watch.kafka)
+
+    def write(topic: str, key: str, record: object) -> None:
+        value = watch.codec.encode(topic, to_avro(record))
+        writer.send([Outgoing(topic=topic, key=key, value=value)])
+
+    def publish(*versions: int) -> None:
+        for version in versions:
+            record = PolicyRecord(version=PolicyVersion(policy=policy, version=version))
+            write("headrace.policies", f"{policy}/version/{version}", record)
+
+    def asked() -> int:
+        return sum(task["policy"] == policy for task in watch.tasks)
+
+    def ask_until(count: int) -> None:
+        source, stop = TaskSource(config), threading.Event()
+        draw = (TaskItem(input=number) for number in range(1_000))
+        thread = threading.Thread(target=source.run, args=(draw, stop))
+        thread.start()
+        try:
+            watch.until(lambda: asked() == count)
+            watch.until(lambda: source.admission.running == 8)
+        finally:
+            stop.set()
+            thread.join(WAIT_S)
+            source.close()
+
+    publish(0, 1, 2)
+    for rollout in (new_ulid() for _ in range(6)):  # nothing will ever be heard of them
+        write("headrace.tasks", rollout, Task(rollout_id=rollout, group_id=rollout, policy=policy))
+    time.sleep(1.2)  # more than twice the deadline
+    publish(3, 4, 5)
+    ask_until(6 + 2)  # they are of the last hour
+    monkeypatch.setattr(beginning, "BACK_MS", 0)
+    monkeypatch.setattr(beginning, "SKEW_MS", 0)
+    ask_until(6 + 2 + 6)
     writer.close()
 
 

@@ -86,7 +86,6 @@ class Notices:
             for topic in TOPICS
             for partition in range(ask(partial(partitions_of, self._kafka, topic)))
         ]
-        ends = self._ends = ask(lambda: self._offsets.ends(places))
-        first = ask(lambda: self._offsets.since(places, since))
-        starts = {where: first[where] if first[where] >= 0 else end for where, end in ends.items()}
+        self._ends = ask(lambda: self._offsets.ends(places))
+        starts = ask(lambda: self._offsets.from_time(places, since))
         return ask(lambda: Tailer(self._kafka, TOPICS, name=self._name, starts=starts))

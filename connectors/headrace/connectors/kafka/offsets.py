@@ -42,6 +42,13 @@ class Offsets:
         spec = OffsetSpec.for_timestamp(log_time)
         return self._listed(partitions, spec)
 
+    def from_time(self, partitions: Iterable[Partition], log_time: int) -> dict[Partition, int]:
+        """Where to begin for all that was written at a log time (milliseconds) or later: the end
+        where nothing was."""
+        ends = self.ends(partitions)
+        found = self.since(ends, log_time)
+        return {where: found[where] if found[where] >= 0 else end for where, end in ends.items()}
+
     def committed(self, group: str, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """What a consumer group has committed; partitions it never committed are left out."""
         asked = [TopicPartition(*where) for where in sorted(set(partitions))]

@@ -29,7 +29,8 @@ class WholeTopics(Generic[T]):
     once a person has let it go on. Each start begins at the log's, so it counts the same again.
 
     read: makes of a record what is wanted (see `Decoder`). stage: who refuses. group: the name of
-    its halts. codec: its own, as `read`'s is not another thread's.
+    its halts. codec: its own, as `read`'s is not another thread's. starts: offsets to begin at,
+    for partitions of which what comes before is not wanted.
 
     Raises, when it is made and as it reads, KafkaUnavailable, TopicMissing, LogLost, and Stopped
     while it waits. Not for sharing between threads.
@@ -46,11 +47,12 @@ class WholeTopics(Generic[T]):
         group: str,
         limit: PoisonSettings,
         patience: Patience,
+        starts: Mapping[Partition, int] | None = None,
     ) -> None:
         self._decoder = Decoder(read, stage=stage, unknown_schema_s=limit.unknown_schema_s)
         self._patience = patience
         self._ask_at = 0.0
-        self._tailer = Tailer(kafka, topics, name=group)
+        self._tailer = Tailer(kafka, topics, name=group, starts=starts)
         self._guard = Guard(
             stage=stage,
             group=group,

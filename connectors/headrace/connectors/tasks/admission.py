@@ -27,6 +27,10 @@ class Admission:
         self._staleness = max_staleness
         self._group = group_size
         self._version = -1
+        self._first = 0
+        """Steps to later versions count, and what was trained in them."""
+        self._early = 0
+        """Rollouts that were trained in steps before."""
         self._running: set[str] = set()
         self._over: dict[str, bool] = {}
         """The last ones that ended, oldest first, and whether they were trained."""
@@ -55,6 +59,10 @@ class Admission:
         """Rollouts that are over and were not trained."""
         return self._forgotten + len(self._over) + len(self._dropped) - self._accepted
 
+    def begin(self, version: int) -> None:
+        """Nothing is told of steps to this version and earlier ones, or not everything."""
+        self._first = version
+
     def published(self, version: int) -> None:
         """A policy version was published."""
         self._version = max(self._version, version)
@@ -63,10 +71,14 @@ class Admission:
         """Rollouts were started, by this source or by one before it."""
         self._running.update(each for each in rollouts if each not in self._over)
 
-    def outcome(self, rollout_id: str, *, trained: bool) -> None:
-        """A sample of a rollout, or a rollout that made none, was trained or dropped."""
+    def outcome(self, rollout_id: str, *, trained: bool, step: int | None = None) -> None:
+        """A sample of a rollout, or a rollout that made none, was trained or dropped.
+
+        `step`: the version that it was trained to, where that is known.
+        """
         if trained:
-            self._end(rollout_id, trained=True)
+            early = step is not None and 0 < step <= self._first
+            self._end(rollout_id, trained=True, early=early)
         elif rollout_id not in self._over:
             self._dropped.add(rollout_id)
 
@@ -78,18 +90,20 @@ class Admission:
             del self._over[rollout_id]
             self._forgotten += 1
 
-    def _end(self, rollout_id: str, *, trained: bool) -> None:
+    def _end(self, rollout_id: str, *, trained: bool, early: bool = False) -> None:
         self._dropped.discard(rollout_id)
         self._running.discard(rollout_id)
         before = self._over.get(rollout_id, False)
         self._over[rollout_id] = before or trained
         self._accepted += trained and not before
+        self._early += early and trained and not before
 
     def capacity(self) -> int:
         """Rollouts that may start now, at least 0."""
         if self._version < 0:
             return 0
-        by_version = (self._staleness + self._version + 1) * self._step - self.accepted
+        steps = self._staleness + self._version - self._first + 1
+        by_version = steps * self._step - (self.accepted - self._early)
         at_once = (self._staleness + 1) * self._step
         return max(0, min(by_version, at_once) - self.running)
 

@@ -51,6 +51,10 @@ class Following:
         """Seconds until a group is tried in a pause."""
         return self._rest.next_try_s
 
+    def begin(self, version: int) -> None:
+        """What was trained in steps to a version and to earlier ones is not all told."""
+        self.admission.begin(version)
+
     def take(self, topic: str, record: Mapping[str, Any]) -> None:
         """A record of one of the three topics."""
         if topic == Topic.POLICIES:
@@ -97,7 +101,7 @@ class Following:
         trained = record["outcome"] == SampleOutcome.TRAINED
         if record["outcome"] == SampleOutcome.REVISED:  # its rollout was over before
             return
-        self.admission.outcome(record["rollout_id"], trained=trained)
+        self.admission.outcome(record["rollout_id"], trained=trained, step=record["step"])
         reason = "" if trained else record["reason"] or "unknown"
         ended = self._untrained.outcome(record["group_id"], record["rollout_id"], reason)
         if ended is True:

@@ -16,7 +16,7 @@ class Pace:
     running: int = 0
     """Rollouts of the policy without an outcome, whoever asked for them."""
     trained: int = 0
-    """Rollouts of the policy that were trained."""
+    """Rollouts of the policy that were trained, as far back as the source has read."""
     dropped: int = 0
     """… and that were not."""
     paused: str = ""

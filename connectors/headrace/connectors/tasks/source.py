@@ -4,11 +4,14 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from headrace.connectors.kafka import (
+    Offsets,
     Outgoing,
+    Partition,
     Patience,
     Registry,
     Stopped,
@@ -16,6 +19,7 @@ from headrace.connectors.kafka import (
     Writer,
     partitions_of,
 )
+from headrace.connectors.tasks.beginning import beginning
 from headrace.connectors.tasks.config import TaskItem, TaskSourceConfig
 from headrace.connectors.tasks.following import Following
 from headrace.connectors.tasks.pace import Pace
@@ -35,8 +39,8 @@ _AGAIN_S = 1.0
 class TaskSource:
     """Writes the tasks of one policy. `send_eval` may be called beside a running `run`.
 
-    Kept by the topics alone: a source that starts again reads policies, outcomes and tasks from
-    their start and goes on where the one before stopped.
+    Kept by the topics alone: a source that starts again reads policies, and of tasks and outcomes
+    what is not over for certain (`beginning`), and goes on where the one before stopped.
     """
 
     def __init__(self, config: TaskSourceConfig) -> None:
@@ -134,16 +138,53 @@ class TaskSource:
         self._registry.close()
 
     def _opened(self, patience: Patience) -> WholeTopics[dict[str, Any]]:
+        config, starts = self._config, {}
+        since = beginning(
+            self._published(patience),
+            max_staleness=config.max_staleness,
+            deadline_s=config.deadline_s,
+        )
+        if since is not None:
+            self._following.begin(since.version)
+            starts = self._starts(since.log_time, patience)
+        return self._reading((TASKS, POLICIES, OUTCOMES), patience, starts)
+
+    def _published(self, patience: Patience) -> dict[int, int]:
+        """The policy's versions, and when they were written (log times, milliseconds)."""
+        log, found = self._reading((POLICIES,), patience, {}), {}
+        try:
+            while not log.caught_up:
+                for record, data in log.read(_POLL_S):
+                    version = data["version"]
+                    if version is not None and version["policy"] == self._config.policy:
+                        found[version["version"]] = record.log_time
+        finally:
+            log.close()
+        return found
+
+    def _starts(self, log_time: int, patience: Patience) -> dict[Partition, int]:
+        offsets, ask = Offsets(self._kafka), patience.until_done
+        places = [
+            (topic, number)
+            for topic in (TASKS, OUTCOMES)
+            for number in range(ask(partial(partitions_of, self._kafka, topic)))
+        ]
+        return ask(lambda: offsets.from_time(places, log_time))
+
+    def _reading(
+        self, topics: Sequence[str], patience: Patience, starts: Mapping[Partition, int]
+    ) -> WholeTopics[dict[str, Any]]:
         codec = self._codec
         return WholeTopics(
             self._kafka,
             codec,
-            (TASKS, POLICIES, OUTCOMES),
+            topics,
             lambda record: codec.decode(record.topic, record.value),
             stage="task source",
             group=GROUP,
             limit=self._config.poison,
             patience=patience,
+            starts=starts,
         )
 
     def _send_group(self, item: TaskItem, patience: Patience) -> None:
