@@ -279,6 +279,12 @@ ELSEWHERE = (
         why="takes minutes with the bundled model; run there with a tiny one",
     ),
     Elsewhere(
+        pattern=r"python -m benchmarks\.trainer\.reading",
+        file="tests/trainer/test_trainer_benchmark.py",
+        proof="def test_rows_are_read_alone_and_together",
+        why="takes minutes; run there with a few short rows",
+    ),
+    Elsewhere(
         pattern=r"headrace bench gateway",
         file="tests/infra/test_cli_bench.py",
         proof="def test_a_benchmark_gets_its_options_and_its_exit_code_is_told",
