@@ -6,21 +6,17 @@
 
 # %%
 import math
-import os
 from typing import Any
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
+from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.saved import saved_queries
+from headrace.infra.settings import load
 from headrace.infra.terminal.rows import lines_of
 
 Rows = list[dict[str, Any]]
-POLICY = os.environ.get("HEADRACE_POLICY_NAME", "assistant")
-client = ClickHouse(
-    ClickHouseConfig(
-        url=os.environ.get("HEADRACE_CLICKHOUSE_URL", "http://127.0.0.1:8123"),
-        database=os.environ.get("HEADRACE_CLICKHOUSE_DATABASE", "headrace"),
-    )
-)
+settings = load()  # of headrace.toml where the notebook runs, and of the environment
+POLICY = settings.policy.name
+client = ClickHouse(settings.clickhouse_config)
 
 
 def ask(name: str, **given: object) -> Rows:

@@ -124,6 +124,57 @@ def test_a_new_episode_is_counted_at_once_and_moves_no_list(
         listing.close()
 
 
+def test_a_page_that_cannot_be_renewed_says_so_until_it_can(
+    browser: Browser, fresh: ClickHouse
+) -> None:
+    from playwright.sync_api import expect
+
+    add(fresh, 1)
+    with serve.pages(fresh) as url:
+        overview = browser.new_page()
+        overview.goto(url)
+        overview.route(f"{url}/", lambda asked: asked.fulfill(status=500, body="<h1>refused</h1>"))
+        add(fresh, 2)
+        banner, shown = overview.locator("#away"), overview.locator(".stat dd").first
+        expect(banner).to_contain_text("refused", timeout=60_000)
+        expect(shown).to_have_text("1")
+        overview.unroute(f"{url}/")
+        add(fresh, 3)
+        expect(shown).to_have_text("3", timeout=60_000)
+        expect(banner).to_be_hidden()
+        overview.close()
+
+
+def test_keys_go_from_row_to_row(browser: Browser, seeded_url: str) -> None:
+    from playwright.sync_api import expect
+
+    tab = browser.new_page()
+    tab.goto(f"{seeded_url}/episodes")
+    rows = tab.locator("[data-list] tbody tr")
+    for key, place in (("j", 0), ("j", 1), ("j", 2), ("k", 1), ("k", 0), ("k", 0)):
+        tab.keyboard.press(key)
+        expect(rows.nth(place).locator("a").first).to_be_focused()
+    tab.close()
+
+
+def test_the_pad_runs_by_a_key_and_keeps_what_was_typed(browser: Browser, seeded_url: str) -> None:
+    from playwright.sync_api import expect
+
+    tab = browser.new_page()
+    tab.goto(f"{seeded_url}/sql?name=trained_as_of")
+    expect(tab.locator("#sql-answer")).to_have_count(0)
+    tab.locator("textarea").press("Control+Enter")
+    expect(tab.locator("#sql-answer")).to_have_count(1)
+    typed = "SELECT\n  lengthUTF8('a\u202eb\u200bc') AS n"
+    tab.goto(f"{seeded_url}/sql")
+    tab.locator("textarea").fill(typed)
+    for _ in range(2):
+        tab.locator("button[name=run]").click()
+        expect(tab.locator("textarea")).to_have_value(typed)
+        expect(tab.locator(".pad td")).to_have_text("5")
+    tab.close()
+
+
 def test_a_page_that_was_empty_shows_what_comes(browser: Browser, fresh: ClickHouse) -> None:
     from playwright.sync_api import expect
 

@@ -35,6 +35,16 @@ def test_every_saved_query_answers(page: TestClient, name: str) -> None:
     assert 'id="sql-answer"' in answer.text
 
 
+def test_a_query_is_sent_again_as_it_was_typed(page: TestClient) -> None:
+    typed = "SELECT 'a\u202eb\u200bc' AS x,\n  2"
+    text = page.get("/sql", params={"q": typed.replace("\n", "\r\n")}).text  # as a form sends it
+    inside = text.partition("<textarea")[2].partition(">")[2].partition("</textarea>")[0]
+    assert html.unescape(inside) == typed
+    assert "⟨U+202E⟩b⟨U+200B⟩c" in text.partition('id="unseen"')[2]
+    plain = page.get("/sql", params={"q": "SELECT 1,\r\n  2"}).text
+    assert 'id="unseen"' not in plain
+
+
 def test_a_parameter_is_bound_and_stays_in_its_field(page: TestClient) -> None:
     asked = {"q": "SELECT {x:String} AS said", "p_x": "it's <b>", "run": "1"}
     assert page.get("/sql.json", params=asked).json()["answer"] == [{"said": "it's <b>"}]
@@ -71,7 +81,9 @@ def test_a_query_that_takes_long_can_be_ended(seeded: ClickHouse, page: TestClie
         pass  # until it runs, or could not
     assert page.post("/sql/cancel", data={"id": query_id}).status_code == 202
     asking.join()
-    assert "cancelled" in ended[0]
+    said = ended[0].partition('role="alert"')[2].partition("</div>")[0]
+    assert "cancelled" in said
+    assert 'id="sql-answer"' not in ended[0]
 
 
 def test_nothing_but_a_query_of_the_pad_is_ended(page: TestClient) -> None:

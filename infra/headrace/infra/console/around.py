@@ -1,5 +1,7 @@
 """What runs around the tables, as far as this machine tells: parts, and how far behind they are."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -25,6 +27,24 @@ class Around:
 
 
 Look = Callable[[], Around]
+
+
+class Remembered:
+    """A look that is taken again after `seconds` at the earliest, however many pages ask."""
+
+    def __init__(
+        self, look: Look, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._look, self._seconds, self._clock = look, seconds, clock
+        self._lock = threading.Lock()
+        self._last: tuple[float, Around] | None = None
+
+    def __call__(self) -> Around:
+        """What was seen; one asks while the others wait for the same answer."""
+        with self._lock:
+            if self._last is None or self._clock() - self._last[0] >= self._seconds:
+                self._last = (self._clock(), self._look())
+            return self._last[1]
 
 
 def nothing_known() -> Around:

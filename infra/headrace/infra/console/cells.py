@@ -2,22 +2,46 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import quote
 
-MISSING = "\N{EN DASH}"
-_GOOD = frozenset(
-    {"trained", "train", "used", "ok", "closed", "ready", "resumed", "better", "served"}
+from headrace.infra.supervise import State
+from headrace.schemas.vocabulary import (
+    GroupOutcome,
+    HaltState,
+    MemberStatus,
+    RolloutState,
+    RowState,
+    SampleOutcome,
+    SpanStatus,
 )
-_BAD = frozenset(
-    {"error", "incomplete", "dropped", "failed", "halted", "worse", "restarting"}
-    | {"rule_error", "reward_invalid"}
+
+MISSING = "\N{EN DASH}"
+BETTER, WORSE = "better", "worse"
+"""Verdicts of a comparison that say something."""
+GOOD: frozenset[str] = frozenset(
+    {
+        *(SampleOutcome.TRAINED, GroupOutcome.TRAIN, MemberStatus.USED, SpanStatus.OK),
+        *(RowState.CLOSED, RowState.FINAL, RolloutState.EVALUATED, State.READY),
+        *(HaltState.RESUMED, BETTER),
+    }
+)
+BAD: frozenset[str] = frozenset(
+    {
+        *(SampleOutcome.DROPPED, GroupOutcome.GROUP_INCOMPLETE, GroupOutcome.REWARD_ABSENT),
+        *(MemberStatus.INCOMPLETE, MemberStatus.INFRASTRUCTURE, MemberStatus.RULE_ERROR),
+        *(MemberStatus.REWARD_INVALID, SpanStatus.ERROR, HaltState.HALTED, WORSE),
+        *(State.SILENT, State.CRASHED, State.FAILED, State.STOPPED),
+    }
 )
 _STATES = frozenset({"state", "status", "outcome", "verdict"})
-_TIMES = frozenset({"newest", "logged_at", "first_at", "last_at", "created", "since", "asked"})
+_TIMES = frozenset({"newest", "created"})  # beside what ends in _at
+_UNGROUPED = frozenset({"offset", "version", "partition", "position", "step", "parent"})
 _KEYS = frozenset(
     {"rollout_id", "attempt", "group_id", "span_id", "sample_id", "call_id", "weights"}
 )
 _SIGNED = frozenset({"advantage", "advantage_used", "advantage_now", "change"})
+_SMALL = 5e-4  # would be 0.000
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -38,11 +62,11 @@ def cell(name: str, row: Mapping[str, object]) -> Cell:
         return Cell(text="yes" if value else "no")
     if isinstance(value, int | float):
         return Cell(text=_number(name, value), look=_look(name, value), href=_href(name, row))
-    if name in _TIMES:
+    if isinstance(value, datetime) or name in _TIMES or name.endswith("_at"):
         return Cell(text=str(value)[:19], look="time")
     if name in _STATES:
         text = str(value)
-        look = "chip good" if text in _GOOD else "chip bad" if text in _BAD else "chip"
+        look = "chip good" if text in GOOD else "chip bad" if text in BAD else "chip"
         return Cell(text=text, look=look if text else "")
     return Cell(text=str(value), look="id" if name in _KEYS else "", href=_href(name, row))
 
@@ -77,8 +101,15 @@ def _href(name: str, row: Mapping[str, object]) -> str:
 
 def _number(name: str, value: float) -> str:
     if isinstance(value, int):
-        return f"{value:,}" if name != "offset" else str(value)
+        return str(value) if _is_place(name) else f"{value:,}"
+    if 0 < abs(value) < _SMALL:
+        return f"{value:+.2g}" if name in _SIGNED else f"{value:.2g}"
     return f"{value:+.3f}" if name in _SIGNED else f"{value:,.3f}"
+
+
+def _is_place(name: str) -> bool:
+    """Whether a number says where or when something is, and not how many."""
+    return name.endswith(("_at", "_time", "_offset", "_id", "_version")) or name in _UNGROUPED
 
 
 def _look(name: str, value: float) -> str:

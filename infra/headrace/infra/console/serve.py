@@ -9,10 +9,12 @@ import uvicorn
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.http_server.listening import Server, listen
 from headrace.infra.console.app import application
-from headrace.infra.console.around import around
+from headrace.infra.console.around import Remembered, around
 from headrace.infra.settings import Settings
 
 HOST = "127.0.0.1"
+LOOK_S = 5
+"""Seconds for which what the broker and the supervisor say is remembered."""
 STOP_S = 1
 """Seconds that open requests get at the end."""
 
@@ -29,7 +31,7 @@ def serve(settings: Settings, port: int, listening: Callable[[str], None]) -> No
     listener.listen()  # who opens the address at once waits, and is not refused
     listening(f"http://{HOST}:{port}/")
     config = uvicorn.Config(
-        application(client, partial(around, settings)),
+        application(client, Remembered(partial(around, settings), LOOK_S)),
         log_level="warning",
         timeout_graceful_shutdown=STOP_S,
     )

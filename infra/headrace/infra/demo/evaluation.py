@@ -12,13 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.tasks import TaskItem, TaskSource
 from headrace.infra.demo import queries
-from headrace.infra.demo.paired import PairedTest, paired
+from headrace.infra.demo.paired import SOLVED, PairedTest, paired
 from headrace.infra.errors import InfraError
 
 TEST_S = 420.0
 POLL_S = 1.0
-SOLVED = 1 - 1e-6
-"""Reward of a right answer, but for what sums of parts lose."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

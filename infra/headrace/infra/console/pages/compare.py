@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.ask import Answer, Row, ask
+from headrace.infra.console.cells import BETTER, WORSE
 from headrace.infra.console.render import Page
-from headrace.infra.demo.paired import paired
+from headrace.infra.demo.paired import SOLVED, paired
 
-SOLVED = 1 - 1e-6
-"""Reward of a right answer, but for what sums of parts lose."""
 SHOWN = 100
 
 
@@ -26,11 +25,11 @@ def compare(client: ClickHouse, asked: Mapping[str, str]) -> Page:
         pairs = ask(client, "compared", **chosen)
         flips = asked.get("only", "") == "flips"
         answers = [pairs, choices]
-        shown = [row for row in pairs.rows if not flips or row["verdict"] in ("better", "worse")]
+        shown = [row for row in pairs.rows if not flips or row["verdict"] in (BETTER, WORSE)]
         more |= {"flips": flips, "pairs": shown[:SHOWN], "left": max(0, len(shown) - SHOWN)}
         said = _outputs(client, shown[:SHOWN])
         more["said"] = {
-            (row["project"], row["rollout_id"], row["attempt"]): row["outputs"] for row in said.rows
+            (row["project"], row["rollout_id"], row["attempt"]): row for row in said.rows
         }
         answers.append(said)
         if pairs.rows:

@@ -52,7 +52,7 @@ def _totals(states: list[Row], ledger: list[Row], letters: list[Row]) -> dict[st
     }
     counted = {
         name: sum(_int(row[name]) for row in states)
-        for name in ("episodes", "open", "errors", "incomplete", "calls", "tokens")
+        for name in ("episodes", "open", "errors", "failed_or_incomplete", "calls", "tokens")
     }
     return {**counted, **of_state, "letters": sum(_int(row["records"]) for row in letters)}
 

@@ -21,7 +21,7 @@ def pad(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     What ClickHouse refuses is said beside the question, which stays.
     """
     saved = saved_queries().get(asked.get("name", ""))
-    text = asked.get("q", "").strip() or (saved.sql if saved else "")
+    text = asked.get("q", "").replace("\r\n", "\n").strip() or (saved.sql if saved else "")
     values = _values(text, saved, asked)
     query_id = asked.get("id", "")
     answers, said = [], ""

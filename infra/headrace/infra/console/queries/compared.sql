@@ -22,12 +22,14 @@ WITH answered AS (
     GROUP BY project, task_input, version
 )
 SELECT a.project AS project, JSONExtractKeysAndValues(a.task_input, 'String') AS texts,
-       substringUTF8(if(length(texts) = 1, texts[1].2, a.task_input), 1, 400) AS task, a.expected AS expected,
+       substringUTF8(if(length(texts) = 1, texts[1].2, a.task_input), 1, 400) AS task,
+       lengthUTF8(if(length(texts) = 1, texts[1].2, a.task_input)) AS task_characters, a.expected AS expected,
        round(a.reward, 4) AS reward_a, round(b.reward, 4) AS reward_b,
        multiIf(a.reward < {solved:Float64} AND b.reward >= {solved:Float64}, 'better',
                a.reward >= {solved:Float64} AND b.reward < {solved:Float64}, 'worse',
                a.reward >= {solved:Float64}, 'both right', 'both wrong') AS verdict,
        substringUTF8(a.result, 1, 1000) AS result_a, substringUTF8(b.result, 1, 1000) AS result_b,
+       lengthUTF8(a.result) AS result_a_characters, lengthUTF8(b.result) AS result_b_characters,
        a.rollout AS rollout_a, a.attempt AS attempt_a, b.rollout AS rollout_b, b.attempt AS attempt_b
 FROM (SELECT * FROM answered WHERE version = {a:Int32}) AS a
 INNER JOIN (SELECT * FROM answered WHERE version = {b:Int32}) AS b

@@ -3,7 +3,7 @@ SELECT toString(fromUnixTimestamp64Milli(log_last, 'UTC')) AS newest, project, g
        arrayMin(arrayFilter(v -> v >= 0, members.version_min)) AS version_min,
        arrayMax(members.version_max) AS version_max,
        round(mean, 4) AS mean, round(std, 4) AS std,
-       arraySlice(arrayMap(m -> round(m.reward, 4), members), 1, 64) AS rewards, log_last
+       arraySlice(arrayMap(m -> round(m.reward, 4), members), 1, 512) AS rewards, log_last
 FROM current_groups
 WHERE ({policy:String} = '' OR policy = {policy:String})
   AND ({split:String} = '' OR split = {split:String})

@@ -5,7 +5,7 @@ WITH member AS (
 )
 SELECT member.project AS project, m.rollout_id AS rollout_id, m.attempt AS attempt, m.status AS status,
        round(m.reward, 4) AS reward, round(m.advantage, 4) AS advantage, m.version_max AS version,
-       m.calls AS calls, m.reward_detail AS detail, substringUTF8(e.result, 1, 400) AS result
+       m.calls AS calls, m.reward_detail AS detail, concat(substringUTF8(e.result, 1, 400), if(lengthUTF8(e.result) > 400, '…', '')) AS result
 FROM member
 LEFT JOIN (
     SELECT project, rollout_id, attempt, result FROM episodes FINAL

@@ -9,6 +9,7 @@ SELECT span_id, parent_id, kind, name, agent, status, started_at, ended_at,
               lengthUTF8(m))
        ), if(kind = 'call' AND length(x.input) < 4000000,
              arraySlice(JSONExtractArrayRaw(x.input), 1, 400), [])) AS messages,
+       if(empty(messages), 0, length(JSONExtractArrayRaw(x.input))) AS message_count,
        substringUTF8(x.input, 1, if(notEmpty(messages), 0, 4000)) AS input,
        lengthUTF8(x.input) AS input_characters,
        substringUTF8(x.output, 1, 4000) AS output, lengthUTF8(x.output) AS output_characters,

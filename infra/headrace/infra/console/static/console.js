@@ -4,11 +4,13 @@
 
 const main = document.getElementById("main");
 const banner = document.getElementById("away");
-let busy = false;
-let again = false;
+const PAUSE_MS = 2000;     // the page is not fetched more often
+const RETRY_MS = 10000;    // nor, where that failed and nothing changes, after less than this
 
-function rowsOf(page) {
-  return [...page.querySelectorAll("[data-list] tbody a")].map((link) => link.getAttribute("href"));
+/** The first link of each row of a table: what the row is about. */
+function linksOf(tables) {
+  return [...tables].flatMap((table) => [...table.querySelectorAll("tbody tr")])
+    .map((row) => row.querySelector("a")).filter(Boolean);
 }
 
 function isHeld(section) {
@@ -24,48 +26,73 @@ function keepOpen(from, to) {
   });
 }
 
+/** Whether all of it was put in place; what is held stays as it is. */
 function put(page) {
   const fresh = page.querySelectorAll("[data-live]");
   const shown = document.querySelectorAll("[data-live]");
   if (fresh.length !== shown.length) {  // a section appeared or went: the page is made anew
-    if (isHeld(main)) again = true; else location.reload();
-    return;
+    if (isHeld(main)) return false;
+    location.reload();
+    return true;
   }
+  let whole = true;
   shown.forEach((section, place) => {
-    if (isHeld(section)) { again = true; return; }
+    if (section.innerHTML === fresh[place].innerHTML) return;
+    if (isHeld(section)) { whole = false; return; }
     keepOpen(section, fresh[place]);
-    if (section.innerHTML !== fresh[place].innerHTML) section.replaceWith(fresh[place]);
+    section.replaceWith(fresh[place]);
   });
+  return whole;
 }
 
 function announce(page) {
   const news = document.getElementById("news");
   if (!news) return;
-  const known = new Set(rowsOf(document));
-  const count = new Set(rowsOf(page).filter((href) => !known.has(href))).size;
+  const listed = (from) => linksOf(from.querySelectorAll("[data-list]")).map((link) => link.getAttribute("href"));
+  const known = new Set(listed(document));
+  const count = listed(page).filter((href) => !known.has(href)).length;
   if (!count) return;
   news.hidden = false;
   news.querySelector("span").textContent = count;
 }
 
-async function refresh() {
+let due = 0;         // when the page may be fetched next
+let timer = null;
+let busy = false;
+let again = false;   // something changed while it was fetched
+let owed = false;    // something is not in place because it was held
+
+function refresh() {
   if (busy) { again = true; return; }
+  if (timer === null) timer = setTimeout(fetchPage, Math.max(0, due - performance.now()));
+}
+
+async function fetchPage() {
+  timer = null;
   busy = true;
   again = false;
+  due = performance.now() + PAUSE_MS;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (answer.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      put(page);
+      owed = !put(page);
       announce(page);
       banner.hidden = true;
+    } else {
+      away(page.querySelector("h1")?.textContent || `the console answers ${answer.status}`);
+      setTimeout(refresh, RETRY_MS);
     }
   } catch {
-    // The stream is opened again by the browser, and then looks anew.
+    away("the console cannot be reached");  // the browser opens the stream again, which looks anew
   } finally {
     busy = false;
-    if (again) setTimeout(refresh, 1000);
+    if (again) refresh();
   }
+}
+
+for (const left of ["focusout", "selectionchange"]) {
+  document.addEventListener(left, () => { if (owed) refresh(); });
 }
 
 function away(said) {
@@ -94,8 +121,8 @@ if (document.querySelector("[data-live], [data-list]")) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey) return;
-  const rows = [...main.querySelectorAll("tbody tr a:first-of-type")];
+  if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const rows = linksOf([main]);
   const place = rows.findIndex((link) => link.closest("tr").contains(document.activeElement));
   if (event.key === "j") rows[Math.min(place + 1, rows.length - 1)]?.focus();
   else if (event.key === "k") rows[Math.max(place - 1, 0)]?.focus();
@@ -110,6 +137,6 @@ if (ask) {
     fetch(ask.dataset.cancel, { method: "POST", body: new URLSearchParams({ id: ask.elements.id.value }) });
   });
   ask.elements.q.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask.requestSubmit();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask.requestSubmit(ask.elements.run);
   });
 }
