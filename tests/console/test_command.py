@@ -1,17 +1,24 @@
-"""`headrace console` as a process."""
+"""`headrace console` and `headrace console keys` as processes."""
 
+import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
+
+from headrace.infra.cli.app import NO, WRONG_USE
+
+HEADRACE = [sys.executable, "-m", "headrace.infra.cli", "console"]
 
 
 def test_the_command_serves_pages_until_it_is_told_to_stop() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "headrace.infra.cli", "console", "--port", str(port)]
+    command = [*HEADRACE, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -22,3 +29,31 @@ def test_the_command_serves_pages_until_it_is_told_to_stop() -> None:
             assert process.wait(60) == 0
         finally:
             process.kill()
+
+
+def test_keys_are_added_listed_and_taken_away(tmp_path: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*HEADRACE, *words],
+            env={**os.environ, "HEADRACE_DATA_DIRECTORY": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    refused = run("--host", "0.0.0.0", "--port", "8091")
+    assert refused.returncode == WRONG_USE
+    assert "headrace console keys add" in refused.stderr
+    added = run("keys", "add", "ann", "--role", "annotator")
+    assert added.returncode == 0
+    key = added.stdout.strip()
+    assert len(key) == 43
+    assert key not in added.stderr + (tmp_path / "console-keys.json").read_text()
+    listed = run("keys", "list", "--json")
+    (row,) = json.loads(listed.stdout)
+    assert (row["name"], row["role"], set(row)) == ("ann", "annotator", {"name", "role", "added"})
+    assert run("keys", "remove", "ann").returncode == 0
+    again = run("keys", "remove", "ann")
+    assert again.returncode == NO
+    assert "there is no key ann" in again.stderr

@@ -27,6 +27,12 @@ ELSEWHERE = (
         why="run there, as a process that is stopped by a signal",
     ),
     Elsewhere(
+        pattern=r"headrace console keys (add ann --role annotator|list|remove ann)",
+        file="tests/console/test_command.py",
+        proof="def test_keys_are_added_listed_and_taken_away",
+        why="run there, on a data directory of their own",
+    ),
+    Elsewhere(
         pattern=r"make demo NAME=(text_to_sql|retrieval|calculator_autogen)",
         file="tests/frameworks/test_demos.py",
         proof="def test_an_agent_of_a_framework_is_trained_and_tested",

@@ -58,10 +58,15 @@ def test_every_verb_and_option_exists(line: str) -> None:
     group = typer.main.get_group(app)
     command = group.get_command(typer.Context(group), words[0])
     assert command is not None, f"no verb {words[0]}"
-    if isinstance(command, TyperGroup):
-        # `headrace tasks FILE` names none of its verbs.
-        command = command.commands.get(words[1]) or command.commands.get("ask")
-        assert command is not None, f"no verb {words[0]} {words[1]}"
+    for word in words[1:]:
+        if not isinstance(command, TyperGroup):
+            break
+        # `headrace tasks FILE` names none of its verbs, and `headrace console` needs none.
+        verb_of = command.commands.get(word) or command.commands.get("ask")
+        if verb_of is None and command.invoke_without_command:
+            break
+        assert verb_of is not None, f"no verb {word} in {line}"
+        command = verb_of
     known = {option for parameter in command.params for option in parameter.opts}
     ours = words[1 : words.index("--")] if "--" in words else words[1:]  # the rest is the agent's
     for word in ours:

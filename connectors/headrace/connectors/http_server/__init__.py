@@ -3,6 +3,13 @@
 `listening` needs uvicorn, so it is imported by its own name.
 """
 
-from headrace.connectors.http_server.keys import Keys, bad_host, bad_keys, given_key
+from headrace.connectors.http_server.keys import (
+    Keys,
+    bad_host,
+    bad_keys,
+    digest_of,
+    given_key,
+    new_key,
+)
 
-__all__ = ["Keys", "bad_host", "bad_keys", "given_key"]
+__all__ = ["Keys", "bad_host", "bad_keys", "digest_of", "given_key", "new_key"]

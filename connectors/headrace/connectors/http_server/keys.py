@@ -2,17 +2,21 @@
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Collection, Mapping
 
 from headrace.connectors.loopback import is_loopback
 
 
 class Keys:
-    """The keys of which a client has to send one; none: nobody has to."""
+    """The keys of which a client has to send one; none: nobody has to.
 
-    def __init__(self, keys: Collection[str]) -> None:
+    keys: as they are sent. digests: of further ones, by `digest_of`.
+    """
+
+    def __init__(self, keys: Collection[str] = (), digests: Collection[bytes] = ()) -> None:
         # Digests have one length, so the comparison tells nothing of a key's.
-        self._digests = [_digest(key) for key in keys]
+        self._digests = [*map(digest_of, keys), *digests]
 
     def __bool__(self) -> bool:
         return bool(self._digests)
@@ -23,7 +27,7 @@ class Keys:
 
     def which(self, given: str) -> int | None:
         """Which of them was given, by its place among them; None: none of them."""
-        own = _digest(given)
+        own = digest_of(given)
         # Every key is compared, whichever matches.
         matches = [hmac.compare_digest(own, digest) for digest in self._digests]
         return matches.index(True) if any(matches) else None
@@ -51,5 +55,11 @@ def bad_keys(keys: Collection[str]) -> str:
     return "hold an empty one, or one with other characters than printable ASCII"
 
 
-def _digest(key: str) -> bytes:
+def new_key() -> str:
+    """A key of 256 random bits, in letters that a header and a form can carry."""
+    return secrets.token_urlsafe(32)
+
+
+def digest_of(key: str) -> bytes:
+    """What of a key can be kept: SHA-256, which needs no salt for random keys of 256 bits."""
     return hashlib.sha256(key.encode()).digest()

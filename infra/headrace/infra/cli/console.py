@@ -1,4 +1,4 @@
-"""`headrace console`: pages that show what is in ClickHouse."""
+"""`headrace console`: pages that show what is in ClickHouse; its verb `keys` says who may look."""
 
 import webbrowser
 from pathlib import Path
@@ -7,36 +7,48 @@ from typing import Annotated
 import typer
 
 from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, app, fail
+from headrace.infra.cli.console_keys import keys
 from headrace.infra.console.serve import serve
 from headrace.infra.settings import load
 
+pages = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+pages.add_typer(keys, name="keys", help="Who may look at the console: add, list, remove keys.")
+app.add_typer(pages, name="console")
 
-@app.command()
+
+@pages.callback()
 def console(
+    context: typer.Context,
     port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Port on this machine; else that of [console]."),
+        int | None, typer.Option(min=1, max=65535, help="Its port; else that of [console].")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address it listens on; beyond 127.0.0.1 it wants keys."),
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Show episodes, rewards and samples as pages on this machine. It only reads.
+    """Show episodes, rewards and samples as pages. It only reads.
 
     `headrace up` serves them already; this is for a ClickHouse of which no parts run here.
     """
+    if context.invoked_subcommand is not None:
+        return
 
     def listening(url: str) -> None:
         typer.echo(f"console: {url}  (Ctrl-C ends it)")
         if show:
             webbrowser.open(url)
 
-    loaded = load(settings)
-    chosen = port or loaded.console.port
+    asked = {"port": port, "host": host}
+    given = {name: value for name, value in asked.items() if value is not None}
+    loaded = load(settings, overrides={"console": given})
     try:
-        serve(loaded, chosen, listening)
+        serve(loaded, listening)
     except OSError as error:
         fail(
-            f"port {chosen}: {error.strerror}. `headrace up` serves the console too; "
+            f"port {loaded.console.port}: {error.strerror}. `headrace up` serves the console too; "
             "give another port with --port",
             NOT_RUNNING,
         )

@@ -43,6 +43,10 @@ def up(
     if known is not None and known.running:
         _leave_it(console, known, loaded.directory, detach=detach)
         return
+    if loaded.console.enabled:
+        from headrace.infra.console.keys import door_of  # here: other verbs start faster
+
+        door_of(loaded)  # refused before anything is started
     if detach:
         check_rule(loaded)
         check_ports(loaded)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from importlib.resources import files
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,11 +14,15 @@ from starlette.routing import Route
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseRejected, ClickHouseUnavailable
 from headrace.connectors.clickhouse.errors import StatementFailed
+from headrace.connectors.loopback import is_loopback
 from headrace.infra.console.around import Look, nothing_known
 from headrace.infra.console.ask import ask
 from headrace.infra.console.cells import episode_path
-from headrace.infra.console.guard import Guard
+from headrace.infra.console.guard import Guard, visitor_of
+from headrace.infra.console.keys import Door
 from headrace.infra.console.live import TooManyStreams, Watcher
+from headrace.infra.console.login import TooLong, form_of
+from headrace.infra.console.login import routes as login_routes
 from headrace.infra.console.pages.compare import compare
 from headrace.infra.console.pages.episode import episode
 from headrace.infra.console.pages.episodes import episodes
@@ -31,8 +35,8 @@ from headrace.infra.console.pages.rewards import rewards
 from headrace.infra.console.pages.streams import streams
 from headrace.infra.console.pages.version import version
 from headrace.infra.console.render import Page, html, respond
+from headrace.infra.console.roles import Role, needed_for
 
-_MOST_BODY = 4_096
 _FILES = {
     "app.css": "text/css",
     "console.js": "text/javascript",
@@ -62,31 +66,38 @@ ITEMS: Mapping[str, MakeItem] = {
 """Pages of one thing, by their address."""
 
 
-def application(client: ClickHouse, look: Look = nothing_known) -> Starlette:
+def application(
+    client: ClickHouse,
+    look: Look = nothing_known,
+    door: Door | None = None,
+    ours: Callable[[str], bool] = is_loopback,
+) -> Starlette:
     """The pages over what `client` reads, and over what `look` tells of this machine.
 
-    Each also comes as JSON and as CSV.
+    Each also comes as JSON and as CSV. door: who is let in; None: everybody. ours: whether a
+    request's Host is a name of this console.
     """
     routes = []
     watcher = Watcher(client)
     lists: dict[str, MakeList] = {**LISTS, "streams": partial(streams, look)}
     for name, make_list in lists.items():
-        endpoint = _endpoint(partial(_listed, client, make_list))
+        endpoint = _endpoint(needed_for(f"/{name}"), partial(_listed, client, make_list))
         routes += [Route(f"/{name}", endpoint), Route(f"/{name}.{{form}}", endpoint)]
     for path, make_item in ITEMS.items():
-        endpoint = _endpoint(partial(_single, client, make_item))
+        endpoint = _endpoint(needed_for(path), partial(_single, client, make_item))
         routes += [Route(path, endpoint), Route("/{form}" + path, endpoint)]
     return Starlette(
         routes=[
             Route("/", routes[0].endpoint),
             *routes,
-            Route("/r/{response:path}", _endpoint(partial(_answer_of, client))),
+            *(login_routes(door) if door is not None else ()),
+            Route("/r/{response:path}", _endpoint(Role.VIEWER, partial(_answer_of, client))),
             Route("/events", partial(_events, watcher)),
             Route("/sql/cancel", partial(_cancelled, client), methods=["POST"]),
             Route("/healthz", lambda _: PlainTextResponse("ok\n")),
             *(Route(f"/{name}", partial(_file, name, kind)) for name, kind in _FILES.items()),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard, door=door, ours=ours)],
     )
 
 
@@ -114,14 +125,13 @@ async def _after(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 async def _cancelled(client: ClickHouse, request: Request) -> Response:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _MOST_BODY:
-            return PlainTextResponse("too long\n", 413)
-    query_id = parse_qs(body.decode("ascii", "replace")).get("id", [""])[0]
+    if not _may(request, Role.SQL):
+        return PlainTextResponse(f"only a key of the role {Role.SQL} ends a query\n", 403)
     try:
+        query_id = (await form_of(request)).get("id", "")
         await run_in_threadpool(cancel, client, query_id)
+    except TooLong as error:
+        return PlainTextResponse(f"{error}\n", 413)
     except ValueError as error:
         return PlainTextResponse(f"{error}\n", 400)
     except StatementFailed as error:
@@ -138,8 +148,17 @@ def _answer_of(client: ClickHouse, request: Request) -> Response | None:
     return RedirectResponse(f"{episode_path(rows[0])}#span-{span}", 303)
 
 
-def _endpoint(make: Callable[[Request], Page | Response | None]) -> Callable[[Request], Response]:
+def _may(request: Request, needed: Role) -> bool:
+    visitor = visitor_of(request)
+    return visitor is not None and visitor.role.opens(needed)
+
+
+def _endpoint(
+    needed: Role, make: Callable[[Request], Page | Response | None]
+) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
+        if not _may(request, needed):
+            return _failed(request, 403, "Your key does not open this page", f"role {needed}")
         try:
             page = make(request)
         except ValueError as error:
@@ -157,6 +176,7 @@ def _endpoint(make: Callable[[Request], Page | Response | None]) -> Callable[[Re
 
 _HINTS = {
     400: "Go back, or start from the overview.",
+    403: "Whoever runs the console can make another key: `headrace console keys add`.",
     404: "It may not have reached ClickHouse yet: load this page again in a second.",
     500: "Take a smaller question: fewer rows, or a filter.",
     503: "Is headrace up? `headrace status` tells; then load this page again.",
@@ -164,6 +184,8 @@ _HINTS = {
 
 
 def _failed(request: Request, status: int, title: str, said: object) -> Response:
+    if request.path_params.get("form") in ("json", "csv"):
+        return PlainTextResponse(f"{title}: {said}\n", status)
     more = {"said": str(said), "hint": _HINTS[status]}
     return html(
         request, Page(template="failed.html", title=title, answers=[], more=more, status=status)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -15,6 +15,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.console.ask import Answer
 from headrace.infra.console.cells import cell, episode_path, group_path, version_path
+from headrace.infra.console.guard import visitor_of
+from headrace.infra.console.roles import Role, needed_for
 from headrace.infra.terminal.signs import signs
 
 _ENVIRONMENT = Environment(
@@ -43,6 +45,8 @@ PLACES = (
     ("SQL", "/sql"),
 )
 """The pages that the navigation names."""
+TEXTS = frozenset({"detail", "message"})
+"""Columns of pages with figures that may quote what somebody wrote."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -59,6 +63,9 @@ class Page:
 
 def respond(request: Request, page: Page) -> Response:
     """The page in the form that the path's ending asks for."""
+    visitor = visitor_of(request)
+    if visitor is None or not visitor.role.opens(Role.VIEWER):
+        page = replace(page, answers=[_without_texts(one) for one in page.answers])
     form = request.path_params.get("form", "html")
     if form == "json":
         tables = {one.name: [plain(row) for row in one.rows] for one in page.answers}
@@ -72,17 +79,29 @@ def respond(request: Request, page: Page) -> Response:
 def html(request: Request, page: Page) -> HTMLResponse:
     """The page for a reader."""
     path, query = request.url.path, f"?{request.url.query}" if request.url.query else ""
+    visitor = visitor_of(request)
+    places = [
+        (name, href)
+        for name, href in PLACES
+        if visitor is not None and visitor.role.opens(needed_for(href))
+    ]
     text = _ENVIRONMENT.get_template(page.template).render(
         title=page.title,
         answers={one.name: one for one in page.answers},
         json=_other(path, "json") + query,
         csv=_other(path, "csv") + query,
-        places=PLACES,
+        places=places,
+        visitor=visitor,
         section=next((href for _, href in PLACES[1:] if path.startswith(href)), "/"),
         now=datetime.now(UTC).strftime("%H:%M:%S"),
         **page.more,
     )
     return HTMLResponse(text.encode("utf-8", "replace"), page.status)
+
+
+def _without_texts(answer: Answer) -> Answer:
+    rows = [{k: v for k, v in row.items() if k not in TEXTS} for row in answer.rows]
+    return replace(answer, rows=rows)
 
 
 def _other(path: str, form: str) -> str:

@@ -8,30 +8,37 @@ import uvicorn
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.http_server.listening import Server, listen
+from headrace.connectors.loopback import is_loopback
 from headrace.infra.console.app import application
 from headrace.infra.console.around import Remembered, around
+from headrace.infra.console.guard import own_names
+from headrace.infra.console.keys import door_of
 from headrace.infra.settings import Settings
 
-HOST = "127.0.0.1"
 LOOK_S = 5
 """Seconds for which what the broker and the supervisor say is remembered."""
 STOP_S = 1
 """Seconds that open requests get at the end."""
 
 
-def serve(settings: Settings, port: int, listening: Callable[[str], None]) -> None:
+def serve(settings: Settings, listening: Callable[[str], None]) -> None:
     """Serve the pages; `listening` is told the address once it answers connections.
 
     Raises:
         OSError: the port cannot be had.
+        SettingsError: as `door_of`.
     """
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
-    listener = listen(HOST, port)
+    door = door_of(settings)
+    listener = listen(settings.console.host, settings.console.port)
     client = ClickHouse(settings.clickhouse_config)
     listener.listen()  # who opens the address at once waits, and is not refused
-    listening(f"http://{HOST}:{port}/")
+    listening(f"{settings.console.url}/")
+    look = Remembered(partial(around, settings), LOOK_S)
+    here = is_loopback(settings.console.host) and not settings.console.names
+    names = (*settings.console.names, settings.console.host)
     config = uvicorn.Config(
-        application(client, Remembered(partial(around, settings), LOOK_S)),
+        application(client, look, door, is_loopback if here else own_names(names)),
         log_level="warning",
         timeout_graceful_shutdown=STOP_S,
     )

@@ -200,6 +200,7 @@ def _console(settings: Settings, environment: Mapping[str, str], here: set[str])
         endpoint=settings.console.url,
         env=dict(environment),
         depends=_present(here, "clickhouse"),
+        final_exits=frozenset({2}),  # refused: see its main
         log=settings.directory / "logs" / "console.log",
     )
 

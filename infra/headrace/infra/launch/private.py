@@ -12,6 +12,7 @@ _OURS = frozenset(
     [
         "checkpoints",
         "clickhouse",
+        "console-keys.json",
         "demo.png",
         "demo.toml",
         "kafka",

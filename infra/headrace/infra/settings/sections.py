@@ -117,20 +117,27 @@ class ClickHouseSettings(ClickHouseConfig):
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class ConsoleSettings:
-    """The pages of `headrace console`, on this machine."""
+    """The pages of `headrace console`."""
 
     enabled: bool = True
     """Whether `headrace up` starts it."""
+    host: str = "127.0.0.1"
+    """Address it listens on; beyond loopback it wants keys (`headrace console keys add`)."""
     port: int = tcp_port(8090)
-    """Its port, on 127.0.0.1."""
+    """Its port."""
+    names: tuple[str, ...] = ()
+    """Names, without a port, under which browsers reach it beyond loopback; by an address they
+    always may."""
+    keys_file: str = "console-keys.json"
+    """Digests of its keys; relative to the data directory."""
 
     def __post_init__(self) -> None:
-        check(self, "console")
+        check(self, "console", ("host", "" if self.host.strip() else "is empty: name an address"))
 
     @property
     def url(self) -> str:
-        """Where a browser finds it."""
-        return f"http://127.0.0.1:{self.port}"
+        """Where a browser on this machine finds it."""
+        return f"http://{reached(self.host)}:{self.port}"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -190,14 +197,17 @@ class Settings:
     @property
     def gateway_url(self) -> str:
         """Where agents reach the gateway."""
-        host = "127.0.0.1" if self.gateway.host in ("0.0.0.0", "::") else self.gateway.host
-        return f"http://{host}:{self.gateway.port}"
+        return f"http://{reached(self.gateway.host)}:{self.gateway.port}"
 
     @property
     def otlp_url(self) -> str:
         """Where exporters reach the OTLP receiver."""
-        host = "127.0.0.1" if self.otlp.host in ("0.0.0.0", "::") else self.otlp.host
-        return f"http://{host}:{self.otlp.port}"
+        return f"http://{reached(self.otlp.host)}:{self.otlp.port}"
+
+    @property
+    def console_keys(self) -> Path:
+        """Where the console's keys are kept."""
+        return self.directory / Path(self.console.keys_file).expanduser()
 
     @property
     def otlp_grpc(self) -> bool:
@@ -232,6 +242,13 @@ class Settings:
             "HEADRACE_GATEWAY_URL": self.gateway_url,
         }
         return values
+
+
+def reached(host: str) -> str:
+    """What a client on this machine asks for, of a server that listens on `host`."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 def _as(cls: type[T], section: Any, **changes: Any) -> T:
