@@ -29,7 +29,7 @@ def console(
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Show episodes, rewards and samples as pages. It only reads.
+    """Show episodes, rewards and samples as pages.
 
     `headrace up` serves them already; this is for a ClickHouse of which no parts run here.
     """

@@ -1,1 +1,1 @@
-"""The console: pages that show what is in ClickHouse. It reads and writes nothing."""
+"""The console: pages that show what is in ClickHouse. Feedback is all it gives: to the gateway."""

@@ -18,7 +18,10 @@ from headrace.connectors.loopback import is_loopback
 from headrace.infra.console.around import Look, nothing_known
 from headrace.infra.console.ask import ask
 from headrace.infra.console.cells import episode_path
-from headrace.infra.console.guard import Guard, visitor_of
+from headrace.infra.console.failed import failed
+from headrace.infra.console.feedback import route as feedback_route
+from headrace.infra.console.gateway import Gateway
+from headrace.infra.console.guard import Guard, may
 from headrace.infra.console.keys import Door
 from headrace.infra.console.live import TooManyStreams, Watcher
 from headrace.infra.console.login import TooLong, form_of
@@ -34,7 +37,7 @@ from headrace.infra.console.pages.policies import policies, policy
 from headrace.infra.console.pages.rewards import rewards
 from headrace.infra.console.pages.streams import streams
 from headrace.infra.console.pages.version import version
-from headrace.infra.console.render import Page, html, respond
+from headrace.infra.console.render import Page, respond
 from headrace.infra.console.roles import Role, needed_for
 
 _FILES = {
@@ -71,11 +74,12 @@ def application(
     look: Look = nothing_known,
     door: Door | None = None,
     ours: Callable[[str], bool] = is_loopback,
+    gateway: Gateway | None = None,
 ) -> Starlette:
     """The pages over what `client` reads, and over what `look` tells of this machine.
 
     Each also comes as JSON and as CSV. door: who is let in; None: everybody. ours: whether a
-    request's Host is a name of this console.
+    request's Host is a name of this console. gateway: takes feedback; None: nobody does.
     """
     routes = []
     watcher = Watcher(client)
@@ -86,19 +90,22 @@ def application(
     for path, make_item in ITEMS.items():
         endpoint = _endpoint(needed_for(path), partial(_single, client, make_item))
         routes += [Route(path, endpoint), Route("/{form}" + path, endpoint)]
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", routes[0].endpoint),
             *routes,
             *(login_routes(door) if door is not None else ()),
             Route("/r/{response:path}", _endpoint(Role.VIEWER, partial(_answer_of, client))),
             Route("/events", partial(_events, watcher)),
+            *((feedback_route(gateway),) if gateway is not None else ()),
             Route("/sql/cancel", partial(_cancelled, client), methods=["POST"]),
             Route("/healthz", lambda _: PlainTextResponse("ok\n")),
             *(Route(f"/{name}", partial(_file, name, kind)) for name, kind in _FILES.items()),
         ],
         middleware=[Middleware(Guard, door=door, ours=ours)],
     )
+    app.state.takes_feedback = gateway is not None
+    return app
 
 
 def _listed(client: ClickHouse, make: MakeList, request: Request) -> Page:
@@ -125,7 +132,7 @@ async def _after(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 async def _cancelled(client: ClickHouse, request: Request) -> Response:
-    if not _may(request, Role.SQL):
+    if not may(request, Role.SQL):
         return PlainTextResponse(f"only a key of the role {Role.SQL} ends a query\n", 403)
     try:
         query_id = (await form_of(request)).get("id", "")
@@ -148,48 +155,25 @@ def _answer_of(client: ClickHouse, request: Request) -> Response | None:
     return RedirectResponse(f"{episode_path(rows[0])}#span-{span}", 303)
 
 
-def _may(request: Request, needed: Role) -> bool:
-    visitor = visitor_of(request)
-    return visitor is not None and visitor.role.opens(needed)
-
-
 def _endpoint(
     needed: Role, make: Callable[[Request], Page | Response | None]
 ) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
-        if not _may(request, needed):
-            return _failed(request, 403, "Your key does not open this page", f"role {needed}")
+        if not may(request, needed):
+            return failed(request, 403, "Your key does not open this page", f"role {needed}")
         try:
             page = make(request)
         except ValueError as error:
-            return _failed(request, 400, "This address asks for nothing that can be", error)
+            return failed(request, 400, "This address asks for nothing that can be", error)
         except ClickHouseUnavailable as error:
-            return _failed(request, 503, "ClickHouse does not answer", error.said)
+            return failed(request, 503, "ClickHouse does not answer", error.said)
         except ClickHouseRejected as error:
-            return _failed(request, 500, "ClickHouse refused the question", error.said)
+            return failed(request, 500, "ClickHouse refused the question", error.said)
         if page is None:
-            return _failed(request, 404, "There is nothing here", request.url.path)
+            return failed(request, 404, "There is nothing here", request.url.path)
         return page if isinstance(page, Response) else respond(request, page)
 
     return endpoint
-
-
-_HINTS = {
-    400: "Go back, or start from the overview.",
-    403: "Whoever runs the console can make another key: `headrace console keys add`.",
-    404: "It may not have reached ClickHouse yet: load this page again in a second.",
-    500: "Take a smaller question: fewer rows, or a filter.",
-    503: "Is headrace up? `headrace status` tells; then load this page again.",
-}
-
-
-def _failed(request: Request, status: int, title: str, said: object) -> Response:
-    if request.path_params.get("form") in ("json", "csv"):
-        return PlainTextResponse(f"{title}: {said}\n", status)
-    more = {"said": str(said), "hint": _HINTS[status]}
-    return html(
-        request, Page(template="failed.html", title=title, answers=[], more=more, status=status)
-    )
 
 
 def _file(name: str, kind: str, _: Request) -> Response:

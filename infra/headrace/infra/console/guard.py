@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headrace.connectors.http_server import given_key
 from headrace.connectors.loopback import is_loopback, refusal
 from headrace.infra.console.keys import Door
-from headrace.infra.console.roles import ANYBODY, Visitor
+from headrace.infra.console.roles import ANYBODY, Role, Visitor
 
 HEADERS = {
     "content-security-policy": (
@@ -75,6 +75,12 @@ def visitor_of(request: HTTPConnection) -> Visitor | None:
     """Who asks; None: somebody without a key, on a path that needs none."""
     found: Visitor | None = request.scope.get(_VISITOR)
     return found
+
+
+def may(request: HTTPConnection, needed: Role) -> bool:
+    """Whether who asks has that role."""
+    visitor = visitor_of(request)
+    return visitor is not None and visitor.role.opens(needed)
 
 
 def key_of(scope: Scope) -> str:

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.console.ask import Answer
 from headrace.infra.console.cells import cell, episode_path, group_path, version_path
-from headrace.infra.console.guard import visitor_of
+from headrace.infra.console.guard import may, visitor_of
 from headrace.infra.console.roles import Role, needed_for
 from headrace.infra.terminal.signs import signs
 
@@ -92,6 +92,8 @@ def html(request: Request, page: Page) -> HTMLResponse:
         csv=_other(path, "csv") + query,
         places=places,
         visitor=visitor,
+        takes=getattr(request.app.state, "takes_feedback", False),
+        gives=may(request, Role.ANNOTATOR),
         section=next((href for _, href in PLACES[1:] if path.startswith(href)), "/"),
         now=datetime.now(UTC).strftime("%H:%M:%S"),
         **page.more,

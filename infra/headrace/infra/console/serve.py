@@ -11,6 +11,7 @@ from headrace.connectors.http_server.listening import Server, listen
 from headrace.connectors.loopback import is_loopback
 from headrace.infra.console.app import application
 from headrace.infra.console.around import Remembered, around
+from headrace.infra.console.gateway import Gateway
 from headrace.infra.console.guard import own_names
 from headrace.infra.console.keys import door_of
 from headrace.infra.settings import Settings
@@ -35,10 +36,11 @@ def serve(settings: Settings, listening: Callable[[str], None]) -> None:
     listener.listen()  # who opens the address at once waits, and is not refused
     listening(f"{settings.console.url}/")
     look = Remembered(partial(around, settings), LOOK_S)
+    gateway = Gateway(settings.gateway_url, settings.gateway.key_for)
     here = is_loopback(settings.console.host) and not settings.console.names
     names = (*settings.console.names, settings.console.host)
     config = uvicorn.Config(
-        application(client, look, door, is_loopback if here else own_names(names)),
+        application(client, look, door, is_loopback if here else own_names(names), gateway),
         log_level="warning",
         timeout_graceful_shutdown=STOP_S,
     )

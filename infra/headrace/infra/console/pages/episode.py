@@ -1,5 +1,6 @@
 """`/episodes/{project}/{rollout}/{attempt}`: what did the agent do, and what came of it?"""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -23,8 +24,8 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
     if not head.rows:
         return None
     spans = ask(client, "spans", **key, limit=SPANS)
-    standing, credit, outcomes = (
-        ask(client, name, **key) for name in ("standing", "credit", "outcomes")
+    standing, credit, outcomes, given = (
+        ask(client, name, **key) for name in ("standing", "credit", "outcomes", "given")
     )
     filters = filters_of(asked)
     beside = ask(client, "beside", **key, **filters, at=head.rows[0]["log_last"])
@@ -34,7 +35,7 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
     return Page(
         template="episode.html",
         title="Episode",
-        answers=[spans, head, standing, credit, outcomes, beside],
+        answers=[spans, head, standing, credit, outcomes, given, beside],
         more={
             "head": head.rows[0],
             "turns": turns(spans.rows),
@@ -46,6 +47,8 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
             "colour": colour if colour in COLOURS else COLOURS[0],
             "colours": COLOURS,
             "kept": kept(filters),
+            "gave": _gave(asked.get("gave", ""), given.rows),
+            "form_ids": [uuid.uuid4().hex for _ in range(2)],
             "beside": {
                 side: next(
                     (
@@ -60,6 +63,14 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
             "width": WIDTH,
         },
     )
+
+
+def _gave(span: str, rows: list[Row]) -> dict[str, object]:
+    """Feedback that was just given at this page, and its row as soon as there is one."""
+    if not span:
+        return {}
+    row = next((one for one in rows if one["span_id"] == span), None)
+    return {"span": span, "row": row}
 
 
 def _tokens(row: Row, advantage: object) -> list[Token]:
