@@ -1,62 +1,30 @@
 """Tables as ten minutes of training would leave them, for pictures, benchmarks and tests.
 
-Two policies learn: `calculator` answers with one call, `support` looks an order up and answers. All
-is a function of the number of episodes, so that two fills are the same.
+Two policies learn (`agents`). All is a function of the number of episodes, so that two fills are
+the same.
 """
 
 import json
 import math
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-import pyarrow as pa
+from benchmarks.console.agents import Did, calculates, prompt, supports
+from benchmarks.console.book import BEGAN, Book, Rows, table_of
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.clickhouse.tables import TABLES, schema_of
 from headrace.schemas.ids import sample_id
 from headrace.schemas.topics import Topic
 
-BEGAN = 1_795_000_000_000  # milliseconds: 2026-11-18
+__all__ = ["BEGAN", "VERSIONS", "Rows", "fill", "rows_of", "table_of"]
 RULE = "exact_answer@3"
 CREDIT = "uniform/grpo/uniform@1"
 VERSIONS = 11
 SIZE = 8
-_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _EPISODE_MS = 240
-_ITEMS = ("lamp", "kettle", "rucksack", "keyboard", "tent", "headphones")
 _DROPS = ("stale", "off_branch", "memory")
-Rows = dict[str, list[dict[str, Any]]]
-
-
-@dataclass(slots=True)
-class Book:
-    """The rows of the tables, and the clock of the log."""
-
-    rows: Rows = field(default_factory=dict)
-    now: int = BEGAN
-    dice: random.Random = field(default_factory=lambda: random.Random(7))
-
-    def add(self, table: str, **values: Any) -> None:
-        """A row; columns that are not named hold their empty value."""
-        self.rows.setdefault(table, []).append(values)
-
-    def id(self) -> str:
-        """A ULID of now."""
-        drawn = (self.now << 80) | self.dice.getrandbits(80)
-        return "".join(_LETTERS[(drawn >> (5 * place)) & 31] for place in reversed(range(26)))
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class Did:
-    """What an agent did in one episode."""
-
-    spans: tuple[dict[str, Any], ...]
-    result: str
-    reward: float
-    dimensions: tuple[tuple[str, float], ...]
 
 
 def fill(client: ClickHouse, episodes: int = 2_000) -> None:
@@ -65,26 +33,21 @@ def fill(client: ClickHouse, episodes: int = 2_000) -> None:
         client.insert_arrow(table, table_of(table, rows))
 
 
-def table_of(table: str, rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows as an insert takes them."""
-    schema, types = schema_of(table), TABLES[table]
-    plain = [each for each in schema if not types[each.name].startswith("Nullable")]
-    whole = [{**row, **{f.name: _filled(f.type, row.get(f.name)) for f in plain}} for row in rows]
-    return pa.Table.from_pylist(whole, schema)
-
-
 def rows_of(episodes: int) -> Rows:
     """The rows of every table."""
     book = Book()
     groups = max(1, episodes // SIZE // VERSIONS)
     for version in range(VERSIONS):
-        _version(book, "calculator", version, _calculates, groups * 3 // 4 or 1)
+        _version(book, "calculator", version, calculates, groups * 3 // 4 or 1)
         if version % 2 == 0:
-            _version(book, "support", version // 2, _supports, groups // 3 or 1)
+            _version(book, "support", version // 2, supports, groups // 3 or 1)
     for version in (0, VERSIONS - 1):
         _held_out(book, version, min(48, max(4, episodes // 40)))
     _unfinished(book)
     _mishaps(book)
+    for policy in ("calculator", "support"):
+        for number, text in sorted(book.vocabulary.items()):
+            book.add("vocabulary", policy=policy, token_id=number, bytes=text)
     return book.rows
 
 
@@ -149,7 +112,7 @@ def _held_out(book: Book, version: int, tasks: int) -> None:
     for _ in range(tasks):
         task = f"What is {numbers.randint(11, 99)} plus {numbers.randint(11, 99)}?"
         group = rollout = book.id()
-        did = _calculates(book, task, skill)
+        did = calculates(book, task, skill)
         attempt = _episode(book, "calculator", version, "eval", (group, rollout), task, did)
         samples = _samples(rollout, attempt, "calculator", did, 0.0, version, "eval")
         book.add(
@@ -211,87 +174,6 @@ def _episode(
     return attempt
 
 
-def _calculates(book: Book, task: Any, skill: float) -> Any:
-    """A question (task None), or what the agent did about it."""
-    if task is None:
-        return f"What is {book.dice.randint(11, 99)} plus {book.dice.randint(11, 99)}?"
-    a, b = (int(word) for word in task.rstrip("?").split() if word.isdigit())
-    right = book.dice.random() < skill
-    near = book.dice.random() < 0.5
-    said = (
-        f"<calc>{a} + {b}</calc>" if right
-        else f"<calc>{a} - {b}</calc>" if near else f"The answer is about {a + b + 7}."
-    )  # fmt: skip
-    short = round(0.02 if len(said) < 24 else 0.0, 3)
-    value = (1.0 if right else 0.0) + short
-    return Did(
-        spans=(
-            _call(book, _prompt("Answer with one calculator call.", task), said),
-            _tool("calculate", f"{a} {'+' if right else '-'} {b}", str(a + b if right else a - b)),
-        )
-        if right or near
-        else (_call(book, _prompt("Answer with one calculator call.", task), said),),
-        result=str(a + b if right else a - b if near else "null"),
-        reward=value,
-        dimensions=(("right", float(right)), ("short", short)),
-    )
-
-
-def _supports(book: Book, task: Any, skill: float) -> Any:
-    if task is None:
-        number, item = book.dice.randint(1000, 9999), book.dice.choice(_ITEMS)
-        return f"Where is my order {number}? I ordered a {item} last week and it is still not here."
-    number = next(word.rstrip("?") for word in task.split() if word.rstrip("?").isdigit())
-    right = book.dice.random() < skill
-    kind = 0.7 + 0.3 * book.dice.random() * skill
-    system = "You answer customers of a shop. Look orders up before you answer. Be short."
-    ask = json.dumps(
-        {"role": "assistant", "content": None, "tool_calls": [
-            {"id": "call_1", "type": "function",
-             "function": {"name": "order", "arguments": json.dumps({"number": number})}}]}
-    )  # fmt: skip
-    found = json.dumps({"order": number, "state": "shipped", "arrives": "Thursday"})
-    answer = (
-        f"Order {number} has left our warehouse and arrives on Thursday. I am sorry for the wait!"
-        if right
-        else "I understand your frustration. Please contact our support team for further help."
-    )
-    first = _prompt(system, task)
-    later = [*first, json.loads(ask), {"role": "tool", "tool_call_id": "call_1", "content": found}]
-    return Did(
-        spans=(
-            _call(book, first, ask),
-            _tool("order", json.dumps({"number": number}), found),
-            _call(book, later, answer),
-        ),
-        result=answer,
-        reward=round((0.8 if right else 0.0) + 0.2 * kind, 3),
-        dimensions=(("solved", float(right)), ("kind", round(kind, 3))),
-    )
-
-
-def _prompt(system: str, task: str) -> list[dict[str, Any]]:
-    return [{"role": "system", "content": system}, {"role": "user", "content": task}]
-
-
-def _call(book: Book, messages: list[dict[str, Any]], output: str) -> dict[str, Any]:
-    length = max(4, len(output) // 4)
-    drawn = [book.dice.random() ** 6 * -7 for _ in range(length)]
-    return {
-        "span_id": f"{book.dice.getrandbits(64):016x}", "kind": "call", "name": "chat",
-        "input": json.dumps(messages), "output": output, "finish_reason": "stop",
-        "prompt_ids": list(range(40 + sum(len(str(one["content"])) // 4 for one in messages))),
-        "sampled_ids": [book.dice.randint(30, 49_000) for _ in drawn], "logprobs": drawn,
-    }  # fmt: skip
-
-
-def _tool(name: str, given: str, found: str) -> dict[str, Any]:
-    return {
-        "span_id": sha256(f"{name} {given}".encode()).hexdigest()[:16], "kind": "tool",
-        "name": name, "input": given, "output": found,
-    }  # fmt: skip
-
-
 def _member(
     book: Book, rollout: str, attempt: str, did: Did, advantage: float, version: int
 ) -> dict[str, Any]:
@@ -320,7 +202,7 @@ def _samples(
             "attempt": attempt, "agent": policy, "policy": policy, "advantage": advantage,
             "trainable": outcome == "train", "reason": "" if outcome == "train" else outcome,
             "version_min": version, "version_max": version, "tokens": len(span["sampled_ids"]),
-            "reward": did.reward,
+            "reward": did.reward, "logprobs": span["logprobs"],
         }
         for span in did.spans
         if span["kind"] == "call"
@@ -343,7 +225,20 @@ def _outcome(
         version_max=version, staleness=book.dice.choice((0, 0, 0, 1, 1, 2)),
         advantage=sample["advantage"], reward=sample["reward"], tokens=sample["tokens"],
         rule=RULE, credit=CREDIT, credits_version=SIZE, decided_at=book.now, log_time=book.now,
+        **({} if reason else _annotated(sample["logprobs"])),
     )  # fmt: skip
+
+
+def _annotated(logprobs: Sequence[float]) -> dict[str, Any]:
+    """What the trainer saw of each token: near what was sampled, and masked where it was not."""
+    dice = random.Random(len(logprobs))
+    gaps = [dice.gauss(0, 0.01) if dice.random() < 0.9 else dice.gauss(0, 0.4) for _ in logprobs]
+    return {
+        "token_logprobs": [min(0.0, p + gap) for p, gap in zip(logprobs, gaps, strict=True)],
+        "token_entropies": [min(4.0, -0.6 * p * dice.random() + 0.02) for p in logprobs],
+        "token_masked": [int(abs(gap) > 0.6) for gap in gaps],
+        "logp_gap": sum(map(abs, gaps)) / max(1, len(gaps)),
+    }
 
 
 def _unfinished(book: Book) -> None:
@@ -363,7 +258,7 @@ def _unfinished(book: Book) -> None:
         )  # fmt: skip
         book.add(
             "spans", project="default", rollout_id=rollout, attempt=attempt, kind="call",
-            name="chat", has_content=True, input=json.dumps(_prompt("Be short.", "40 plus 2?")),
+            name="chat", has_content=True, input=json.dumps(prompt("Be short.", "40 plus 2?")),
             status=status or "ok", started_at=book.now * 1_000_000, policy="calculator",
             ended_at=(book.now + 40) * 1_000_000, log_time=book.now, last_episode_batch=-1,
             output="connection reset" if status == "error" else "<calc>40 + 2</calc>",
@@ -393,19 +288,3 @@ def _mishaps(book: Book) -> None:
 def _expected(task: str) -> str:
     numbers = [int(word) for word in task.rstrip("?").split() if word.isdigit()]
     return str(sum(numbers)) if " plus " in task else ""
-
-
-def _filled(kind: pa.DataType, given: Any) -> Any:
-    """The value, or what ClickHouse has where there is none."""
-    if pa.types.is_map(kind):
-        return list((given or {}).items())
-    if pa.types.is_list(kind):
-        return [_filled(kind.value_type, each) for each in given or ()]
-    if pa.types.is_struct(kind):
-        part = given or {}
-        return {each.name: _filled(each.type, part.get(each.name)) for each in kind}
-    if given is not None:
-        return given
-    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
-        return ""
-    return False if pa.types.is_boolean(kind) else 0

@@ -13,6 +13,7 @@ from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.connectors.http_server.listening import Server, listen
 from headrace.infra.console.app import application
 from headrace.infra.console.gateway import Gateway
+from headrace.infra.console.keys import Door
 from headrace.infra.embedded import running_stack
 
 
@@ -32,11 +33,13 @@ def tables() -> Iterator[ClickHouse]:
 
 
 @contextmanager
-def pages(client: ClickHouse, gateway: Gateway | None = None) -> Iterator[str]:
+def pages(
+    client: ClickHouse, gateway: Gateway | None = None, door: Door | None = None
+) -> Iterator[str]:
     """The URL of a console over `client`, until the block ends."""
     listener = listen("127.0.0.1", 0)
     listener.listen()
-    app = application(client, gateway=gateway)
+    app = application(client, door=door, gateway=gateway)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     server = Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="console")

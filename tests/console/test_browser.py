@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from benchmarks.console import seed, serve
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.infra.console.app import ITEMS, LISTS
+from headrace.infra.console.keys import Door, KeyFile
+from headrace.infra.console.roles import Role
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -143,6 +146,34 @@ def test_a_page_that_cannot_be_renewed_says_so_until_it_can(
         expect(shown).to_have_text("3", timeout=60_000)
         expect(banner).to_be_hidden()
         overview.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_person_logs_in_and_out(
+    browser: Browser, seeded: ClickHouse, tmp_path: Path, look: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect
+
+    file = KeyFile(tmp_path / "keys.json")
+    key = file.add("ann", Role.VIEWER)
+    complaints: list[str] = []
+    with serve.pages(seeded, door=Door(file, is_open=True)) as url:
+        tab = opened(browser, look, complaints, url)
+        tab.goto(f"{url}/groups?policy=support")
+        expect(tab).to_have_title("Log in · headrace")
+        found = Axe().run(tab, options={"runOnly": ASKED[look], "resultTypes": ["violations"]})
+        assert found.response["violations"] == []
+        tab.locator("#key").fill(key)
+        tab.locator("#key").press("Enter")
+        expect(tab).to_have_url(f"{url}/groups?policy=support")
+        expect(tab.locator("tbody tr").first).to_be_visible()
+        tab.locator("button", has_text="Log out").click()
+        expect(tab).to_have_title("Log in · headrace")
+        tab.goto(f"{url}/groups")
+        expect(tab).to_have_title("Log in · headrace")
+        tab.close()
+    assert complaints == []
 
 
 def test_keys_go_from_row_to_row(browser: Browser, seeded_url: str) -> None:

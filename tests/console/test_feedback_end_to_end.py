@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 DATABASE = "console_thumbs"
+ON_RECORD = "SELECT 1 AS known FROM episodes WHERE rollout_id = {rollout:String} LIMIT 1"
 
 
 @pytest.fixture
@@ -90,6 +91,8 @@ def test_a_thumb_counts_once_and_its_credit_is_shown_when_it_is_there(
     wait_until(lambda: len(credited(clickhouse, first)) == len(group), "the group's credit")
     with serve.pages(clickhouse, gateway=Gateway(gateway_url, lambda _: "")) as url:
         tab = browser.new_page()
+        # The page would be 404 until there is a row, which follows the credit.
+        wait_until(lambda: bool(clickhouse.query(ON_RECORD, {"rollout": first})), "its row")
         tab.goto(f"{url}/episodes/default/{first}/a")
         expect(tab.locator(".stat", has_text="Reward")).to_contain_text("1.000", timeout=60_000)
         tab.locator("button", has_text="Thumbs down").dblclick(no_wait_after=True)

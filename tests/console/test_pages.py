@@ -127,7 +127,9 @@ def test_an_episode_shows_its_calls_and_tokens_and_says_what_it_cuts(
     assert f"The first {SPANS} of {SPANS + 7} spans" in text
     assert "the first 4,000 of 5,000 characters" in text
     assert "the first 2,000 of 5,000 characters" in text
-    assert '<span class="p4" title="log-probability -6.0, version 4">3</span>' in text
+    about = "token 3, log-probability -6, version 4"
+    assert f'<span class="p4" title="{about}">⟨3⟩</span>' in text
+    assert "Show its 3 tokens" not in text  # as many as these are shown unasked
     rows = list(csv.DictReader(io.StringIO(page.get("/csv/episodes/default/r/a").text)))
     assert [row["span_id"] for row in rows] == [f"s{n}" for n in range(SPANS)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from collections.abc import Iterator
@@ -131,4 +132,30 @@ def test_tokens_are_coloured_by_the_advantage_of_their_call(
         )
         place = f"/episodes/{row['project']}/{row['rollout_id']}/{row['attempt']}"
         text = page.get(f"{place}?colour=advantage").text
-        assert re.search(f'<span class="{colour}[23]" title="log-probability', text)
+        assert re.search(f'<span class="{colour}[23]" title="token ', text)
+
+
+def test_tokens_joined_are_what_the_model_said_and_show_what_the_trainer_saw(
+    seeded: ClickHouse, page: TestClient
+) -> None:
+    (row,) = seeded.query(
+        "SELECT project, rollout_id, attempt FROM outcomes FINAL "
+        "WHERE outcome = 'trained' AND policy = 'support' ORDER BY sample_id LIMIT 1"
+    )
+    place = f"/episodes/{row['project']}/{row['rollout_id']}/{row['attempt']}"
+    said = {
+        one["span_id"]: one["output"]
+        for one in page.get(f"/json{place}").json()["spans"]
+        if one["kind"] == "call"
+    }
+    text = page.get(f"{place}?colour=gap").text
+    for output in said.values():
+        drawn = re.sub(r"<[^>]+>", "", text)
+        assert output in html.unescape(drawn)
+    tokens = [
+        html.unescape("".join(re.findall(r"<span[^>]*>([^<]*)</span>", one)))
+        for one in re.findall(r'<p class="tokens">(.*?)</p>', text, re.DOTALL)
+    ]
+    assert sorted(tokens) == sorted(said.values())
+    assert "what the trainer made of it" in text
+    assert re.search(r"trainer&#39;s -?[\d.e-]+, gap", text)

@@ -1,4 +1,4 @@
-"""Bars, curves and tokens: what the drawings are made of."""
+"""Bars and curves: what the drawings are made of."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from headrace.infra.console.chart import HEIGHT, Point, chart, ticks
 from headrace.infra.console.chart import WIDTH as ACROSS
 from headrace.infra.console.timeline import WIDTH, Bar, bars
-from headrace.infra.console.tokens import gain_of, surprise, tokens
 
 TIMES = st.tuples(st.integers(0, 2**62), st.integers(0, 2**62))
 
@@ -52,17 +51,3 @@ def test_ticks_hold_what_they_span_and_are_few(low: float, more: float) -> None:
     assert marks[0] <= low + more / 1e6
     assert marks[-1] >= low + more - more / 1e6
     assert 2 <= len(marks) <= 8
-
-
-def test_tokens_know_how_likely_they_were_and_which_version_sampled_them() -> None:
-    made = tokens([7, 8, 9], [-0.01, -1.0], [4, 5], [1, 2])
-    assert [(one.id, one.bin, one.version) for one in made] == [(7, 0, 4), (8, 2, 5), (9, 0, 5)]
-    assert made[2].logprob is None
-    assert [one.run for one in made] == [0, 1, 1]
-    assert [surprise(value) for value in (-0.2, -3.0, -9.0)] == [1, 3, 4]
-
-
-def test_an_advantage_colours_by_its_sign_and_size() -> None:
-    values = (-2.0, -0.6, -0.1, -0.01, 0.0, 0.2, 3.0)
-    assert [gain_of(value) for value in values] == [-3, -2, -1, 0, 0, 1, 3]
-    assert gain_of(None) == 0

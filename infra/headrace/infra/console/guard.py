@@ -21,7 +21,7 @@ HEADERS = {
         "base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with no-referrer a form's Origin would be null
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }

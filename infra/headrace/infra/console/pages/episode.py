@@ -9,12 +9,10 @@ from headrace.infra.console.ask import Row, ask
 from headrace.infra.console.pages.episodes import filters_of, kept
 from headrace.infra.console.render import Page
 from headrace.infra.console.timeline import WIDTH, bars
-from headrace.infra.console.tokens import Token, tokens
+from headrace.infra.console.tokens import ANNOTATED, COLOURS, LEGENDS, MOST, shown, tokens_of
 from headrace.infra.console.transcript import turns
-from headrace.schemas.ids import call_id
 
 SPANS = 500
-COLOURS = ("log-probability", "advantage", "version")
 
 
 def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str]) -> Page | None:
@@ -29,23 +27,28 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
     )
     filters = filters_of(asked)
     beside = ask(client, "beside", **key, **filters, at=head.rows[0]["log_last"])
-    advantages = {str(row["sample_id"]).rpartition("/")[0]: row["advantage"] for row in credit.rows}
-    calls = [call_id(at["rollout"], at["attempt"], str(row["span_id"])) for row in spans.rows]
+    calls = shown(spans.rows, asked.get("tokens", ""))
+    sampled = ask(client, "tokens", **key, calls=calls, most=MOST)
+    tokens = {
+        row["span_id"]: tokens_of(cast("Sequence[Sequence[object]]", row["tokens"]))
+        for row in sampled.rows
+    }
+    annotated = any(one.gap is not None for call in tokens.values() for one in call)
+    colours = (*COLOURS, *(ANNOTATED if annotated else ()))
     colour = asked.get("colour", "")
     return Page(
         template="episode.html",
         title="Episode",
-        answers=[spans, head, standing, credit, outcomes, given, beside],
+        answers=[spans, head, standing, credit, outcomes, given, sampled, beside],
         more={
             "head": head.rows[0],
             "turns": turns(spans.rows),
             "bars": bars([(_int(row["started_at"]), _int(row["ended_at"])) for row in spans.rows]),
-            "tokens": [
-                _tokens(row, advantages.get(call))
-                for call, row in zip(calls, spans.rows, strict=True)
-            ],
-            "colour": colour if colour in COLOURS else COLOURS[0],
-            "colours": COLOURS,
+            "tokens": tokens,
+            "colour": colour if colour in colours else colours[0],
+            "colours": colours,
+            "legends": LEGENDS,
+            "asked_tokens": asked.get("tokens", ""),
             "kept": kept(filters),
             "gave": _gave(asked.get("gave", ""), given.rows),
             "form_ids": [uuid.uuid4().hex for _ in range(2)],
@@ -71,16 +74,6 @@ def _gave(span: str, rows: list[Row]) -> dict[str, object]:
         return {}
     row = next((one for one in rows if one["span_id"] == span), None)
     return {"span": span, "row": row}
-
-
-def _tokens(row: Row, advantage: object) -> list[Token]:
-    return tokens(
-        cast("Sequence[int]", row["ids"]),
-        cast("Sequence[float]", row["logprobs"]),
-        versions=cast("Sequence[int]", row["run_versions"]),
-        lengths=cast("Sequence[int]", row["run_lengths"]),
-        advantage=None if advantage is None else float(str(advantage)),
-    )
 
 
 def _int(value: object) -> int:

@@ -14,9 +14,7 @@ SELECT span_id, parent_id, kind, name, agent, status, started_at, ended_at,
        lengthUTF8(x.input) AS input_characters,
        substringUTF8(x.output, 1, 4000) AS output, lengthUTF8(x.output) AS output_characters,
        reward_name, reward_value, reward_source,
-       length(prompt_ids) + prompt_base_length AS prompt_tokens, length(sampled_ids) AS sampled,
-       arraySlice(sampled_ids, 1, 500) AS ids, arraySlice(logprobs, 1, 500) AS logprobs,
-       run_versions, run_lengths
+       length(prompt_ids) + prompt_base_length AS prompt_tokens, length(sampled_ids) AS sampled
 FROM spans AS x FINAL
 WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt = {attempt:String}
 ORDER BY started_at, offset, span_id LIMIT {limit:UInt32}
