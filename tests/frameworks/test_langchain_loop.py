@@ -23,7 +23,7 @@ from headrace.infra.embedded.ports import free_port
 from headrace.infra.launch.runners import runner_config, source_config
 from headrace.infra.launch.running import running
 from headrace.infra.settings import Settings, load
-from tests.e2e.test_loop import in_thread
+from tests.e2e.loop import in_thread
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

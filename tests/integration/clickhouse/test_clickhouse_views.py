@@ -10,8 +10,9 @@ import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, migrate
 from headrace.connectors.clickhouse.saved import saved_queries
+from tests.integration.clickhouse.rows import METHOD, NEW, OLD
 from tests.integration.clickhouse.server_process import Server
-from tests.integration.clickhouse.story import METHOD, NEW, OLD, tell
+from tests.integration.clickhouse.story import tell
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, migrate
 from headrace.streams.credit.store import GroupStore
+from tests.integration.clickhouse.rows import insert
 from tests.integration.clickhouse.server_process import Server
-from tests.integration.clickhouse.story import insert
 
 OLD, NEW = "span:success@1", "span:success@2"
 METHOD = "uniform/grpo/uniform@1"
