@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from tests.support.stacks import REAL_PARTS, claim, distribute, uses_the_stack, workers
+from tests.support.stacks import (
+    REAL_PARTS,
+    claim,
+    distribute,
+    give_way,
+    only_computes,
+    uses_the_stack,
+    workers,
+)
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -45,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Say what `-n auto` is; `-n logical` stays one worker a core."""
     return workers() if config.getoption("numprocesses") == "auto" else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let a worker that is done with real parts give way to the others."""
+    if hasattr(item.config, "workerinput") and only_computes(item, HERE):
+        give_way()
 
 
 @pytest.fixture(autouse=True)

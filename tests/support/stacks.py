@@ -18,6 +18,8 @@ SECURED = "secured"
 REAL_PARTS = ("integration", "e2e")
 TOGETHER = ("frameworks",)
 """Folders whose files share more than a stack: they go to one."""
+_GIVING_WAY = 10
+"""Niceness; about a ninth of the share of a process that does not give way."""
 
 
 def uses_the_stack(item: pytest.Item) -> bool:
@@ -36,11 +38,6 @@ def distribute(items: list[pytest.Item], tests: Path) -> None:
     The stacks come first, then the files that start parts of their own, each a group.
     """
     stacks = share(Counter(_whole(item, tests) for item in items if uses_the_stack(item)))
-
-    def place(item: pytest.Item) -> int:
-        own_parts = item.path.relative_to(tests).parts[0] in REAL_PARTS
-        return 0 if uses_the_stack(item) else 1 if own_parts else 2
-
     for item in items:
         alone = SECURED if uses_the_secured(item) else item.path.stem
         group = stacks[_whole(item, tests)] if uses_the_stack(item) else alone
@@ -49,7 +46,21 @@ def distribute(items: list[pytest.Item], tests: Path) -> None:
             # xdist 3.8 writes the group into the test's id for its scheduler, but to where
             # pytest 9.2 has it no longer (pytest-xdist issue 1386).
             item._id = type(item._id).parse(f"{item.nodeid}@{group}")
-    items.sort(key=place)
+    items.sort(key=lambda item: (only_computes(item, tests), not uses_the_stack(item)))
+
+
+def only_computes(item: pytest.Item, tests: Path) -> bool:
+    """Whether a test needs no real parts, of its own or others'."""
+    folder = item.path.relative_to(tests).parts[0]
+    return not (uses_the_stack(item) or uses_the_secured(item) or folder in REAL_PARTS)
+
+
+def give_way() -> None:
+    """Let this process, and what it starts, compute when the others leave a core free.
+
+    Those with real parts wait for answers: they are what a run takes longest for.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, max(_GIVING_WAY, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def share(counts: Mapping[str, int]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """The real parts of a run are started by two workers, whatever their number."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +13,14 @@ from tests.support.stacks import (
     STACKS,
     TOGETHER,
     claim,
+    only_computes,
     share,
     uses_the_secured,
     uses_the_stack,
     workers,
 )
+
+TESTS = Path(__file__).parents[1]
 
 
 def test_a_third_stack_in_a_run_is_refused(tmp_path: Path) -> None:
@@ -41,6 +46,32 @@ def test_files_are_shared_so_that_each_stack_has_about_as_many_tests() -> None:
     assert given["some"] == given["others"] != given["many"]
     assert set(given.values()) == set(STACKS)
     assert share({}) == {}
+
+
+def test_what_waits_longest_begins_and_what_only_computes_comes_last(
+    request: pytest.FixtureRequest,
+) -> None:
+    kinds = [
+        2 if only_computes(item, TESTS) else 0 if uses_the_stack(item) else 1
+        for item in request.session.items
+    ]
+    assert kinds == sorted(kinds)
+
+
+def test_a_process_that_gives_way_goes_on_doing_so() -> None:
+    niceness = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os; from tests.support.stacks import give_way; give_way(); give_way();"
+            "print(os.getpriority(os.PRIO_PROCESS, 0))",
+        ],
+        check=True,
+        capture_output=True,
+        cwd=TESTS.parent,
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+    )
+    assert int(niceness.stdout) >= 10
 
 
 def test_no_file_is_divided_between_workers(request: pytest.FixtureRequest) -> None:
