@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,18 @@ def a_headrace(directory: Path, *parts: PartState) -> None:
     directory.mkdir()
     write_status(directory, parts)
     (directory / "run").mkdir()
+
+
+def test_the_version_is_told_without_loading_anything(headrace: Headrace) -> None:
+    told = headrace("--version")
+    assert (told.returncode, told.stdout) == (0, f"headrace {version('headrace')}\n")
+
+
+def test_what_a_verb_does_fits_a_small_terminal(headrace: Headrace) -> None:
+    told = headrace("--help", COLUMNS="80").stdout
+    listed = told.split("Commands:")[1].split("\n")
+    assert len([line for line in listed if line.strip()]) == len(VERBS)
+    assert not [line for line in listed if line.endswith("...")]
 
 
 def test_help_names_every_verb(headrace: Headrace) -> None:

@@ -7,7 +7,8 @@ Exit codes: 0 done · 1 the command ran and the answer is no · 2 wrong use or s
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -41,12 +42,24 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 110},  # verbs and what they do, each on its line
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"headrace {version('headrace')}")
+        raise typer.Exit
+
+
+# Without a callback typer takes an only verb for the whole command.
 @app.callback()
-def _verbs() -> None:
-    # Without it typer takes an only verb for the whole command.
+def _verbs(
+    asked: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
     return
 
 
@@ -55,7 +68,7 @@ def main() -> None:
     speak_utf8()
     exempt()  # for the parts and agents we start, too
     asked = sys.argv[1] if len(sys.argv) > 1 else ""
-    lacking = _load_verbs((asked,) if asked in VERBS else VERBS)
+    lacking = _load_verbs((asked,) if asked in VERBS else () if asked == "--version" else VERBS)
     if asked in lacking:
         _fail_for_lack(asked, lacking[asked])
     from headrace.connectors.clickhouse.errors import ClickHouseError

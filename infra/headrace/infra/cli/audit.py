@@ -28,7 +28,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Compare the log with ClickHouse, span by span, and the counts of every stage.
+    """Compare the log with ClickHouse, span by span and in counts.
 
     Reads what the assemble stage has acknowledged of `headrace.spans`, while everything goes on.
     Exit code 1 if anything was lost, doubled or miscounted; the first differences are shown.

@@ -28,7 +28,7 @@ def demo(
         ),
     ] = False,
 ) -> None:
-    """Close the whole loop on genuine parts and test whether the model got better.
+    """Run the whole loop and test whether the model got better.
 
     An agent (by default a calculator agent on the plain OpenAI SDK), SmolLM2-135M, Kafka,
     ClickHouse and the trainer, all on this machine. Exit code 0 only if the last version beats

@@ -57,9 +57,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Check system, memory, disk, ports, downloads, servers of yours, arithmetic.
+    """Check this machine: memory, disk, ports, downloads, arithmetic.
 
-    Exit code 1 if one fails.
+    The system and servers of yours, too. Exit code 1 if one fails.
     """
     loaded, finding = _settings(settings)
     findings = [finding, *(check(loaded) for check in CHECKS)]

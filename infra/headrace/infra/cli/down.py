@@ -12,7 +12,9 @@ from headrace.infra.settings import load
 
 @app.command()
 def down(settings: Annotated[Path | None, SETTINGS] = None) -> None:
-    """Stop the parts that `headrace up` started from this data directory."""
+    """Stop the parts that `headrace up` started here.
+
+    Here: from this data directory."""
     directory = load(settings).directory
     console = Console()
     with console.status("stopping"):

@@ -41,7 +41,7 @@ def feedback(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Give an episode a reward: it revises the episode's return and its group's credit.
+    """Give an episode a reward: its group's credit is revised.
 
     Of one that has just ended it waits for the row, which follows the log. Exit code 1 if nobody
     knows the episode or the answer.

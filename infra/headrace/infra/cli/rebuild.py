@@ -32,10 +32,11 @@ def rebuild(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Make the derived tables again from the log, compare them row by row, and put them in place.
+    """Make the derived tables again from the log, and compare them.
 
     headrace must be down: workers are to write nothing meanwhile. The tables stay as they are until
-    the rebuilt ones are compared with them. A rebuild that was stopped is run again and goes on.
+    the rebuilt ones are compared with them, row by row. A rebuild that was stopped is run again and
+    goes on.
     Exit code 1: rows differ, and the tables were left as they were.
     """
     loaded = load(settings)

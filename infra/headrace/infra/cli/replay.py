@@ -59,7 +59,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Compute rewards and credit of past episodes again, and tell what changed.
+    """Compute rewards and credit again, and tell what changed.
 
     The live results stay as they are, and the live stream goes on: what comes out is kept beside
     them in ClickHouse, under the names of its rule and credit method. A replay relabels what was

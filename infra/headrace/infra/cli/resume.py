@@ -32,7 +32,7 @@ def resume(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Let partitions go on that were halted (`headrace status` shows them).
+    """Let halted partitions go on (`headrace status` shows them).
 
     After too many unreadable records the count begins again at 0. Where the log no longer holds
     what comes next, nothing is resumed without --accept-loss. The workers go on by themselves

@@ -58,10 +58,11 @@ def run(
     ] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Run an agent as it is: its model calls go to the gateway, its steps become spans.
+    """Run an agent as it is: its calls and steps become spans.
 
-    The command keeps its input, output, signals and exit code. It runs without headrace, too: then
-    its model calls are left as they are, and what was seen waits on disk for the next start.
+    Its model calls go to the gateway. The command keeps its input, output, signals and exit
+    code. It runs without headrace, too: then its model calls are left as they are, and what was
+    seen waits on disk for the next start.
     """
     loaded = load(settings)
     url = None if no_gateway else _gateway(gateway or loaded.gateway_url, require)

@@ -66,7 +66,7 @@ def sql(
     ] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Run a query on the tables and views of headrace (docs/sql.md lists them)."""
+    """Run a query on headrace's tables and views (docs/sql.md)."""
     if list_saved:
         _list()
         return

@@ -33,8 +33,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Show every part: state, endpoint, restarts, what the workers have done and how far behind
-    they are, dead letters, what is halted, and which policy its last groups taught nothing.
+    """Show every part: its state, its work and how far behind it is.
+
+    Endpoints and restarts, dead letters, what is halted, and which policy its last groups taught
+    nothing, too.
 
     Exit code 0 if every part is ready, 3 otherwise; 1 if all are ready and a partition is halted.
     """

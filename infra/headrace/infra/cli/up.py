@@ -30,12 +30,13 @@ def up(
     ] = True,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Start Kafka, registry, ClickHouse, stream workers, trainer, gateway and console.
+    """Start every part: Kafka, ClickHouse, workers, trainer, gateway.
 
-    Creates topics, registers schemas and applies migrations; waits until each part is healthy and
-    says what it is waiting for. Without --detach the parts stop with Ctrl-C. Where headrace already
-    runs, --detach has nothing to do if every part is ready (exit code 0: scripts may call it at
-    each start); else, and without --detach, the exit code is 3.
+    The schema registry and the console, too. Creates topics, registers schemas and applies
+    migrations; waits until each part is healthy and says what it is waiting for. Without
+    --detach the parts stop with Ctrl-C. Where headrace already runs, --detach has nothing to do
+    if every part is ready (exit code 0: scripts may call it at each start); else, and without
+    --detach, the exit code is 3.
     """
     loaded = load(settings, overrides=None if pages else {"console": {"enabled": False}})
     console = Console()
