@@ -39,6 +39,18 @@ ELSEWHERE = (
         why="run there, short, where the framework's environment is",
     ),
     Elsewhere(
+        pattern=r"make demo NAME=recovery|headrace demo recovery .*",
+        file="tests/e2e/test_learning_short.py",
+        proof='main(["recovery", "--short"',
+        why="run there, short, by the learning benchmark",
+    ),
+    Elsewhere(
+        pattern=r"python -m benchmarks\.learning\.run",
+        file="tests/e2e/test_learning_short.py",
+        proof='main(["recovery", "--short"',
+        why="takes a quarter of an hour for a demo and a seed; run there, short",
+    ),
+    Elsewhere(
         pattern=r"headrace up --settings examples/text_to_sql/frozen_checker\.toml",
         file="tests/examples/test_demo_cases.py",
         proof="def test_other_settings_of_an_example_are_settings",

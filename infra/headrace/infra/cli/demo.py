@@ -14,13 +14,17 @@ def demo(
     name: Annotated[
         str,
         typer.Argument(
-            help="What learns: calculator, text_to_sql, retrieval or calculator_autogen."
+            help="What learns: calculator, text_to_sql, retrieval, calculator_autogen or recovery."
         ),
     ] = "calculator",
     versions: Annotated[
         int | None, typer.Option(min=1, help="Policy versions to train; default: what it takes.")
     ] = None,
     heldout: Annotated[int, typer.Option(min=8, help="Held-out tasks of the test.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the tasks to train: another order of them.")] = 0,
+    settings: Annotated[
+        str, typer.Option(help="Settings file of the example's folder.")
+    ] = "settings.toml",
     chaos: Annotated[
         bool,
         typer.Option(
@@ -41,7 +45,14 @@ def demo(
         known = "; ".join(f"{case.name} ({case.about})" for case in CASES.values())
         fail(f"there is no demo {name}: there are {known}", WRONG_USE)
     case = CASES[name]
-    config = DemoConfig(case=case, versions=versions or case.versions, heldout=heldout, chaos=chaos)
+    config = DemoConfig(
+        case=case,
+        versions=versions or case.versions,
+        heldout=heldout,
+        seed=seed,
+        settings=settings,
+        chaos=chaos,
+    )
     try:
         learnt = run_demo(load(), config, Console())
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from headrace.connectors.tasks import TaskItem
+from headrace.infra.demo.paired import SOLVED
 from headrace.infra.errors import SetupError
 
 
@@ -37,6 +38,8 @@ class Case:
     """Policy versions that it takes."""
     framework: str = ""
     """Folder of `examples/frameworks` whose environment it runs in; empty: headrace's own."""
+    right: float = SOLVED
+    """Reward from which on an answer is right."""
 
     @property
     def agent(self) -> str:
@@ -56,15 +59,21 @@ class Case:
             )
         return found
 
-    def settings(self) -> Mapping[str, Mapping[str, Any]]:
-        """Its sections of settings. Raises SetupError outside a checkout."""
+    def settings(self, file: str = "settings.toml") -> Mapping[str, Mapping[str, Any]]:
+        """Its sections of settings, by a file of its folder.
+
+        Raises SetupError outside a checkout, or where there is no such file.
+        """
         folder = Path.cwd() / "examples" / self.name
         if not (folder / "agent.py").exists():
             raise SetupError(
                 f"the demo's agent is in examples/{self.name} of headrace's repository: run "
                 "`headrace demo` in a clone of it"
             )
-        return tomllib.loads((folder / "settings.toml").read_text(encoding="utf-8"))
+        if not (folder / file).is_file():
+            known = ", ".join(sorted(found.name for found in folder.glob("*.toml")))
+            raise SetupError(f"examples/{self.name} has no settings {file}: it has {known}")
+        return tomllib.loads((folder / file).read_text(encoding="utf-8"))
 
     def tasks(self) -> Tasks:
         """Its tasks, from the checkout here."""
@@ -94,6 +103,12 @@ CASES = {
             about="AutoGen: a calculator by function calling",
             versions=12,
             framework="autogen",
+        ),
+        Case(
+            name="recovery",
+            about="a calculator that fails, and a backup to call then",
+            versions=10,
+            right=0.7,
         ),
     )
 }

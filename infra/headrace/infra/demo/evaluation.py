@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.tasks import TaskItem, TaskSource
 from headrace.infra.demo import queries
-from headrace.infra.demo.paired import SOLVED, PairedTest, paired
+from headrace.infra.demo.paired import PairedTest, paired
 from headrace.infra.errors import InfraError
 
 TEST_S = 420.0
@@ -45,9 +45,12 @@ def evaluate(
     items: Sequence[TaskItem],
     versions: tuple[int, int],
     policy: str,
+    right: float,
     console: Console,
 ) -> HeldOut:
     """Run held-out tasks pinned to the first and the last version; same seeds, never trained.
+
+    An answer is right if its reward is at least `right`.
 
     Raises InfraError if the answers do not come within some minutes.
     """
@@ -55,13 +58,12 @@ def evaluate(
     for version in versions:
         source.send_eval(items, version)
     rows = _await_answers(client, policy, 2 * len(items), console)
+    before, after = (list(right_by_task(rows, version, right).values()) for version in versions)
     answers = {
         version: {str(row["input"]): row for row in rows if row["version"] == version}
         for version in versions
     }
     order = sorted(answers[first])
-    before = [_right(answers[first][key]) for key in order]
-    after = [_right(answers[last][key]) for key in order]
     shown = _interesting(order, before, after)
     return HeldOut(
         first=first,
@@ -71,6 +73,18 @@ def evaluate(
             _transcript(client, answers[first][key], answers[last][key]) for key in shown
         ),
     )
+
+
+def right_by_task(rows: Sequence[Mapping[str, Any]], version: int, right: float) -> dict[str, bool]:
+    """Which tasks a version solved, by the task's input and in its order.
+
+    `rows` are those of EVALUATED; an answer is right if its reward is at least `right`.
+    """
+    return {
+        str(row["input"]): row["reward"] is not None and bool(row["reward"] >= right)
+        for row in sorted(rows, key=lambda row: str(row["input"]))
+        if row["version"] == version
+    }
 
 
 def _await_answers(
@@ -97,11 +111,6 @@ def _await_answers(
                     "`headrace status` shows which part is behind"
                 )
             time.sleep(POLL_S)
-
-
-def _right(row: Mapping[str, Any]) -> bool:
-    # A part of the reward is for a part of the way: only a whole one is a right answer.
-    return bool(row["reward"] is not None and row["reward"] >= SOLVED)
 
 
 def _interesting(

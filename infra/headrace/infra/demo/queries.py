@@ -30,6 +30,11 @@ SELECT output FROM calls WHERE rollout_id = {rollout_id:String} AND attempt = {a
 ORDER BY logged_at, call_id
 """
 
+SIGNALS = """
+SELECT split, version, signal, episodes, count, round(share, 3) AS share FROM signals_by_policy
+WHERE policy = {policy:String} AND count > 0 ORDER BY split, version, signal
+"""
+
 SPANS = "SELECT count() AS spans FROM spans"
 
 

@@ -44,6 +44,10 @@ class DemoConfig:
     """Policy versions to train."""
     heldout: int = 64
     """Held-out questions, asked of the first and of the last version."""
+    seed: int = 0
+    """Of the order in which tasks are drawn to train."""
+    settings: str = "settings.toml"
+    """File of the example's folder."""
     chaos: bool = False
     """Parts are killed while it learns, and an audit ends the demo."""
 
@@ -55,7 +59,9 @@ def run_demo(settings: Settings, config: DemoConfig, console: Console) -> bool:
     Ctrl-C stops every part and is raised on.
     """
     started = time.monotonic()
-    overrides = {name: dict(values) for name, values in config.case.settings().items()}
+    overrides = {
+        name: dict(values) for name, values in config.case.settings(config.settings).items()
+    }
     overrides.setdefault("trainer", {})["max_versions"] = config.versions
     python = config.case.python
     settings, file = prepare(settings, overrides)
@@ -85,7 +91,7 @@ def _learn_and_test(
         with work_process(file, settings.directory / "logs" / "work.log", python):
             console.rule("learning")
             chaos = Chaos(settings.directory, console) if config.chaos else nullcontext()
-            with _feeding(source, tasks) as check, chaos:
+            with _feeding(source, tasks, config.seed) as check, chaos:
                 follow_versions(settings, config.versions, client, console, check)
             if isinstance(chaos, Chaos):
                 console.print(summary(chaos.killed))
@@ -93,7 +99,8 @@ def _learn_and_test(
             console.rule("the test")
             items = tasks.heldout(config.heldout)
             versions = (0, config.versions)
-            test = evaluate(source, client, items, versions, settings.policy.name, console)
+            right = config.case.right
+            test = evaluate(source, client, items, versions, settings.policy.name, right, console)
             _await_outcomes(settings, client, console)
     finally:
         source.close()
@@ -137,14 +144,14 @@ def _audited(settings: Settings, console: Console) -> bool:
 
 
 @contextmanager
-def _feeding(source: TaskSource, tasks: Tasks) -> Iterator[Callable[[], None]]:
+def _feeding(source: TaskSource, tasks: Tasks, seed: int) -> Iterator[Callable[[], None]]:
     """Training tasks keep coming while the block runs; what it gives raises why they do not."""
     stop = threading.Event()
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            source.run(tasks.train(seed=0), stop)
+            source.run(tasks.train(seed), stop)
         except BaseException as error:  # handed to the demo's own thread
             failure.append(error)
 
