@@ -20,6 +20,7 @@ from headrace.schemas.topics import Topic
 
 __all__ = ["BEGAN", "VERSIONS", "Rows", "fill", "rows_of", "table_of"]
 RULE = "exact_answer@3"
+REPLAYED = "solved_only@1"
 CREDIT = "uniform/grpo/uniform@1"
 VERSIONS = 11
 SIZE = 8
@@ -100,9 +101,26 @@ def _group(book: Book, policy: str, version: int, agent: Any, skill: float, *, s
         baseline="group_mean", mean=mean, std=std, members=members, samples=samples,
         running={"policy": policy},
     )  # fmt: skip
+    if policy == "support":
+        _replayed(book)
     for sample in samples:
         _outcome(book, policy, version, group, sample, outcome)
     return group
+
+
+def _replayed(book: Book) -> None:
+    """The newest group under another rule: its first dimension alone."""
+    group = book.rows["groups"][-1]
+    rewards = [one["dimensions"][0]["value"] for one in group["members"]]
+    mean = sum(rewards) / SIZE
+    std = math.sqrt(sum((one - mean) ** 2 for one in rewards) / SIZE)
+    members = [
+        {**one, "reward": reward, "advantage": (reward - mean) / std if std > 0 else 0.0}
+        for one, reward in zip(group["members"], rewards, strict=True)
+    ]
+    changed = {"rule": REPLAYED, "members": members, "samples": [], "mean": mean, "std": std}
+    outcome = "train" if std > 0 else "zero_advantage"
+    book.add("replays", **{**group, **changed, "outcome": outcome})
 
 
 def _held_out(book: Book, version: int, tasks: int) -> None:

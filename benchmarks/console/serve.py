@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import uvicorn
+from starlette.applications import Starlette
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
-from headrace.connectors.http_server.listening import Server, listen
+from headrace.connectors.http_server.listening import listen
 from headrace.infra.console.app import application
 from headrace.infra.console.gateway import Gateway
 from headrace.infra.console.keys import Door
+from headrace.infra.console.serve import server_of
 from headrace.infra.embedded import running_stack
 
 
@@ -37,11 +38,16 @@ def pages(
     client: ClickHouse, gateway: Gateway | None = None, door: Door | None = None
 ) -> Iterator[str]:
     """The URL of a console over `client`, until the block ends."""
+    with served(application(client, gateway=gateway, door=door)) as url:
+        yield url
+
+
+@contextmanager
+def served(app: Starlette) -> Iterator[str]:
+    """The URL of an `application`, until the block ends."""
     listener = listen("127.0.0.1", 0)
     listener.listen()
-    app = application(client, door=door, gateway=gateway)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    server = Server(config)
+    server = server_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="console")
     thread.start()
     try:

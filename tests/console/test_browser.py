@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from benchmarks.console import seed, serve
+from benchmarks.console import serve
 
-from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.app import ITEMS, LISTS
 from headrace.infra.console.keys import Door, KeyFile
 from headrace.infra.console.roles import Role
@@ -18,11 +16,7 @@ from headrace.infra.console.roles import Role
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from headrace.infra.embedded import Stack
-
 pytestmark = pytest.mark.browser
-
-LIVE = "console_live"
 
 LOOKS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
@@ -86,68 +80,6 @@ def test_no_page_makes_the_browser_complain_or_shuts_anybody_out(
     assert complaints == []
 
 
-@pytest.fixture
-def fresh(stack: Stack) -> Iterator[ClickHouse]:
-    client = ClickHouse(ClickHouseConfig(url=stack.clickhouse_url, database=LIVE))
-    migrate.apply(client)
-    yield client
-    client.command(f"DROP DATABASE {LIVE}")
-    client.close()
-
-
-def add(client: ClickHouse, number: int) -> None:
-    row: dict[str, Any] = {
-        "project": "p", "rollout_id": f"r{number}", "attempt": "a", "version": 3, "policy": "q",
-        "state": "closed", "complete": True, "log_last": number, "split": "train", "status": "ok",
-    }  # fmt: skip
-    client.insert_arrow("episodes", seed.table_of("episodes", [row]))
-
-
-def test_a_new_episode_is_counted_at_once_and_moves_no_list(
-    browser: Browser, fresh: ClickHouse
-) -> None:
-    from playwright.sync_api import expect
-
-    add(fresh, 1)
-    with serve.pages(fresh) as url:
-        overview, listing = browser.new_page(), browser.new_page()
-        overview.goto(url)
-        listing.goto(f"{url}/episodes")
-        shown = overview.locator(".stat dd").first
-        expect(shown).to_have_text("1", timeout=60_000)
-        listing.bring_to_front()
-        add(fresh, 2)
-        expect(listing.locator("#news")).to_have_text(re.compile("1 new"), timeout=60_000)
-        assert listing.locator("tbody tr").count() == 1
-        listing.locator("#news a").click()
-        expect(listing.locator("tbody tr")).to_have_count(2)
-        overview.bring_to_front()
-        expect(shown).to_have_text("2", timeout=60_000)
-        overview.close()
-        listing.close()
-
-
-def test_a_page_that_cannot_be_renewed_says_so_until_it_can(
-    browser: Browser, fresh: ClickHouse
-) -> None:
-    from playwright.sync_api import expect
-
-    add(fresh, 1)
-    with serve.pages(fresh) as url:
-        overview = browser.new_page()
-        overview.goto(url)
-        overview.route(f"{url}/", lambda asked: asked.fulfill(status=500, body="<h1>refused</h1>"))
-        add(fresh, 2)
-        banner, shown = overview.locator("#away"), overview.locator(".stat dd").first
-        expect(banner).to_contain_text("refused", timeout=60_000)
-        expect(shown).to_have_text("1")
-        overview.unroute(f"{url}/")
-        add(fresh, 3)
-        expect(shown).to_have_text("3", timeout=60_000)
-        expect(banner).to_be_hidden()
-        overview.close()
-
-
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_person_logs_in_and_out(
     browser: Browser, seeded: ClickHouse, tmp_path: Path, look: str
@@ -204,15 +136,3 @@ def test_the_pad_runs_by_a_key_and_keeps_what_was_typed(browser: Browser, seeded
         expect(tab.locator("textarea")).to_have_value(typed)
         expect(tab.locator(".pad td")).to_have_text("5")
     tab.close()
-
-
-def test_a_page_that_was_empty_shows_what_comes(browser: Browser, fresh: ClickHouse) -> None:
-    from playwright.sync_api import expect
-
-    with serve.pages(fresh) as url:
-        overview = browser.new_page()
-        overview.goto(url)
-        expect(overview.locator(".notice strong")).to_have_text("No episode yet.")
-        add(fresh, 1)
-        expect(overview.locator(".stat dd").first).to_have_text("1", timeout=60_000)
-        overview.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,32 @@ def test_dimensions_are_of_a_project(page: TestClient) -> None:
     ]  # fmt: skip
     metrics = page.get("/json/policies/q").json()["policy_metrics"]
     assert [(row["version"], row["value"]) for row in metrics] == [(0, 0.5), (1, 0.5)]
+
+
+def test_two_rules_are_compared_on_the_episodes_that_both_judged(page: TestClient) -> None:
+    def pair(rule: str) -> str:
+        return json.dumps([rule, CREDIT])
+
+    found = page.get("/rewards.json", params={"a": pair(OLD), "b": pair(NEW)}).json()
+    (row,) = found["rules_compared"]
+    # Of four episodes the old rule gave each 0.25; the new one gave one of them 1, and the rest 0.
+    assert (row["episodes"], row["groups"], row["change"]) == (4, 4, 0.0)
+    flipped = found["rules_flipped"]
+    assert (flipped[0]["project"], flipped[0]["rollout_id"]) == ("p2", "r1")
+    assert (flipped[0]["reward_a"], flipped[0]["reward_b"]) == (0.25, 1.0)
+    back = page.get("/rewards.json", params={"a": pair(NEW), "b": pair(OLD)}).json()
+    assert back["rules_flipped"][0]["reward_a"] == 1.0
+    text = page.get("/rewards", params={"a": pair(OLD), "b": pair(NEW)}).text
+    assert text.count(" selected>") == 2
+    unasked = page.get("/rewards.json").json()["rules_compared"]
+    assert [row["episodes"] for row in unasked] == [4]
+    nobody = page.get("/rewards.json", params={"a": pair("x"), "b": pair(NEW)}).json()
+    assert nobody["rules_compared"] == []
+
+
+@pytest.mark.parametrize("pair", ["x", "[1, 2]", "[]", '["a"]', "{}"])
+def test_a_pair_that_is_none_is_refused(page: TestClient, pair: str) -> None:
+    assert page.get("/rewards", params={"a": pair}).status_code == 400
 
 
 def test_freshness_is_of_each_table_that_has_a_record(page: TestClient) -> None:

@@ -49,6 +49,17 @@ def test_it_is_told_once_that_clickhouse_is_away_and_to_look_again_when_it_is_ba
     assert back == "event: changed\ndata: []\n\n"
 
 
+def test_streams_end_when_the_process_is_to_stop() -> None:
+    async def run() -> list[str]:
+        watcher = Watcher(Tables({"spans": 1}), every_s=0.001)  # type: ignore[arg-type]  # as above
+        stream = watcher.follow()
+        first = await anext(stream)
+        watcher.end()
+        return [first, *[event async for event in stream]]
+
+    assert asyncio.run(run()) == ["retry: 1000\n\n"]
+
+
 def test_nobody_looks_and_nothing_is_asked() -> None:
     async def run() -> None:
         tables = Tables({"spans": 1}, {"spans": 2})
@@ -73,7 +84,8 @@ def test_it_ends_when_told_to_though_pages_look() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "headrace.infra.cli", "console", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         looking: list[socket.socket] = []
         try:
             assert process.stdout is not None
@@ -83,7 +95,10 @@ def test_it_ends_when_told_to_though_pages_look() -> None:
                 looking[-1].sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
                 assert b"text/event-stream" in looking[-1].recv(2_000)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == 0
+            assert "Cancel" not in said  # the streams were ended, and not broken off
+            assert "Traceback" not in said
         finally:
             process.kill()
             for one in looking:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+import io
 import threading
 import uuid
 from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from starlette.testclient import TestClient
 
 from headrace.connectors.clickhouse import ClickHouse
@@ -67,6 +70,25 @@ def test_what_is_refused_is_said_beside_the_question(page: TestClient, query: st
     assert answer.status_code == 200
     assert 'role="alert"' in answer.text
     assert f">{query}</textarea>" in html.unescape(answer.text)
+
+
+def test_the_answer_comes_as_parquet_with_its_types(page: TestClient) -> None:
+    query = "SELECT toUInt32(number) AS n FROM numbers({most:UInt32}) SETTINGS max_threads = 1;"
+    found = page.get("/sql.parquet", params={"q": query, "p_most": "700"})
+    assert found.status_code == 200
+    table = parquet.read_table(io.BytesIO(found.content))
+    assert table.num_rows == 700
+    assert table.schema.field("n").type == pa.uint32()
+    assert found.headers["content-disposition"] == 'attachment; filename="answer.parquet"'
+    shown = page.get("/sql", params={"q": query, "p_most": "700"}).text
+    assert 'href="/sql.parquet?q=SELECT' in shown
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("", 400), ("SELECT 1 FORMAT CSV", 400), ("SELECT no_such", 500)]
+)
+def test_what_cannot_be_a_file_is_said(page: TestClient, query: str, status: int) -> None:
+    assert page.get("/sql.parquet", params={"q": query}).status_code == status
 
 
 def test_a_query_that_takes_long_can_be_ended(seeded: ClickHouse, page: TestClient) -> None:

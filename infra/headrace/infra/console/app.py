@@ -32,7 +32,7 @@ from headrace.infra.console.pages.episodes import episodes
 from headrace.infra.console.pages.groups import group, groups
 from headrace.infra.console.pages.ledger import ledger
 from headrace.infra.console.pages.overview import overview
-from headrace.infra.console.pages.pad import cancel, pad
+from headrace.infra.console.pages.pad import cancel, pad, parquet
 from headrace.infra.console.pages.policies import policies, policy
 from headrace.infra.console.pages.rewards import rewards
 from headrace.infra.console.pages.streams import streams
@@ -81,7 +81,7 @@ def application(
     Each also comes as JSON and as CSV. door: who is let in; None: everybody. ours: whether a
     request's Host is a name of this console. gateway: takes feedback; None: nobody does.
     """
-    routes = []
+    routes = [Route("/sql.parquet", _endpoint(Role.SQL, partial(_parquet, client)))]
     watcher = Watcher(client)
     lists: dict[str, MakeList] = {**LISTS, "streams": partial(streams, look)}
     for name, make_list in lists.items():
@@ -92,7 +92,7 @@ def application(
         routes += [Route(path, endpoint), Route("/{form}" + path, endpoint)]
     app = Starlette(
         routes=[
-            Route("/", routes[0].endpoint),
+            Route("/", _endpoint(needed_for("/"), partial(_listed, client, overview))),
             *routes,
             *(login_routes(door) if door is not None else ()),
             Route("/r/{response:path}", _endpoint(Role.VIEWER, partial(_answer_of, client))),
@@ -105,6 +105,7 @@ def application(
         middleware=[Middleware(Guard, door=door, ours=ours)],
     )
     app.state.takes_feedback = gateway is not None
+    app.state.watcher = watcher
     return app
 
 
@@ -144,6 +145,12 @@ async def _cancelled(client: ClickHouse, request: Request) -> Response:
     except StatementFailed as error:
         return PlainTextResponse(f"{error.said}\n", 503)
     return PlainTextResponse("told to end\n", 202)
+
+
+def _parquet(client: ClickHouse, request: Request) -> Response:
+    name = {"content-disposition": 'attachment; filename="answer.parquet"'}
+    found = parquet(client, request.query_params)
+    return Response(found, headers=name, media_type="application/vnd.apache.parquet")
 
 
 def _answer_of(client: ClickHouse, request: Request) -> Response | None:

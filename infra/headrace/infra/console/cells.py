@@ -34,13 +34,15 @@ BAD: frozenset[str] = frozenset(
         *(State.SILENT, State.CRASHED, State.FAILED, State.STOPPED),
     }
 )
-_STATES = frozenset({"state", "status", "outcome", "verdict"})
+_STATES = frozenset({"state", "status", "outcome", "outcome_a", "outcome_b", "verdict"})
 _TIMES = frozenset({"newest", "created"})  # beside what ends in _at
 _UNGROUPED = frozenset({"offset", "version", "partition", "position", "step", "parent"})
 _KEYS = frozenset(
     {"rollout_id", "attempt", "group_id", "span_id", "sample_id", "call_id", "weights"}
 )
-_SIGNED = frozenset({"advantage", "advantage_used", "advantage_now", "change"})
+_SIGNED = frozenset(
+    {"advantage", "advantage_used", "advantage_now", "advantage_a", "advantage_b", "change"}
+)
 _SMALL = 5e-4  # would be 0.000
 
 

@@ -30,7 +30,8 @@ class Watcher:
     def __init__(self, client: ClickHouse, every_s: float = EVERY_S) -> None:
         self._client = client
         self._every_s = every_s
-        self._streams: set[asyncio.Queue[str]] = set()
+        self._streams: set[asyncio.Queue[str | None]] = set()
+        self._ended = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -46,15 +47,17 @@ class Watcher:
         """
         if len(self._streams) >= STREAMS:
             raise TooManyStreams(f"{STREAMS} pages look already")
-        queue: asyncio.Queue[str] = asyncio.Queue(maxsize=16)
+        queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=16)
         self._streams.add(queue)
         if self._task is None:
             self._task = asyncio.create_task(self._watch())
         try:
             yield "retry: 1000\n\n"
-            while True:
+            while not self._ended:
                 try:
-                    yield await asyncio.wait_for(queue.get(), _BEAT_S)
+                    event = await asyncio.wait_for(queue.get(), _BEAT_S)
+                    if event is not None:
+                        yield event
                 except TimeoutError:
                     yield ": still here\n\n"  # a proxy between would take silence for the end
         finally:
@@ -62,6 +65,11 @@ class Watcher:
             if not self._streams and self._task is not None:
                 self._task.cancel()
                 self._task = None
+
+    def end(self) -> None:
+        """End every stream: the process is to stop."""
+        self._ended = True
+        self._put(None)
 
     async def _watch(self) -> None:
         before: Mapping[str, int] | None = None
@@ -86,7 +94,9 @@ class Watcher:
         return {str(row["table"]): int(str(row["newest"])) for row in rows}
 
     def _tell(self, event: str, data: object) -> None:
-        text = f"event: {event}\ndata: {json.dumps(data)}\n\n"
+        self._put(f"event: {event}\ndata: {json.dumps(data)}\n\n")
+
+    def _put(self, event: str | None) -> None:
         for queue in self._streams:
             with suppress(asyncio.QueueFull):  # it has enough to know that it must look again
-                queue.put_nowait(text)
+                queue.put_nowait(event)

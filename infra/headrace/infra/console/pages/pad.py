@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.errors import StatementFailed
 from headrace.connectors.clickhouse.saved import SavedQuery, saved_queries
+from headrace.connectors.clickhouse.sql import formatted
 from headrace.infra.console.ask import LIMITS, Answer, ask
 from headrace.infra.console.render import Page
 
@@ -20,9 +21,7 @@ def pad(client: ClickHouse, asked: Mapping[str, str]) -> Page:
 
     What ClickHouse refuses is said beside the question, which stays.
     """
-    saved = saved_queries().get(asked.get("name", ""))
-    text = asked.get("q", "").replace("\r\n", "\n").strip() or (saved.sql if saved else "")
-    values = _values(text, saved, asked)
+    text, values, saved = _question(asked)
     query_id = asked.get("id", "")
     answers, said = [], ""
     if text and (saved is None or "run" in asked or not values):
@@ -48,6 +47,21 @@ def pad(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     )
 
 
+def parquet(client: ClickHouse, asked: Mapping[str, str]) -> bytes:
+    """The answer of the pad as a Parquet file, within the same limits.
+
+    Raises:
+        ValueError: nothing is asked, or the query names a format of its own.
+        ClickHouseUnavailable, ClickHouseRejected: as the client says.
+    """
+    text, values, _ = _question(asked)
+    if not text:
+        raise ValueError("no query is given: q=SELECT …, or name= of a saved one")
+    if formatted(text):
+        raise ValueError("the query names a FORMAT of its own")
+    return client.query_text(f"{_bare(text)}\nFORMAT Parquet", values, LIMITS)
+
+
 def cancel(client: ClickHouse, query_id: str) -> None:
     """Have the server end a query of the pad.
 
@@ -59,9 +73,20 @@ def cancel(client: ClickHouse, query_id: str) -> None:
     client.cancel(query_id)
 
 
+def _question(asked: Mapping[str, str]) -> tuple[str, dict[str, str], SavedQuery | None]:
+    """The query, a value for each of its parameters, and whether it is a saved one."""
+    saved = saved_queries().get(asked.get("name", ""))
+    text = asked.get("q", "").replace("\r\n", "\n").strip() or (saved.sql if saved else "")
+    return text, _values(text, saved, asked), saved
+
+
+def _bare(text: str) -> str:
+    return text.rstrip().rstrip(";")
+
+
 def _answer(client: ClickHouse, text: str, values: Mapping[str, str], query_id: str) -> Answer:
     known = query_id if re.fullmatch(f"{PREFIX}[0-9a-f-]{{36}}", query_id) else ""
-    rows = client.query(text.rstrip(";"), values, LIMITS, known)
+    rows = client.query(_bare(text), values, LIMITS, known)
     return Answer(name="answer", rows=rows, sql=text, parameters=values)
 
 

@@ -1,32 +1,72 @@
 """`/rewards`: what do the rewards look like, by dimension and by rule?"""
 
+import json
 from collections.abc import Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import Row, ask
+from headrace.infra.console.ask import Answer, Row, ask
 from headrace.infra.console.chart import Chart, Point, chart
 from headrace.infra.console.render import Page
 
 MOST_LINES = 4
+FLIPPED = 50
+Pair = tuple[str, str]
+"""A rule, and the method by which its rewards become credit."""
 
 
 def rewards(client: ClickHouse, asked: Mapping[str, str]) -> Page:
-    """Dimensions by version, how rewards are distributed, rules beside each other, who has none."""
+    """Dimensions by version, how rewards are spread, two rules beside each other, who has none.
+
+    Raises:
+        ValueError: `a` or `b` names no rule and method.
+    """
     policy = asked.get("policy", "").strip()
     dimensions, distribution, rules, left_out = (
         ask(client, name, policy=policy)
         for name in ("dimensions", "distribution", "rules", "left_out")
     )
+    pairs = list(dict.fromkeys((str(row["rule"]), str(row["credit"])) for row in rules.rows))
+    sides = [_pair(asked.get(side, "")) for side in ("a", "b")]
+    a, b = (side or known for side, known in zip(sides, _first_two(pairs), strict=True))
+    compared = _compared(client, policy, a, b) if a and b else []
     return Page(
         template="rewards.html",
         title="Rewards",
-        answers=[dimensions, distribution, rules, left_out],
+        answers=[dimensions, distribution, rules, *compared, left_out],
         more={
             "filters": {"policy": policy},
+            "pairs": [(json.dumps(pair), pair) for pair in pairs],
+            "sides": {"a": a, "b": b},
+            "most": FLIPPED,
             "charts": list(_charts(dimensions.rows)),
             "histograms": _histograms(distribution.rows),
         },
     )
+
+
+def _compared(client: ClickHouse, policy: str, a: Pair, b: Pair) -> list[Answer]:
+    """What would change if `b` were in force instead of `a`."""
+    both = {"rule_a": a[0], "credit_a": a[1], "rule_b": b[0], "credit_b": b[1], "policy": policy}
+    return [ask(client, "rules_compared", **both),
+            ask(client, "rules_flipped", **both, limit=FLIPPED)]  # fmt: skip
+
+
+def _first_two(pairs: list[Pair]) -> list[Pair | None]:
+    """What is compared unasked: the first that is there, and the next."""
+    return [*pairs, None, None][:2] if len(pairs) > 1 else [None, None]
+
+
+def _pair(text: str) -> Pair | None:
+    """A rule and a method as a URL has them: a list of two, in JSON."""
+    if not text:
+        return None
+    try:
+        rule, credit = json.loads(text)
+    except (ValueError, TypeError):
+        rule = credit = None
+    if not isinstance(rule, str) or not isinstance(credit, str):
+        raise ValueError(f"{text} names no rule and method")
+    return rule, credit
 
 
 def _charts(rows: list[Row]) -> list[tuple[str, Chart]]:
