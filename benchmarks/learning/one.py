@@ -12,7 +12,7 @@ from benchmarks.learning.wanted import Wanted
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
 from headrace.infra.cli.app import NO
 from headrace.infra.demo import CASES, queries
-from headrace.infra.demo.evaluation import right_by_task
+from headrace.infra.demo.evaluation import right_by_task, unended
 from headrace.infra.demo.paired import paired
 from headrace.infra.embedded.ports import free_port
 from headrace.infra.launch import background
@@ -94,5 +94,6 @@ def _read(one: Wanted, url: str, last: int) -> dict[str, Any]:
         "worse": test.worse,
         "p": test.p_value,
         "interval": list(test.interval),
+        "unended": [unended(answers, version) for version in (0, last)],
         **tables,
     }

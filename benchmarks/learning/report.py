@@ -40,6 +40,10 @@ def markdown(result: Mapping[str, Any]) -> str:
     ]
     if pairs := list(_pairs(runs)):
         lines += ["", *pairs]
+    for run in runs:
+        if wrong := sum(run["unended"]):
+            why = f"{wrong} answers count as wrong since the agent failed or was too slow"
+            lines += ["", f"{_name(run)}, seed {run['seed']}: {why}."]
     for name, why in result["left_out"].items():
         lines += ["", f"`{name}` was not run: {why}"]
     return "\n".join(lines) + "\n"

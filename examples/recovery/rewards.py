@@ -5,20 +5,18 @@ import json
 from headrace.schemas import Episode
 from headrace.streams.reward import reward
 
-SOLVED = 0.7
-"""Share of the reward that is for the result: the rest is for how little went wrong."""
 STUCK = 3
 """So many failures a loop counts."""
 WORST = 6
-"""Failures with which nothing is left of that part: three turns that fail, in a loop."""
+"""Failures with which nothing is calm any more: three turns that fail, in a loop."""
 
 
-@reward
-def recovery(episode: Episode) -> float:
+@reward(weights={"solved": 0.7, "calm": 0.3})
+def recovery(episode: Episode) -> dict[str, float]:
     """The result, and what the signals say: failures of tools, loops. A crash is the worst."""
     if episode.status != "ok":
-        return 0.0
-    return SOLVED * _is_solved(episode) + (1 - SOLVED) * _calm(episode)
+        return {"solved": 0.0, "calm": 0.0}
+    return {"solved": float(_is_solved(episode)), "calm": _calm(episode)}
 
 
 @reward

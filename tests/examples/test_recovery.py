@@ -11,17 +11,17 @@ import pytest
 
 from examples.calculator import tasks as calculator
 from examples.recovery import agent
-from examples.recovery.rewards import SOLVED, recovery, solved
+from examples.recovery.rewards import recovery, solved
 from examples.recovery.tasks import SHARE, heldout, train
 from examples.recovery.tools import DOWN, Calculators
 from headrace.connectors.sdk import Attempt, SdkConfig
 from headrace.connectors.sdk.emitter import Durability
 from headrace.infra.demo import CASES
 from headrace.schemas import Episode, Span
-from headrace.streams.credit import Groups
-from headrace.streams.reward import Rule, evaluate
+from headrace.streams.credit import CreditMethod, Groups
+from headrace.streams.reward import Rule, evaluate, reward
 from tests.streams.assembling import call, one_episode, start
-from tests.streams.test_group_settle import ROLLOUTS, final, groups_of
+from tests.streams.test_group_settle import PATIENCE, ROLLOUTS, final
 from tests.streams.test_group_settle import episode as member
 from tests.support.model_server import model_server
 
@@ -137,7 +137,7 @@ def test_signals_tell_apart_what_the_result_alone_does_not() -> None:
     assert [worth(solved, one) for one in each] == [0, 0, 1, 1, 1]
     rewards = [worth(recovery, one) for one in each]
     assert rewards == sorted(set(rewards))
-    assert rewards[1] < SOLVED <= rewards[2]
+    assert rewards[1] < CASES["recovery"].right <= rewards[2]
     assert rewards[-1] == pytest.approx(1)
 
 
@@ -176,6 +176,22 @@ def test_a_loop_teaches_where_nobody_solved_only_with_the_signals() -> None:
     assert final(groups(solved), *members(facts)).outcome == "zero_advantage"
 
 
+@reward(weights={"in_time": 1.0, "solved": 0.0})
+def in_time(episode: Episode) -> dict[str, float]:
+    """With a loophole: who asks nothing is never late."""
+    late = min(1, episode.signals.get("timeouts", 0))
+    return {"in_time": 1.0 - late, "solved": worth(solved, episode)}
+
+
+def test_a_reward_that_is_gamed_shows_in_its_dimensions() -> None:
+    honest, _ = played("timeout", CALC, BACKUP)
+    silent, _ = played("timeout", "")
+    assert worth(in_time, silent) > worth(in_time, honest)
+    assert dict(evaluate(in_time, silent).dimensions) == {"in_time": 1.0, "solved": 0.0}
+    assert worth(recovery, silent) < worth(recovery, honest)
+    assert dict(evaluate(recovery, silent).dimensions) == {"solved": 0.0, "calm": 0.0}
+
+
 def worth(rule: Rule, episode: Episode) -> float:
     found = evaluate(rule, episode).value
     assert found is not None
@@ -183,7 +199,7 @@ def worth(rule: Rule, episode: Episode) -> float:
 
 
 def groups(rule: Rule) -> Groups:
-    return groups_of(rule=rule.function)  # type: ignore[arg-type]  # it gives one number
+    return Groups(rule, CreditMethod(), PATIENCE)
 
 
 def members(facts: Sequence[dict[str, Any]]) -> list[Episode]:

@@ -26,6 +26,7 @@ def run_of(settings: str, seed: int, after: list[int], reward: float = 0.5) -> d
         "worse": int(not after[3]),
         "p": 0.5,
         "interval": [-0.25, 0.5],
+        "unended": [0, int(seed == 2)],
         "curve": [{"version": 0, "reward": 0.25}, {"version": 1, "reward": reward}],
         "signals": [
             {"split": "eval", "version": 0, "signal": "stuck_loops", "share": 0.75},
@@ -76,6 +77,7 @@ def test_the_page_and_the_plot_tell_each_run(tmp_path: Path) -> None:
         "| recovery | 2 | 0.25 | 0.88 | +0.62 ± 1.59 |",
         "| recovery, plain.toml | 1 | 0.25 | 0.25 | +0.00 (one seed) |",
         "`retrieval` was not run: no",
+        "recovery, seed 2: 1 answers count as wrong since the agent failed or was too slow.",
     ):
         assert line in page.splitlines()
     assert any(line.startswith("| recovery | recovery, plain.toml | 1 | 2 | 0 | 0.25 ")

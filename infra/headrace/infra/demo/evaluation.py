@@ -14,6 +14,7 @@ from headrace.connectors.tasks import TaskItem, TaskSource
 from headrace.infra.demo import queries
 from headrace.infra.demo.paired import PairedTest, paired
 from headrace.infra.errors import InfraError
+from headrace.schemas.vocabulary import SpanStatus
 
 TEST_S = 420.0
 POLL_S = 1.0
@@ -36,6 +37,8 @@ class HeldOut:
     first: int
     last: int
     paired: PairedTest
+    unended: tuple[int, int]
+    """Answers of each version that count as wrong since their agent failed or was too slow."""
     transcripts: tuple[Transcript, ...]
 
 
@@ -55,9 +58,10 @@ def evaluate(
     Raises InfraError if the answers do not come within some minutes.
     """
     first, last = versions
-    for version in versions:
+    for number, version in enumerate(versions, start=1):
+        # One after the other: together each would wait for the other's, and its deadline is near.
         source.send_eval(items, version)
-    rows = _await_answers(client, policy, 2 * len(items), console)
+        rows = _await_answers(client, policy, number * len(items), console)
     before, after = (list(right_by_task(rows, version, right).values()) for version in versions)
     answers = {
         version: {str(row["input"]): row for row in rows if row["version"] == version}
@@ -69,6 +73,7 @@ def evaluate(
         first=first,
         last=last,
         paired=paired(before, after),
+        unended=(unended(rows, first), unended(rows, last)),
         transcripts=tuple(
             _transcript(client, answers[first][key], answers[last][key]) for key in shown
         ),
@@ -85,6 +90,11 @@ def right_by_task(rows: Sequence[Mapping[str, Any]], version: int, right: float)
         for row in sorted(rows, key=lambda row: str(row["input"]))
         if row["version"] == version
     }
+
+
+def unended(rows: Sequence[Mapping[str, Any]], version: int) -> int:
+    """Answers of a version, of rows of EVALUATED, whose agent failed or was too slow."""
+    return sum(row["version"] == version and row["status"] != SpanStatus.OK for row in rows)
 
 
 def _await_answers(

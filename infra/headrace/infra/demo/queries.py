@@ -21,7 +21,7 @@ WHERE policy = {policy:String} AND state IN ('asked', 'running', 'waiting', 'cre
 """
 
 EVALUATED = """
-SELECT version, task_input AS input, expected, rollout_id, attempt, reward, result
+SELECT version, task_input AS input, expected, rollout_id, attempt, reward, status, result
 FROM evaluations WHERE policy = {policy:String} ORDER BY version, input
 """
 

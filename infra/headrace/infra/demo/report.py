@@ -29,6 +29,14 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
         highlight=False,
         soft_wrap=True,
     )
+    if any(test.unended):
+        console.print(
+            f"  counted as wrong, since the agent failed or was too slow: {test.unended[0]} of "
+            f"version {test.first}, {test.unended[1]} of version {test.last}",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     for transcript in test.transcripts:
         console.print(f"\n  {transcript.question}  (right: {transcript.expected})", highlight=False)
         console.print(
