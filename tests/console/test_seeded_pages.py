@@ -105,6 +105,31 @@ def test_every_rollout_is_in_the_ledger_once(seeded: ClickHouse, page: TestClien
     assert {row["reason"] for row in chosen} == {"stale"}
 
 
+def test_each_rollout_is_listed_once_with_its_state_and_filters_are_heeded(
+    seeded: ClickHouse, page: TestClient
+) -> None:
+    listed, query = [], "policy=calculator"
+    while query:
+        listed += page.get(f"/rollouts.json?{query}").json()["rollouts"]
+        text = page.get(f"/rollouts?{query}").text
+        after = text.partition('">Older<')[0].rpartition('href="/rollouts?')
+        query = html.unescape(after[2]) if '">Older<' in text else ""
+    ids = [row["rollout_id"] for row in listed]
+    (asked,) = seeded.query(
+        "SELECT uniqExact(rollout_id) AS n FROM rollouts WHERE policy = 'calculator'"
+    )
+    assert len(ids) == len(set(ids)) == asked["n"]
+    assert [row["at"] for row in listed] == sorted((row["at"] for row in listed), reverse=True)
+    (open_ones,) = [
+        row["rollouts"]
+        for row in page.get("/ledger.json").json()["balance"]
+        if (row["policy"], row["split"], row["state"]) == ("calculator", "train", "asked")
+    ]
+    text = page.get("/rollouts?policy=calculator&split=train&state=asked").text
+    assert text.count("no runner has taken it") == open_ones > 0
+    assert "not started</a>" in page.get("/ledger").text
+
+
 def test_an_answer_leads_to_its_episode(
     seeded: ClickHouse, page: TestClient, episode: dict[str, object]
 ) -> None:

@@ -35,6 +35,7 @@ from headrace.infra.console.pages.overview import overview
 from headrace.infra.console.pages.pad import cancel, pad, parquet
 from headrace.infra.console.pages.policies import policies, policy
 from headrace.infra.console.pages.rewards import rewards
+from headrace.infra.console.pages.rollouts import rollouts
 from headrace.infra.console.pages.streams import streams
 from headrace.infra.console.pages.version import version
 from headrace.infra.console.render import Page, respond
@@ -50,6 +51,7 @@ MakeItem = Callable[[ClickHouse, Mapping[str, str], Mapping[str, str]], Page | N
 
 LISTS: Mapping[str, MakeList] = {
     "overview": overview,
+    "rollouts": rollouts,
     "episodes": episodes,
     "groups": groups,
     "policies": policies,

@@ -1,6 +1,9 @@
-"""Why samples are dropped: what each word means, and what to do where something can be done."""
+"""Why rollouts wait and samples are dropped: what each word means, and what to do where something
+can be done."""
 
 from collections.abc import Mapping
+
+from headrace.schemas.vocabulary import RolloutState
 
 REASONS: Mapping[str, tuple[str, str]] = {
     "zero_advantage": (
@@ -77,3 +80,12 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "other_policy": ("another policy answered the call", "nothing: its own trainer decides"),
 }
 """Reason -> what it means, what to do. A reason that is not here is shown as it is."""
+WAITS: Mapping[str, str] = {
+    RolloutState.ASKED: "no runner has taken it: headrace work runs agents",
+    RolloutState.RUNNING: "its agent runs",
+    RolloutState.WAITING: "its group is not decided",
+    "group_open": "other members of its group are awaited",
+    "not_credited": "the credit stage has not come to it: see Streams",
+    RolloutState.CREDITED: "its trainer has not come to it",
+}
+"""State of a rollout, or the reason that it is in it -> what it waits for."""

@@ -35,6 +35,7 @@ _ENVIRONMENT.globals |= {
 }
 PLACES = (
     ("Overview", "/"),
+    ("Rollouts", "/rollouts"),
     ("Episodes", "/episodes"),
     ("Groups", "/groups"),
     ("Policies", "/policies"),

@@ -6,7 +6,8 @@ from typing import cast
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.ask import Row, ask
-from headrace.infra.console.pages.episodes import filters_of, kept
+from headrace.infra.console.pages.episodes import FILTERS
+from headrace.infra.console.pages.listing import filters_of, kept
 from headrace.infra.console.render import Page
 from headrace.infra.console.timeline import WIDTH, bars
 from headrace.infra.console.tokens import ANNOTATED, COLOURS, LEGENDS, MOST, shown, tokens_of
@@ -25,7 +26,7 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
     standing, credit, outcomes, given = (
         ask(client, name, **key) for name in ("standing", "credit", "outcomes", "given")
     )
-    filters = filters_of(asked)
+    filters = filters_of(asked, FILTERS)
     beside = ask(client, "beside", **key, **filters, at=head.rows[0]["log_last"])
     calls = shown(spans.rows, asked.get("tokens", ""))
     sampled = ask(client, "tokens", **key, calls=calls, most=MOST)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from typing import cast
-from urllib.parse import urlencode
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.ask import Answer, Row, ask
+from headrace.infra.console.pages.listing import NEWEST, filters_of, kept, place_of
 from headrace.infra.console.render import Page
 from headrace.infra.console.strip import strip
 from headrace.schemas.vocabulary import GroupOutcome, RowState, Split
@@ -17,22 +17,16 @@ CHOICES = {
     "state": (RowState.OPEN, RowState.FINAL),
     "outcome": tuple(GroupOutcome),
 }
-_NEWEST = 2**63 - 1
 
 
 def groups(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     """A page of the list, newest first. Raises ValueError: `at` is no time of the log."""
-    filters = {name: asked.get(name, "").strip() for name in FILTERS}
-    at = int(asked.get("at", _NEWEST))
-    if not -(2**63) <= at <= _NEWEST:
-        raise ValueError(f"at={at} is no time of the log")
+    filters, at = filters_of(asked, FILTERS), place_of(asked)
     found = ask(client, "groups", **filters, at=at, group=asked.get("group", ""), limit=ROWS)
-    chosen = {name: value for name, value in filters.items() if value}
     older = ""
     if len(found.rows) == ROWS:
         last = found.rows[-1]
-        place = {"at": last["log_last"], "group": last["group_id"]}
-        older = urlencode({**chosen, **place}, errors="replace")
+        older = kept(filters, at=last["log_last"], group=last["group_id"])
     return Page(
         template="groups.html",
         title="Groups",
@@ -40,9 +34,9 @@ def groups(client: ClickHouse, asked: Mapping[str, str]) -> Page:
         more={
             "filters": filters,
             "choices": CHOICES,
-            "kept": urlencode(chosen, errors="replace"),
+            "kept": kept(filters),
             "older": older,
-            "first_page": at == _NEWEST,
+            "first_page": at == NEWEST,
             "strips": [strip(_rewards(row)) for row in found.rows],
         },
     )
