@@ -11,6 +11,7 @@ import pytest
 from benchmarks.console import seed, serve
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
+from headrace.infra.console.app import ITEMS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,6 +38,24 @@ def seeded_url(seeded: ClickHouse) -> Iterator[str]:
     """A console over them."""
     with serve.pages(seeded) as url:
         yield url
+
+
+def addresses_of(client: ClickHouse) -> list[str]:
+    """An address of each page of one thing."""
+    (one,) = client.query(
+        "SELECT project, rollout_id AS rollout, attempt, group_id AS group, policy, version_max AS "
+        "version FROM episodes FINAL WHERE policy = 'support' ORDER BY log_last DESC LIMIT 1"
+    )
+    (call,) = client.query(
+        "SELECT span_id AS span FROM spans FINAL WHERE rollout_id = {rollout:String} "
+        "AND kind = 'call' LIMIT 1",
+        {"rollout": one["rollout"]},
+    )
+    paths = {path: path.replace(":path}", "}").replace(":int}", "}") for path in ITEMS}
+    return [
+        plain.format(**one, **call, part="output" if "{span}" in path else "task")
+        for path, plain in paths.items()
+    ]
 
 
 @pytest.fixture(scope="module")  # its event loop stands in the way of others

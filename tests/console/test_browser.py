@@ -9,9 +9,10 @@ import pytest
 from benchmarks.console import serve
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.app import ITEMS, LISTS
+from headrace.infra.console.app import LISTS
 from headrace.infra.console.keys import Door, KeyFile
 from headrace.infra.console.roles import Role
+from tests.console.conftest import addresses_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -30,18 +31,6 @@ ASKED = {
     "dark": ["color-contrast"],
     "narrow": ["target-size", "scrollable-region-focusable"],
 }
-
-
-def addresses(seeded: ClickHouse) -> list[str]:
-    """One of each page."""
-    (episode,) = seeded.query(
-        "SELECT project, rollout_id AS rollout, attempt, group_id AS group, policy, version_max AS "
-        "version FROM episodes FINAL WHERE policy = 'support' ORDER BY log_last DESC LIMIT 1"
-    )
-    return [
-        *(f"/{name}" for name in LISTS),
-        *(path.replace(":path}", "}").replace(":int}", "}").format(**episode) for path in ITEMS),
-    ]
 
 
 def opened(browser: Browser, look: str, complaints: list[str], url: str) -> Page:
@@ -65,7 +54,7 @@ def test_no_page_makes_the_browser_complain_or_shuts_anybody_out(
 
     complaints: list[str] = []
     tab = opened(browser, look, complaints, seeded_url)
-    for path in addresses(seeded):
+    for path in [*(f"/{name}" for name in LISTS), *addresses_of(seeded)]:
         answer = tab.goto(seeded_url + path)
         assert answer is not None
         assert answer.status == 200

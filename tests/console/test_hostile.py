@@ -111,6 +111,7 @@ def addresses() -> list[str]:
     made = []
     for path in ITEMS:
         plain = path.replace(":path}", "}").replace(":int}", "}")
+        names |= {"span": "s0", "part": "output" if "{span}" in path else "task"}
         made.append(plain.format(**{k: quote(str(v), safe="") for k, v in names.items()}))
     evil = quote(EVIL, safe="")
     filtered = [f"/episodes?policy={evil}&signal={evil}", f"/ledger?policy={evil}&reason={evil}"]

@@ -12,12 +12,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
-from headrace.infra.console.app import ITEMS, LISTS, application
+from headrace.infra.console.app import LISTS, application
 from headrace.infra.console.guard import COOKIE, own_names
 from headrace.infra.console.keys import Door, KeyFile, door_of
 from headrace.infra.console.roles import Role
 from headrace.infra.errors import SettingsError
 from headrace.infra.settings import load
+from tests.console.conftest import addresses_of
 
 HERE = "http://127.0.0.1:8090"
 Client = Callable[[Role | None], TestClient]
@@ -43,12 +44,7 @@ def client_of(seeded: ClickHouse, file: KeyFile) -> Iterator[Client]:
 
 
 def pages_of(seeded: ClickHouse) -> list[str]:
-    (one,) = seeded.query(
-        "SELECT project, rollout_id AS rollout, attempt, group_id AS group, policy, version_max AS "
-        "version FROM episodes FINAL WHERE policy = 'support' ORDER BY log_last DESC LIMIT 1"
-    )
-    items = [p.replace(":path}", "}").replace(":int}", "}").format(**one) for p in ITEMS]
-    return [*(f"/{name}" for name in LISTS), "/", *items]
+    return [*(f"/{name}" for name in LISTS), "/", *addresses_of(seeded)]
 
 
 def test_a_key_is_told_once_and_its_digest_is_kept_for_its_user_alone(file: KeyFile) -> None:

@@ -22,6 +22,7 @@ from headrace.infra.console.app import LISTS, application
 from headrace.infra.console.ask import LIMITS
 from headrace.infra.console.pages.episode import SPANS
 from headrace.infra.console.pages.episodes import ROWS
+from headrace.infra.console.pages.text import MOST
 
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
@@ -124,7 +125,7 @@ def test_an_episode_shows_its_calls_and_tokens_and_says_what_it_cuts(
 ) -> None:
     store(clickhouse, "r", spans=SPANS + 7, input="x" * 5_000)
     text = page.get("/episodes/default/r/a").text
-    assert f"The first {SPANS} of {SPANS + 7} spans" in text
+    assert f"Spans 1 to {SPANS} of {SPANS + 7}." in text
     assert "the first 4,000 of 5,000 characters" in text
     assert "the first 2,000 of 5,000 characters" in text
     about = "token 3, log-probability -6, version 4"
@@ -132,6 +133,41 @@ def test_an_episode_shows_its_calls_and_tokens_and_says_what_it_cuts(
     assert "Show its 3 tokens" not in text  # as many as these are shown unasked
     rows = list(csv.DictReader(io.StringIO(page.get("/csv/episodes/default/r/a").text)))
     assert [row["span_id"] for row in rows] == [f"s{n}" for n in range(SPANS)]
+
+
+def test_the_spans_beyond_the_first_are_read_on_and_found_by_their_id(
+    clickhouse: ClickHouse, page: TestClient
+) -> None:
+    store(clickhouse, "r", spans=SPANS + 7)
+    first = page.get("/json/episodes/default/r/a").json()["spans"]
+    text = page.get("/episodes/default/r/a").text
+    assert f"from={SPANS}" in text
+    rest = page.get(f"/json/episodes/default/r/a?from={SPANS}").json()["spans"]
+    assert [row["span_id"] for row in first + rest] == [f"s{n}" for n in range(SPANS + 7)]
+    found = page.get(f"/episodes/default/r/a?span=s{SPANS + 3}").text
+    assert f'id="span-s{SPANS + 3}"' in found
+    assert 'id="span-s0"' not in found
+    assert page.get("/episodes/default/r/a?from=-1").status_code == 400
+    assert "None from here on" in page.get("/episodes/default/r/a?from=9000").text
+
+
+def test_a_long_text_is_read_a_range_at_a_time(clickhouse: ClickHouse, page: TestClient) -> None:
+    whole = "".join(f"{n:06}é" for n in range(MOST // 5))
+    store(clickhouse, "r", input=whole)
+    address = "/texts/default/r/a/input/s0"
+    assert f'href="{address}"' in page.get("/episodes/default/r/a").text
+    read, query = "", "from=0"
+    while query:
+        text = page.get(f"{address}?{query}").text
+        read += page.get(f"/json{address}?{query}").json()["text_of_span"][0]["text"]
+        query = text.partition('rel="next" href="?')[2].partition('"')[0]
+    assert read == whole
+    assert f"of {len(whole):,}" in text
+    task = page.get("/json/texts/default/r/a/task").json()["text_of_episode"]
+    assert task[0]["characters"] == len(whole)
+    assert page.get("/texts/default/r/a/input").status_code == 404
+    assert page.get("/texts/default/r/a/rollout_id/s0").status_code == 404
+    assert page.get(f"{address}?from=x").status_code == 400
 
 
 def test_a_formula_in_a_cell_is_not_one_for_a_spreadsheet(

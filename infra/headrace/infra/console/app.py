@@ -37,6 +37,7 @@ from headrace.infra.console.pages.policies import policies, policy
 from headrace.infra.console.pages.rewards import rewards
 from headrace.infra.console.pages.rollouts import rollouts
 from headrace.infra.console.pages.streams import streams
+from headrace.infra.console.pages.text import text
 from headrace.infra.console.pages.version import version
 from headrace.infra.console.render import Page, respond
 from headrace.infra.console.roles import Role, needed_for
@@ -64,6 +65,8 @@ LISTS: Mapping[str, MakeList] = {
 """Pages at `/NAME`, and at `/` the first."""
 ITEMS: Mapping[str, MakeItem] = {
     "/episodes/{project}/{rollout}/{attempt}": episode,
+    "/texts/{project}/{rollout}/{attempt}/{part}": text,
+    "/texts/{project}/{rollout}/{attempt}/{part}/{span}": text,
     "/groups/{project}/{group}": group,
     "/policies/{policy:path}/{version:int}": version,
     "/policies/{policy:path}": policy,
@@ -161,7 +164,7 @@ def _answer_of(client: ClickHouse, request: Request) -> Response | None:
     if not rows:
         return None
     span = quote(str(rows[0]["span_id"]), safe="")
-    return RedirectResponse(f"{episode_path(rows[0])}#span-{span}", 303)
+    return RedirectResponse(f"{episode_path(rows[0])}?span={span}#span-{span}", 303)
 
 
 def _endpoint(

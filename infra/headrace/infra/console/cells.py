@@ -78,6 +78,12 @@ def episode_path(row: Mapping[str, object]) -> str:
     return "/episodes/" + "/".join(_part(row[key]) for key in ("project", "rollout_id", "attempt"))
 
 
+def text_path(row: Mapping[str, object], part: str, span: object = "") -> str:
+    """The page of a long text of the episode that a row names, or of one of its spans."""
+    path = episode_path(row).replace("/episodes/", "/texts/", 1) + f"/{part}"
+    return f"{path}/{_part(span)}" if span else path
+
+
 def version_path(policy: object, version: object) -> str:
     """The page of a policy's version."""
     return f"/policies/{_part(policy)}/{version}"

@@ -81,11 +81,11 @@ REASONS: Mapping[str, tuple[str, str]] = {
 }
 """Reason -> what it means, what to do. A reason that is not here is shown as it is."""
 WAITS: Mapping[str, str] = {
-    RolloutState.ASKED: "no runner has taken it: headrace work runs agents",
+    RolloutState.ASKED: "no runner has taken it",
     RolloutState.RUNNING: "its agent runs",
     RolloutState.WAITING: "its group is not decided",
     "group_open": "other members of its group are awaited",
-    "not_credited": "the credit stage has not come to it: see Streams",
+    "not_credited": "the credit stage has not come to it",
     RolloutState.CREDITED: "its trainer has not come to it",
 }
 """State of a rollout, or the reason that it is in it -> what it waits for."""

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.console.ask import Answer
-from headrace.infra.console.cells import cell, episode_path, group_path, version_path
+from headrace.infra.console.cells import cell, episode_path, group_path, text_path, version_path
 from headrace.infra.console.guard import may, visitor_of
 from headrace.infra.console.roles import Role, needed_for
 from headrace.infra.terminal.signs import signs
@@ -31,6 +31,7 @@ _ENVIRONMENT.globals |= {
     "cell": cell,
     "episode_path": episode_path,
     "group_path": group_path,
+    "text_path": text_path,
     "version_path": version_path,
 }
 PLACES = (

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import Row, ask
+from headrace.infra.console.ask import Answer, Row, ask
 from headrace.infra.console.pages.episodes import FILTERS
 from headrace.infra.console.pages.listing import filters_of, kept
 from headrace.infra.console.render import Page
@@ -17,18 +17,63 @@ SPANS = 500
 
 
 def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str]) -> Page | None:
-    """The episode's page; None: no such episode. `asked` holds the filters of the list it is in."""
+    """The episode's page; None: no such episode. `asked` holds the filters of the list it is in,
+    and which spans are shown: `from` a number of them on, or those around one of the id `span`.
+
+    Raises:
+        ValueError: `from` is no number of spans.
+    """
     key = {name: at[name] for name in ("project", "rollout", "attempt")}
     head = ask(client, "episode", **key)
     if not head.rows:
         return None
-    spans = ask(client, "spans", **key, limit=SPANS)
+    begin = _begin(client, key, asked)
+    spans = ask(client, "spans", **key, begin=begin, limit=SPANS)
     standing, credit, outcomes, given = (
         ask(client, name, **key) for name in ("standing", "credit", "outcomes", "given")
     )
     filters = filters_of(asked, FILTERS)
     beside = ask(client, "beside", **key, **filters, at=head.rows[0]["log_last"])
-    calls = shown(spans.rows, asked.get("tokens", ""))
+    sampled, tokens = _tokens(client, key, spans.rows, asked)
+    return Page(
+        template="episode.html",
+        title="Episode",
+        answers=[spans, head, standing, credit, outcomes, given, sampled, beside],
+        more={
+            "head": head.rows[0],
+            "begin": begin,
+            "step": SPANS,
+            "turns": turns(spans.rows),
+            "bars": bars([(_int(row["started_at"]), _int(row["ended_at"])) for row in spans.rows]),
+            **tokens,
+            "kept": kept(filters),
+            "gave": _gave(asked.get("gave", ""), given.rows),
+            "form_ids": [uuid.uuid4().hex for _ in range(2)],
+            "beside": {
+                **dict.fromkeys(("newer", "older")),
+                **{str(row["side"]): {"project": key["project"], **row} for row in beside.rows},
+            },
+            "width": WIDTH,
+        },
+    )
+
+
+def _begin(client: ClickHouse, key: Mapping[str, str], asked: Mapping[str, str]) -> int:
+    """How many spans stand before those that are shown."""
+    if span := asked.get("span", ""):
+        (row,) = ask(client, "spans_before", **key, span=span).rows
+        return _int(row["spans"]) // SPANS * SPANS
+    begin = int(asked.get("from") or 0)
+    if not 0 <= begin < 2**32:
+        raise ValueError(f"from={begin} is no number of spans")
+    return begin
+
+
+def _tokens(
+    client: ClickHouse, key: Mapping[str, str], spans: list[Row], asked: Mapping[str, str]
+) -> tuple[Answer, dict[str, object]]:
+    """The sampled tokens of the calls, and how they are coloured."""
+    calls = shown(spans, asked.get("tokens", ""))
     sampled = ask(client, "tokens", **key, calls=calls, most=MOST)
     tokens = {
         row["span_id"]: tokens_of(cast("Sequence[Sequence[object]]", row["tokens"]))
@@ -37,36 +82,13 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
     annotated = any(one.gap is not None for call in tokens.values() for one in call)
     colours = (*COLOURS, *(ANNOTATED if annotated else ()))
     colour = asked.get("colour", "")
-    return Page(
-        template="episode.html",
-        title="Episode",
-        answers=[spans, head, standing, credit, outcomes, given, sampled, beside],
-        more={
-            "head": head.rows[0],
-            "turns": turns(spans.rows),
-            "bars": bars([(_int(row["started_at"]), _int(row["ended_at"])) for row in spans.rows]),
-            "tokens": tokens,
-            "colour": colour if colour in colours else colours[0],
-            "colours": colours,
-            "legends": LEGENDS,
-            "asked_tokens": asked.get("tokens", ""),
-            "kept": kept(filters),
-            "gave": _gave(asked.get("gave", ""), given.rows),
-            "form_ids": [uuid.uuid4().hex for _ in range(2)],
-            "beside": {
-                side: next(
-                    (
-                        {"project": key["project"], **row}
-                        for row in beside.rows
-                        if row["side"] == side
-                    ),
-                    None,
-                )
-                for side in ("newer", "older")
-            },
-            "width": WIDTH,
-        },
-    )
+    return sampled, {
+        "tokens": tokens,
+        "colour": colour if colour in colours else colours[0],
+        "colours": colours,
+        "legends": LEGENDS,
+        "asked_tokens": asked.get("tokens", ""),
+    }
 
 
 def _gave(span: str, rows: list[Row]) -> dict[str, object]:
