@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,16 @@ import pyarrow as pa
 import pytest
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
-from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Tailer, Writer, partitions_of
+from headrace.connectors.kafka import (
+    KafkaConfig,
+    Offsets,
+    Outgoing,
+    Partition,
+    Registry,
+    Tailer,
+    Writer,
+    partitions_of,
+)
 from headrace.connectors.worker.heartbeat import read_heartbeat
 from headrace.schemas import (
     Codec,
@@ -56,6 +65,7 @@ class Worker:
     directory: Path
     name: str
     process: subprocess.Popen[bytes] | None = None
+    more: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         environment = environment_of(
@@ -68,6 +78,7 @@ class Worker:
             HEADRACE_GROUP=f"test.{self.name}",
             HEADRACE_RUN_DIRECTORY=self.directory,
             HEADRACE_DATA_DIRECTORY=self.directory / "data",
+            **self.more,
         )
         self.process = start_stage("credit", environment, self.directory / f"{self.name}.log")
 
@@ -182,7 +193,10 @@ def final_versions(client: ClickHouse) -> dict[str, int]:
     return {row["group_id"]: row["version"] for row in rows if row["state"] == "final"}
 
 
-def delivered(bootstrap: str, codec: Codec) -> list[Credits]:
+def delivered(
+    bootstrap: str, codec: Codec, project: str = PROJECT, group: str = ""
+) -> list[Credits]:
+    """The Credits of a project, or of one group of it."""
     tailer = Tailer(KafkaConfig(bootstrap=bootstrap), [CREDITS], name="test-credit-reader")
     found: list[Credits] = []
     try:
@@ -190,7 +204,11 @@ def delivered(bootstrap: str, codec: Codec) -> list[Credits]:
             for message in tailer.read(0.5):
                 record = readable(codec, CREDITS, message.value)
                 batch = from_avro(CreditsBatch, record or {"credits": []})
-                found += [credits for credits in batch.credits if credits.project == PROJECT]
+                found += [
+                    credits
+                    for credits in batch.credits
+                    if credits.project == project and credits.group_id.startswith(group)
+                ]
     finally:
         tailer.close()
     return found
@@ -300,3 +318,62 @@ def test_a_late_reward_revises_what_was_credited(
     finally:
         worker.kill()
         writer.close()
+
+
+def test_a_group_that_was_open_when_the_method_changed_keeps_its_members(
+    stack: Stack, codec: Codec, databases: tuple[ClickHouse, ClickHouse], tmp_path: Path
+) -> None:
+    first, _ = databases
+    writer = Writer(KafkaConfig(bootstrap=stack.bootstrap))
+    partitions = partitions_of(stack.bootstrap, EPISODES)
+
+    def episodes(group: str, *rollouts: int) -> list[Episode]:
+        return [
+            Episode(
+                project="credit-changed",
+                rollout_id=f"{group}-r{rollout}",
+                attempt="a0",
+                group_id=group,
+                group_size=3,
+                group_rollouts=[f"{group}-r{one}" for one in range(3)],
+                deadline=int(time.time() * 1000) + 600_000,
+                version=5,
+                calls=[EpisodeCall(span_id=f"{rollout:016x}", policy="p", trainable=True)],
+                rewards=[EpisodeReward(name="success", value=float(rollout))],
+            )
+            for rollout in rollouts
+        ]
+
+    def members(state: str, credit: str) -> dict[str, int]:
+        rows = first.query(
+            "SELECT group_id, length(members.rollout_id) AS n FROM groups FINAL"
+            f" WHERE project = 'credit-changed' AND state = '{state}' AND credit LIKE '{credit}%'"
+        )
+        return {str(row["group_id"]): int(str(row["n"])) for row in rows}
+
+    def acknowledged() -> set[Partition]:
+        committed = offsets.committed("test.credit-changed", ends)
+        return {where for where, end in ends.items() if committed.get(where, 0) >= end}
+
+    offsets = Offsets(KafkaConfig(bootstrap=stack.bootstrap))
+    ends: dict[Partition, int] = {}
+    worker = Worker(stack, first.config.database, tmp_path, "credit-changed")
+    try:
+        worker.start()
+        send(writer, codec, partitions, [*episodes("whole", 0, 1, 2), *episodes("open", 0, 1)])
+        wait_until(lambda: members("final", "uniform") == {"whole": 3}, "the credit of the one")
+        wait_until(lambda: members("open", "uniform") == {"open": 2}, "the row of the other")
+        ends = offsets.ends((EPISODES, partition_of(one, partitions)) for one in ("whole", "open"))
+        wait_until(lambda: acknowledged() >= set(ends), "that both are acknowledged")
+        worker.kill()
+        worker.more = {"HEADRACE_CREDIT_CALL": "discounted(0.5)"}
+        worker.start()
+        wait_until(lambda: members("open", "discounted") == {"open": 2}, "what was seen before")
+        send(writer, codec, partitions, episodes("open", 2))
+        wait_until(lambda: members("final", "discounted") == {"open": 3}, "the credit of it")
+    finally:
+        worker.kill()
+        writer.close()
+    (credits,) = delivered(stack.bootstrap, codec, "credit-changed", "open")
+    assert (credits.outcome, credits.missing_rollouts) == ("train", [])
+    assert credits.credit.startswith("discounted")

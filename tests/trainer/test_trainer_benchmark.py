@@ -39,5 +39,5 @@ def test_rows_are_read_alone_and_together(capsys: pytest.CaptureFixture[str]) ->
     assert (alone[1], together[1]) == ("each row alone", "1 of ≤ 4,096")
     assert int(together[2]) == 31 + 3 * 15 < int(alone[2]) == 4 * 31
     assert all(
-        float(line[3]) >= 0.0 and float(line[4].strip(" |")) > 0 for line in (alone, together)
+        float(line[3]) >= 0.0 and float(line[5].strip(" |")) > 0 for line in (alone, together)
     )

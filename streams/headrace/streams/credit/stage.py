@@ -6,7 +6,7 @@ Credits are told at once; rows of `groups` follow in larger blocks, and are ackn
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import pyarrow as pa
@@ -22,11 +22,11 @@ from headrace.connectors.kafka import (
     Patience,
     Registry,
 )
-from headrace.schemas import Codec, EpisodeBatch, from_avro
-from headrace.schemas.topics import Topic
+from headrace.schemas import Codec
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
+from headrace.streams.credit.left_open import TOPIC, LeftOpen, arrivals_of
 from headrace.streams.credit.shares import shares_of
 from headrace.streams.credit.slow import SlowRule
 from headrace.streams.credit.state import GroupKey
@@ -39,7 +39,6 @@ from headrace.streams.reward import load_rule
 logger = logging.getLogger(__name__)
 
 NAME = "credit"
-TOPIC = Topic.EPISODES
 
 
 class CreditStage:
@@ -61,19 +60,22 @@ class CreditStage:
         codec: Codec,
         unknown_schema_s: float = UNKNOWN_SCHEMA_S,
         known: Known | None = None,
+        left_open: Callable[[Sequence[Partition]], Sequence[Arrival]] = lambda _: (),
     ) -> None:
         self._groups = groups
         self._store = store
         self._credits = credits
         self._dead_letters = dead_letters
-        self._codec = codec
-        self._decoder = Decoder(self._arrivals, stage=NAME, unknown_schema_s=unknown_schema_s)
+        self._decoder = Decoder(
+            partial(arrivals_of, codec), stage=NAME, unknown_schema_s=unknown_schema_s
+        )
         self.counters: Counter[str] = groups.counters
         self._trained = frozenset(groups.method.roles.trained)
         self._patience = Patience(NAME)
         self._storing = Patience(NAME)
         self._slow = SlowRule(groups.rule.id)
         self._known_ids = known or Known()
+        self._left_open = left_open
         self._owed: list[pa.Table] = []
         self._writing = asyncio.Lock()
         self.owed_bytes = 0
@@ -110,6 +112,14 @@ class CreditStage:
                 partial(self._store.running_means, numbers)
             ):
                 self._groups.go_on_from(partition, project, running)
+        earlier = await self._patience.auntil_done(partial(self._left_open, partitions))
+        if earlier:
+            logger.info(
+                "%d episodes are read again: their groups were open when rule or method changed",
+                len(earlier),
+            )
+            await self._follow(earlier)
+            await self.store()
 
     async def take(self, records: Sequence[LogRecord]) -> Sequence[DeadLetter]:
         """Credit what follows from the records; returns when Credits are durable, and `store` does
@@ -123,7 +133,15 @@ class CreditStage:
         decoded = await self._decoder.adecode(filled, self._patience)
         await bury(self._patience, self._dead_letters, decoded.refused)
         self.counters["dead_letters"] += len(decoded.refused)
-        arrivals = [arrival for _, some in decoded.taken for arrival in some]
+        await self._follow([arrival for _, some in decoded.taken for arrival in some])
+        if self._groups.full:
+            await self.store()  # (rule: eviction follows the store)
+            self._known_ids.note([text_of(key) for key in self._groups.evict()])
+        self.counters["groups_waiting"] = self._groups.waiting_groups
+        return decoded.refused
+
+    async def _follow(self, arrivals: Sequence[Arrival]) -> None:
+        """Take episodes in, tell what follows from them and from the clock, and owe the rows."""
         if needs := self._known(self._groups.needs(arrivals)):
             for held in await self._patience.auntil_done(partial(self._store.look_up, needs)):
                 self._groups.restore(held)
@@ -140,11 +158,6 @@ class CreditStage:
             self._groups.told(changes)
             self._owed.append(rows)
             self.owed_bytes += rows.nbytes
-        if self._groups.full:
-            await self.store()  # (rule: eviction follows the store)
-            self._known_ids.note([text_of(key) for key in self._groups.evict()])
-        self.counters["groups_waiting"] = self._groups.waiting_groups
-        return decoded.refused
 
     def next_deadline(self, where: Partition) -> int | None:
         """Log time in milliseconds at which a group of the partition is due."""
@@ -173,13 +186,6 @@ class CreditStage:
         changes = self._groups.settle()
         return changes, self._store.rows(changes)
 
-    def _arrivals(self, record: LogRecord) -> list[Arrival]:
-        data = self._codec.decode(TOPIC, record.value)
-        return [
-            Arrival(partition=record.partition, log_time=record.log_time, episode=episode)
-            for episode in from_avro(EpisodeBatch, data).episodes
-        ]
-
 
 def make_stage(config: CreditSettings, host: HostConfig) -> CreditStage:
     """The stage on the servers that the host's configuration names.
@@ -191,11 +197,13 @@ def make_stage(config: CreditSettings, host: HostConfig) -> CreditStage:
     kafka = host.kafka.client(f"headrace.{NAME}")
     codec = Codec(Registry(host.registry))
     groups = Groups(rule, config.method, config.patience, config.max_held)
+    store = GroupStore(ClickHouse(host.clickhouse), rule=rule.id, credit=config.method.id)
     return CreditStage(
         groups=groups,
-        store=GroupStore(ClickHouse(host.clickhouse), rule=rule.id, credit=config.method.id),
+        store=store,
         credits=CreditsWriter(kafka, codec),
         dead_letters=DeadLetters(kafka),
         codec=codec,
         unknown_schema_s=host.unknown_schema_s,
+        left_open=LeftOpen(kafka, codec, store),
     )

@@ -66,6 +66,23 @@ class GroupStore:
             (row["partition"], (row["project"], row["group_id"]), row["close_by"]) for row in rows
         ]
 
+    def left_open(self, partitions: Sequence[int]) -> list[tuple[int, GroupKey, int]]:
+        """Partition, group and first log time of the groups of some partitions that the rule and
+        method before these left open, and that have no row by these."""
+        rows = self._clickhouse.query_arrow(
+            "SELECT partition, project, group_id, log_first FROM"
+            f" (SELECT * FROM {self._table} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
+            " AND (rule, credit) IN (SELECT rule, credit FROM rule_changes"
+            f" WHERE NOT ({_OF_METHOD}) ORDER BY number DESC LIMIT 1))"
+            f" WHERE state = '{RowState.OPEN}' AND (project, group_id) NOT IN"
+            f" (SELECT project, group_id FROM {self._table}"
+            f" WHERE partition IN {{partitions:Array(UInt32)}} AND {_OF_METHOD})",
+            {"partitions": list(partitions), **self._names},
+        ).to_pylist()
+        return [
+            (row["partition"], (row["project"], row["group_id"]), row["log_first"]) for row in rows
+        ]
+
     def running_means(self, partitions: Sequence[int]) -> list[tuple[int, str, Running]]:
         """Partition, project and last place of each running mean of some partitions."""
         rows = self._clickhouse.query_arrow(
