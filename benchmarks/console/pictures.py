@@ -19,6 +19,8 @@ PAGES = {
     "version": f"/policies/calculator/{LAST}",
     "compare": f"/compare?policy=calculator&a=0&b={LAST}",
     "ledger": "/ledger",
+    "rollouts": "/rollouts?policy=calculator",
+    "rewards": "/rewards?policy=support#two-rules",
 }
 WIDTH, HEIGHT = 1200, 760
 
@@ -48,7 +50,9 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         with serve.pages(client) as url:
             for name, path in addresses(client).items():
-                tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+                tab = browser.new_page(
+                    viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce"
+                )
                 tab.goto(url + path)
                 tab.screenshot(path=FOLDER / f"{name}.png")
                 tab.close()

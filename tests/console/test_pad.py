@@ -72,6 +72,16 @@ def test_what_is_refused_is_said_beside_the_question(page: TestClient, query: st
     assert f">{query}</textarea>" in html.unescape(answer.text)
 
 
+def test_numbers_over_a_number_are_drawn(page: TestClient) -> None:
+    asked = "SELECT number AS x, number * number AS y, toBool(number % 2) AS odd FROM numbers(9)"
+    text = page.get("/sql", params={"q": asked}).text
+    assert "<summary>Chart by x</summary>" in text
+    assert "y by x. y: 0.000 at 0, 64.000 at 8." in text
+    names = "SELECT toString(number) AS x, number AS y FROM numbers(9)"
+    assert "Chart by" not in page.get("/sql", params={"q": names}).text
+    assert "Chart by" not in page.get("/sql", params={"q": "SELECT 1 AS x, 2 AS y"}).text
+
+
 def test_the_answer_comes_as_parquet_with_its_types(page: TestClient) -> None:
     query = "SELECT toUInt32(number) AS n FROM numbers({most:UInt32}) SETTINGS max_threads = 1;"
     found = page.get("/sql.parquet", params={"q": query, "p_most": "700"})

@@ -79,6 +79,9 @@ def test_two_versions_are_compared_by_the_demos_own_test(page: TestClient) -> No
     assert f"{tested.better} : {tested.worse}" in text
     flips = page.get(f"/compare?policy=calculator&a=0&b={LAST}&only=flips").text
     assert flips.count("<article>") == changed
+    marked = re.findall(r"<mark>([^<]*)</mark>", flips)
+    assert "+" in marked  # where version 0 subtracted
+    assert "calc" not in marked
 
 
 def test_a_version_shows_what_it_was_trained_on_and_where_it_comes_from(

@@ -1,14 +1,32 @@
 """`/compare?policy=P&a=0&b=10`: is a version better, and on which tasks?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import cast
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.ask import Answer, Row, ask
 from headrace.infra.console.cells import BETTER, WORSE
+from headrace.infra.console.difference import Piece, differences, unmarked
 from headrace.infra.console.render import Page
 from headrace.infra.demo.paired import SOLVED, paired
 
 SHOWN = 100
+MARKED = 20
+"""Tasks whose answers are compared word by word."""
+SIDES = ("a", "b")
+Key = tuple[object, object, object]
+"""Project, rollout and attempt."""
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Side:
+    """What a version said to a task: of each call its pieces, and how many characters are shown of
+    how many."""
+
+    calls: int
+    said: list[tuple[list[Piece], int, int]]
 
 
 def compare(client: ClickHouse, asked: Mapping[str, str]) -> Page:
@@ -28,9 +46,10 @@ def compare(client: ClickHouse, asked: Mapping[str, str]) -> Page:
         shown = [row for row in pairs.rows if not flips or row["verdict"] in (BETTER, WORSE)]
         more |= {"flips": flips, "pairs": shown[:SHOWN], "left": max(0, len(shown) - SHOWN)}
         said = _outputs(client, shown[:SHOWN])
-        more["said"] = {
-            (row["project"], row["rollout_id"], row["attempt"]): row for row in said.rows
-        }
+        outputs = {(row["project"], row["rollout_id"], row["attempt"]): row for row in said.rows}
+        more["said"] = [
+            _sides(row, outputs, marked=place < MARKED) for place, row in enumerate(shown[:SHOWN])
+        ]
         answers.append(said)
         if pairs.rows:
             before, after = (
@@ -40,6 +59,29 @@ def compare(client: ClickHouse, asked: Mapping[str, str]) -> Page:
             more["tested"] = paired(before, after)
     more["options"] = _options(choices.rows)
     return Page(template="compare.html", title="Compare versions", answers=answers, more=more)
+
+
+def _sides(row: Row, outputs: Mapping[Key, Row], *, marked: bool) -> dict[str, Side]:
+    """Both answers to a task, call beside call; marked: words of one side alone are its own."""
+    rows = [
+        outputs.get((row["project"], row[f"rollout_{side}"], row[f"attempt_{side}"]), {})
+        for side in SIDES
+    ]
+    told = [cast("Sequence[tuple[str, int]]", one.get("outputs", [])) for one in rows]
+    pieces = [
+        differences(a, b) if marked and a and b else unmarked(a, b)
+        for (a, _), (b, _) in zip_longest(*told, fillvalue=("", 0))
+    ]
+    return {
+        side: Side(
+            calls=int(str(rows[place].get("calls", 0))),
+            said=[
+                (pair[place], len(text), characters)
+                for pair, (text, characters) in zip(pieces, told[place], strict=False)
+            ],
+        )
+        for place, side in enumerate(SIDES)
+    }
 
 
 def _outputs(client: ClickHouse, pairs: list[Row]) -> Answer:

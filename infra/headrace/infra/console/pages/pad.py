@@ -2,16 +2,20 @@
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.errors import StatementFailed
 from headrace.connectors.clickhouse.saved import SavedQuery, saved_queries
 from headrace.connectors.clickhouse.sql import formatted
-from headrace.infra.console.ask import LIMITS, Answer, ask
+from headrace.infra.console.ask import LIMITS, Answer, Row, ask
+from headrace.infra.console.chart import Chart, Point, chart
 from headrace.infra.console.render import Page
 
 SHOWN = 500
+MOST_LINES = 4
+"""Curves of a chart."""
 PREFIX = "headrace-console-"
 _PARAMETER = re.compile(r"\{(\w+):\s*([^{}]+)\}")
 
@@ -41,6 +45,7 @@ def pad(client: ClickHouse, asked: Mapping[str, str]) -> Page:
             "about": saved.about if saved else "",
             "saved": saved_queries(),
             "said": said,
+            "chart": drawn(answers[0].rows) if text and len(answers) > 1 else None,
             "shown": SHOWN,
             "query_id": f"{PREFIX}{uuid.uuid4()}",
         },
@@ -60,6 +65,35 @@ def parquet(client: ClickHouse, asked: Mapping[str, str]) -> bytes:
     if formatted(text):
         raise ValueError("the query names a FORMAT of its own")
     return client.query_text(f"{_bare(text)}\nFORMAT Parquet", values, LIMITS)
+
+
+def drawn(rows: Sequence[Row]) -> Chart | None:
+    """Curves over the first column, where all that follows in the first row tells numbers too."""
+    if not 1 < len(rows) <= SHOWN:
+        return None
+    names = [name for name, value in rows[0].items() if _is_number(value)]
+    if len(names) < 2 or names[0] != next(iter(rows[0])):
+        return None
+    across, *lines = names
+    told = [row for row in rows if _is_number(row[across])]
+    return chart(
+        f"{', '.join(lines[:MOST_LINES])} by {across}",
+        {
+            name: sorted(
+                (
+                    Point(x=float(str(row[across])), y=float(str(row[name])))
+                    for row in told
+                    if _is_number(row[name])
+                ),
+                key=lambda point: point.x,
+            )
+            for name in lines[:MOST_LINES]
+        },
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def cancel(client: ClickHouse, query_id: str) -> None:
