@@ -40,12 +40,14 @@ MAKERS = {
     "registry": {f"{CONNECTORS}/kafka/registry.py": "all of Confluent's"},
     "ClickHouse": {
         f"{CONNECTORS}/clickhouse/client.py": "all of clickhouse-connect's",
+        f"{EMBEDDED}/clickhouse/engine.py": "the embedded engine itself",
     },
     "HTTP": {
         f"{CONNECTORS}/kafka/registry.py": "the session of the registry's client",
         f"{CONNECTORS}/clickhouse/client.py": "the pool of ClickHouse's client",
         f"{CONNECTORS}/engines/": "engines: a vLLM server, an upstream",
         f"{EMBEDDED}/": "the embedded parts, on loopback",
+        "infra/headrace/infra/console/gateway.py": "hands feedback to the gateway",
         "infra/headrace/infra/launch/watching.py": "asks a gateway whether it is one",
     },
 }
@@ -58,14 +60,24 @@ class Imports(ast.NodeVisitor):
         self.names: set[str] = set()
 
     def visit_If(self, node: ast.If) -> None:
-        if ast.unparse(node.test) != "TYPE_CHECKING":
-            self.generic_visit(node)
+        is_for_types = ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for each in node.orelse if is_for_types else [node.test, *node.body, *node.orelse]:
+            self.visit(each)
 
     def visit_Import(self, node: ast.Import) -> None:
-        self.names |= {alias.name for alias in node.names}
+        for alias in node.names:
+            self.names.add(alias.name)
+            if alias.asname is None:  # `import a.b` binds a
+                self.names.add(alias.name.partition(".")[0])
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        self.names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        self.names |= {f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names}
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if ast.unparse(node.func).endswith(("import_module", "__import__")):
+            given = [one.value for one in node.args[:1] if isinstance(one, ast.Constant)]
+            self.names |= {name for name in given if isinstance(name, str)}
+        self.generic_visit(node)
 
 
 def imported(source: str) -> set[str]:
@@ -75,11 +87,14 @@ def imported(source: str) -> set[str]:
 
 
 def clients_in(source: str, kind: str) -> set[str]:
-    """What a module imports of this kind of client."""
+    """What a module imports of this kind of client: one of them, or a module that has one."""
     return {
         name
         for name in imported(source)
-        if any(f"{name}.".startswith(f"{client}.") for client in CLIENTS[kind])
+        if any(
+            f"{name}.".startswith(f"{client}.") or client.startswith(f"{name}.")
+            for client in CLIENTS[kind]
+        )
         and not any(name.startswith(errors) for errors in ERRORS)
     }
 
@@ -106,9 +121,17 @@ def test_a_client_is_made_in_its_one_place(kind: str) -> None:
         ("Kafka", "from confluent_kafka import KafkaError, Producer"),
         ("Kafka", "def f():\n    from confluent_kafka.admin import AdminClient"),
         ("Kafka", "import aiokafka.producer"),
+        ("Kafka", "import confluent_kafka\nconfluent_kafka.Producer({})"),
+        ("Kafka", "import confluent_kafka as kafka"),
+        ("Kafka", "import confluent_kafka.admin"),
+        ("Kafka", "from confluent_kafka import admin"),
+        ("Kafka", "from confluent_kafka import *"),
+        ("Kafka", "from importlib import import_module\nimport_module('confluent_kafka')"),
+        ("Kafka", "if TYPE_CHECKING:\n    pass\nelse:\n    import aiokafka"),
         ("registry", "from confluent_kafka.schema_registry import SchemaRegistryClient as S"),
         ("ClickHouse", "import clickhouse_connect"),
         ("HTTP", "from urllib import request"),
+        ("HTTP", "import urllib"),
     ],
 )
 def test_a_client_made_by_hand_would_be_found(kind: str, source: str) -> None:

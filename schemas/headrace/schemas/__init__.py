@@ -1,10 +1,10 @@
 """The wire of headrace: Avro schemas, their codec, records, spans and ids.
 
-`avro/*.avsc` are the truth. `records` mirrors them as dataclasses; `columns` is the table of a
-span's columns, from which `span_writer` and `span_reader` build and read the batches of spans;
-`topics` and `vocabulary` are the names and words of the wire. Imports no other part of headrace
-and reaches no network. What is listed here is what an agent, a rule or a reader of a topic needs;
-columns, topics and words are imported from their modules.
+`avro/*.avsc` are the truth. `records` and `policy_records` mirror them as dataclasses; `columns`
+is the table of a span's columns, from which `span_writer` and `span_reader` build and read the
+batches of spans; `topics` and `vocabulary` are the names and words of the wire. Imports no other
+part of headrace and reaches no network. What is listed here is what an agent, a rule or a reader
+of a topic needs; columns, topics and words are imported from their modules.
 """
 
 from headrace.schemas.codec import SCHEMA_FILES, Codec, encode_body, frame, schema_text, unframe
@@ -27,6 +27,14 @@ from headrace.schemas.ids import (
     response_id,
     sample_id,
 )
+from headrace.schemas.policy_records import (
+    Offset,
+    PolicyRecord,
+    PolicyVersion,
+    PrunedVersion,
+    Traffic,
+    TrafficShare,
+)
 from headrace.schemas.records import (
     Credits,
     CreditsBatch,
@@ -37,16 +45,10 @@ from headrace.schemas.records import (
     EpisodeTool,
     Halt,
     Member,
-    Offset,
     Outcome,
-    PolicyRecord,
-    PolicyVersion,
-    PrunedVersion,
     Sample,
     SampleCredit,
     Task,
-    Traffic,
-    TrafficShare,
     from_avro,
     to_avro,
 )

@@ -1,4 +1,4 @@
-"""The topics' names, and how much a record may weigh."""
+"""The topics' names, who reads them, and how much a record may weigh."""
 
 from enum import StrEnum
 
@@ -19,6 +19,13 @@ class Topic(StrEnum):
     POLICIES = "headrace.policies"
     OUTCOMES = "headrace.outcomes"
     HALTS = "headrace.halts"
+
+
+class StageGroup(StrEnum):
+    """The consumer group of a stage, where no setting names another."""
+
+    ASSEMBLE = "headrace.assemble"
+    CREDIT = "headrace.credit"
 
 
 def dead_letters_of(topic: str) -> str:

@@ -21,14 +21,7 @@ LINES = ["naïve 😀 façade", "don't  stop\n\tnow 12345", "語のトークン"
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Vocabulary:
-    added = tokenizer.get_added_tokens_decoder()
-    return read_vocabulary(
-        tokenizer.get_vocab(with_added_tokens=False),
-        {token: (meaning.content, meaning.special) for token, meaning in added.items()},
-        json.loads(tokenizer.to_str())["decoder"],
-        size=0,
-        end_ids=frozenset(),
-    )
+    return read_vocabulary(json.loads(tokenizer.to_str()))
 
 
 def byte_level() -> Tokenizer:
@@ -132,6 +125,15 @@ def test_sentence_pieces_bytes_are_bytes_and_its_bar_is_a_space() -> None:
     assert vocabulary.bytes_of(ids) == (b"\n", b" a", b"<0xZZ>", b"</s>")
 
 
+def test_pieces_of_a_unigram_model_are_numbered_by_their_place() -> None:
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("\u2581a", -1.0), ("é", -2.0)], 0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    vocabulary = vocabulary_of(tokenizer)
+    assert vocabulary.pieces == (b"<unk>", b" a", "é".encode())
+    assert vocabulary.bytes_of(tokenizer.encode("aé").ids) == (b" a", "é".encode())
+
+
 def test_the_engines_own_text_tells_bytes_of_padding_and_refuses_what_is_beyond(tiny: Path) -> None:
     vocabulary = Text(tiny, 300).vocabulary
     assert vocabulary.bytes_of([299]) == (b"",)
@@ -143,4 +145,4 @@ def test_the_engines_own_text_tells_bytes_of_padding_and_refuses_what_is_beyond(
 @pytest.mark.parametrize("decoder", [None, {"type": "WordPiece"}])
 def test_tokens_of_another_kind_are_refused(decoder: Any) -> None:
     with pytest.raises(InvalidWeights, match="byte-level"):
-        read_vocabulary({"a": 0}, {}, decoder, size=1, end_ids=frozenset())
+        read_vocabulary({"decoder": decoder, "model": {"vocab": {"a": 0}}})

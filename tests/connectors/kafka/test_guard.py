@@ -14,10 +14,13 @@ from headrace.connectors.kafka import (
     RESUMED,
     DeadLetter,
     Guard,
+    Patience,
     PoisonCount,
     PoisonSettings,
+    Resuming,
     accepts,
 )
+from headrace.connectors.kafka.resuming import ASK_S
 from headrace.schemas import Halt
 
 ZERO, ONE = ("t", 0), ("t", 1)
@@ -284,3 +287,30 @@ def test_without_a_limit_nothing_is_ever_past_it() -> None:
 def test_a_limit_that_cannot_work_names_its_setting(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         PoisonSettings(**settings)
+
+
+def test_whether_a_halted_partition_may_go_on_is_asked_now_and_then() -> None:
+    kafka, now = Kafka(), [0.0]
+    guard = kafka.guard()
+    resuming = Resuming(guard, Patience(), clock=lambda: now[0])
+    guard.assigned([ZERO, ONE])
+    asked: list[float] = []
+    reads = kafka.read
+
+    def read() -> Mapping[tuple[str, tuple[str, int]], Halt]:
+        asked.append(now[0])
+        return reads()
+
+    kafka.read = read  # type: ignore[method-assign]
+    assert resuming.take_up() == {}
+    assert not asked, "nothing is halted"
+    guard.halt(ZERO, POISON, "too many")
+    assert resuming.take_up() == {}
+    kafka.resume(ZERO)
+    assert resuming.take_up() == {}, "it has just asked"
+    now[0] = ASK_S
+    assert resuming.take_up() == {ZERO: 0}
+    assert not guard.halted
+    now[0] = 10 * ASK_S
+    assert resuming.take_up() == {}
+    assert set(asked) == {0.0, ASK_S}

@@ -87,6 +87,17 @@ def test_it_is_raised_behind_the_block() -> None:
     assert signal.getsignal(signal.SIGALRM) is signal.default_int_handler
 
 
-def test_an_error_of_the_block_comes_first() -> None:
+def test_it_is_raised_though_the_block_fails_too() -> None:
+    def interrupt_and_fail() -> None:
+        signal.raise_signal(signal.SIGALRM)
+        raise ValueError("of the block")
+
+    with pytest.raises(KeyboardInterrupt) as raised, held_back():
+        interrupt_and_fail()
+    assert isinstance(raised.value.__context__, ValueError)
+    assert signal.getsignal(signal.SIGALRM) is signal.default_int_handler
+
+
+def test_without_one_an_error_of_the_block_is_as_it_was() -> None:
     with pytest.raises(ValueError, match="of the block"), held_back():
         raise ValueError("of the block")

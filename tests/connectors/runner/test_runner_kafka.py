@@ -181,8 +181,7 @@ def test_a_task_under_a_runner_that_stops_is_run_again(
 
 
 COMMAND = """
-import os, sys
-from dataclasses import replace
+import sys
 from pathlib import Path
 from headrace.connectors.sdk import reward, tool
 

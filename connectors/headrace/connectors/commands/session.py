@@ -73,7 +73,7 @@ class Session:
         else:
             self._folder.leave()
         return Told(
-            spans=self._collector.spans + self._folder.identity.starts + 1,
+            spans=self._collector.spans + int(self._folder.identity.starts) + 1,
             notes=frozenset(self._collector.notes),
             durable=durable,
         )

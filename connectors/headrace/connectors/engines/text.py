@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from headrace.connectors.engines.base import Messages, Tools
 from headrace.connectors.engines.errors import InvalidRequest
-from headrace.connectors.engines.vocabulary import Vocabulary, read_vocabulary
+from headrace.connectors.engines.vocabulary import read_vocabulary
 
 LONG_TEXT = 10_000
 """Characters from which on cutting a text into tokens takes milliseconds."""
@@ -29,8 +29,10 @@ class Text:
         # transformers' own wrapper has (padding, truncation).
         self._tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         self._backend: Any = self._tokenizer.backend_tokenizer
-        self.vocabulary = _vocabulary(
-            self._backend, size, _end_ids(directory, self._tokenizer.eos_token_id)
+        self.vocabulary = read_vocabulary(
+            json.loads(self._backend.to_str()),
+            size=size,
+            end_ids=_end_ids(directory, self._tokenizer.eos_token_id),
         )
 
     @property
@@ -96,17 +98,6 @@ class ReadsText:
     def token_bytes(self, token_ids: Sequence[int]) -> tuple[bytes, ...]:
         """The bytes that tokens stand for."""
         return self._text.vocabulary.bytes_of(token_ids)
-
-
-def _vocabulary(backend: Any, size: int, end_ids: frozenset[int]) -> Vocabulary:
-    added = backend.get_added_tokens_decoder()
-    return read_vocabulary(
-        backend.get_vocab(with_added_tokens=False),
-        {token: (meaning.content, meaning.special) for token, meaning in added.items()},
-        json.loads(backend.to_str())["decoder"],
-        size=size,
-        end_ids=end_ids,
-    )
 
 
 def _end_ids(directory: Path, tokenizer_end: int | None) -> frozenset[int]:

@@ -1,6 +1,6 @@
 """What a model's tokens stand for, byte by byte. Imports no tokenizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,26 +41,19 @@ class Vocabulary:
 
 
 def read_vocabulary(
-    names: Mapping[str, int],
-    added: Mapping[int, tuple[str, bool]],
-    decoder: Mapping[str, Any] | None,
-    *,
-    size: int,
-    end_ids: frozenset[int],
+    tokenizer: Mapping[str, Any], *, size: int = 0, end_ids: frozenset[int] = frozenset()
 ) -> Vocabulary:
-    """The vocabulary of a tokenizer in the format of Hugging Face's `tokenizer.json`.
+    """Read a vocabulary out of what a `tokenizer.json` holds.
 
     Args:
-        names: token id by the token's name.
-        added: of each added token its content and whether it is special.
-        decoder: the file's `decoder`.
+        tokenizer: the file's fields; of them `model.vocab`, `added_tokens` and `decoder` are read.
         size: rows of the model's embedding; the vocabulary is at least as long.
         end_ids: tokens that end a completion.
 
     Raises:
         InvalidWeights: the tokens are neither byte-level nor SentencePiece's.
     """
-    steps = _steps(decoder)
+    steps = _steps(tokenizer.get("decoder"))
     kinds = {str(step.get("type")) for step in steps}
     if "ByteLevel" in kinds:
         to_bytes = _byte_level
@@ -68,20 +61,27 @@ def read_vocabulary(
         to_bytes = _sentence_piece
     else:
         raise InvalidWeights(
-            f"The tokenizer's decoder is {sorted(kinds) or 'missing'}: this engine reads "
-            "byte-level and SentencePiece tokenizers only."
+            f"The tokenizer's decoder is {sorted(kinds) or 'missing'}: only tokens of byte-level "
+            "and SentencePiece tokenizers have bytes of their own."
         )
-    pieces = [b""] * max([size, *(token + 1 for token in names.values()), *(i + 1 for i in added)])
-    for name, token in names.items():
-        pieces[token] = to_bytes(name)
-    for token, (content, _) in added.items():
-        pieces[token] = content.encode()
+    found = {token: to_bytes(name) for name, token in _names(tokenizer["model"]["vocab"])}
+    added = tokenizer.get("added_tokens") or []
+    found |= {int(one["id"]): str(one["content"]).encode() for one in added}
     return Vocabulary(
-        pieces=tuple(pieces),
-        hidden=frozenset(token for token, (_, is_special) in added.items() if is_special),
+        pieces=tuple(
+            found.get(token, b"") for token in range(max([size, *(i + 1 for i in found)]))
+        ),
+        hidden=frozenset(int(one["id"]) for one in added if one["special"]),
         end_ids=end_ids,
         strips_space=any(_strips(step) for step in steps),
     )
+
+
+def _names(entries: Mapping[str, int] | Sequence[Sequence[Any]]) -> Iterator[tuple[str, int]]:
+    if isinstance(entries, Mapping):
+        yield from entries.items()
+    else:  # of Unigram: pairs of a name and its score
+        yield from ((str(name), token) for token, (name, _) in enumerate(entries))
 
 
 def _steps(decoder: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:

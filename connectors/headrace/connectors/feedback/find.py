@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable
 
 from headrace.connectors.feedback.errors import NobodyKnows, NotYet
-from headrace.connectors.feedback.places import Place
+from headrace.connectors.feedback.places import Place, Places
 from headrace.connectors.kafka import KafkaConfig, Offsets, partitions_of
 from headrace.schemas import partition_of
-from headrace.schemas.topics import Topic
+from headrace.schemas.topics import StageGroup, Topic
 
-ASSEMBLERS = "headrace.assemble"
-"""The consumer group that writes the rows, and then acknowledges."""
 WAIT_S = 60.0
 PAUSE_S = 0.2
 
@@ -23,11 +21,14 @@ PAUSE_S = 0.2
 class Unread:
     """How much of the log, as it stood when this was asked first, the tables may lack.
 
-    rollout_id: of the episode that is looked for; empty: it may be in any partition. Blocking, and
-    not for sharing between threads; raises KafkaClientError.
+    rollout_id: of the episode that is looked for; empty: it may be in any partition. group: the
+    consumer group that writes the rows, and then acknowledges. Blocking, and not for sharing
+    between threads; raises KafkaClientError.
     """
 
-    def __init__(self, kafka: KafkaConfig, rollout_id: str = "", group: str = ASSEMBLERS) -> None:
+    def __init__(
+        self, kafka: KafkaConfig, rollout_id: str = "", group: str = StageGroup.ASSEMBLE
+    ) -> None:
         self._kafka = kafka
         self._rollout_id = rollout_id
         self._group = group
@@ -97,3 +98,25 @@ class Search:
         while (place := await asyncio.to_thread(self.step)) is None:  # noqa: ASYNC110 - no event is set
             await asyncio.sleep(PAUSE_S)
         return place
+
+
+UnreadOf = Callable[[str], Unread]
+"""Makes the `Unread` of a rollout, or of all ('')."""
+
+
+def search_response(places: Places, unread: UnreadOf, project: str, response_id: str) -> Search:
+    """The search for the episode that an answer was given in."""
+    return Search(
+        f"no answer {response_id!r} of project {project}",
+        lambda: places.of_response(project, response_id),
+        unread("").records,
+    )
+
+
+def search_episode(places: Places, unread: UnreadOf, place: Place) -> Search:
+    """The search for an episode by its id."""
+    return Search(
+        f"no episode {place.episode} of project {place.project}",
+        lambda: places.of_episode(place),
+        unread(place.rollout_id).records,
+    )

@@ -49,10 +49,13 @@ class Answered:
 
 
 class Places:
-    """Places that ClickHouse has. Blocking; raises ClickHouseUnavailable or ClickHouseRejected."""
+    """Places that ClickHouse has. Blocking; raises ClickHouseUnavailable or ClickHouseRejected.
+
+    Any thread may ask.
+    """
 
     def __init__(self, config: ClickHouseConfig) -> None:
-        self._config = config
+        self._client = ClickHouse(config)
 
     def of_response(self, project: str, response_id: str) -> Place | None:
         """Where an answer was given: one of the gateway's, or of an upstream's."""
@@ -67,19 +70,19 @@ class Places:
     def of_episode(self, place: Place) -> Place | None:
         """`place`, if it is an episode."""
         rows = self._query(
-            "SELECT 1 AS known FROM episodes WHERE project = {project:String} AND rollout_id = "
+            "SELECT attempt FROM episodes WHERE project = {project:String} AND rollout_id = "
             "{rollout:String} AND attempt = {attempt:String} LIMIT 1",
             {"project": place.project, "rollout": place.rollout_id, "attempt": place.attempt},
         )
         return place if rows else None
 
+    def close(self) -> None:
+        """Close the connections to ClickHouse."""
+        self._client.close()
+
     def _query(self, sql: str, parameters: dict[str, object]) -> list[dict[str, str]]:
-        client = ClickHouse(self._config)
-        try:
-            rows: list[dict[str, str]] = client.query_arrow(sql, parameters).to_pylist()
-            return rows
-        finally:
-            client.close()
+        rows: list[dict[str, str]] = self._client.query_arrow(sql, parameters).to_pylist()
+        return rows
 
 
 def place_of_episode(project: str, episode: str) -> Place:

@@ -94,7 +94,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             upstream=upstream,
             any_name=config.other_models == "policy",
         )
-        yield GatewayState(
+        state = GatewayState(
             config,
             telemetry,
             policies=policies,
@@ -102,6 +102,8 @@ async def running(config: GatewayConfig) -> AsyncIterator[GatewayState]:
             embeddings=embeddings,
             privacy=privacy,
         )
+        stack.callback(state.places.close)
+        yield state
 
 
 def listen(config: GatewayConfig) -> socket.socket:

@@ -20,6 +20,7 @@ class Watch:
     def __init__(self) -> None:
         self._wanted: dict[str, list[Told]] = {}
         self._below: dict[str, Told] = {}
+        self._prefixes: tuple[str, ...] = ()
         self._asking = threading.local()
 
     def install(self) -> None:
@@ -37,6 +38,7 @@ class Watch:
     def when_any_imported(self, below: str, told: Told) -> None:
         """Call `told` with each module under a package once it has been executed."""
         self._below[f"{below}."] = told
+        self._prefixes = tuple(self._below)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -54,7 +56,7 @@ class Watch:
         return spec
 
     def _is_wanted(self, name: str) -> bool:
-        return name in self._wanted or name.startswith(tuple(self._below))
+        return name in self._wanted or name.startswith(self._prefixes)
 
     def _listen(self, name: str, loader: Any) -> None:
         execute = loader.exec_module

@@ -39,6 +39,7 @@ from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.poison import PoisonCount, PoisonSettings
 from headrace.connectors.kafka.reader import FORWARDED_HEADER, TICK_HEADER, LogRecord, ends_of
 from headrace.connectors.kafka.registry import COMPATIBILITY, Registry, RegistryAccess, subject_of
+from headrace.connectors.kafka.resuming import Resuming
 from headrace.connectors.kafka.stretch import Stretch, read_stretch
 from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.topics import partitions_of
@@ -80,6 +81,7 @@ __all__ = [
     "PoisonSettings",
     "Registry",
     "RegistryAccess",
+    "Resuming",
     "Stopped",
     "Stretch",
     "Tailer",

@@ -1,4 +1,4 @@
-"""librdkafka's clients, all of them made here, and why a cluster did not do what they asked.
+"""librdkafka's clients as the settings say, and why a cluster did not do what they asked.
 
 A client says why a broker turned it away in its log alone; what it raises is a time-out.
 """

@@ -18,6 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def held_back() -> Iterator[None]:
     """Raise a KeyboardInterrupt of this thread behind the block, not within it.
 
+    It is raised whatever the block raised, which is then its context.
     For calls that end soon. Signals that have another handler, and threads that get none,
     are left alone.
     """
@@ -37,5 +38,5 @@ def held_back() -> Iterator[None]:
     finally:
         for one in raising:
             signal.signal(one, signal.default_int_handler)
-    if came:
-        raise KeyboardInterrupt
+        if came:
+            raise KeyboardInterrupt

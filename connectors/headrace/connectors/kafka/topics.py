@@ -102,8 +102,8 @@ def create_topics(
     """
     config = KafkaConfig(bootstrap=kafka) if isinstance(kafka, str) else kafka
     bootstrap = config.bootstrap
-    existing = _metadata(config, timeout)
     admin = make_admin(config)
+    existing = _metadata(config, admin, timeout)
     try:
         wanted = [spec for spec in TOPICS if spec.name not in existing]
         _create(admin, wanted, partitions, replication)
@@ -124,7 +124,9 @@ def topics_of(config: KafkaConfig, timeout: float = 10.0) -> set[str]:
     Raises:
         KafkaUnavailable: no broker answered within `timeout` seconds, or let us in.
     """
-    return {str(spec.name) for spec in TOPICS} & _metadata(config, timeout).keys()
+    return {str(spec.name) for spec in TOPICS} & _metadata(
+        config, make_admin(config), timeout
+    ).keys()
 
 
 def _create(admin: Any, specs: list[TopicSpec], partitions: int, replication: int) -> None:
@@ -184,7 +186,7 @@ def partitions_of(config: KafkaConfig | str, topic: str, timeout: float = 10.0) 
     """
     if isinstance(config, str):
         config = KafkaConfig(bootstrap=config)
-    found = _metadata(config, timeout, topic)[topic]
+    found = _metadata(config, make_admin(config), timeout, topic)[topic]
     if found.error is not None and found.error.code() in FORBIDDEN:
         raise KafkaUnavailable(f"{topic} on {config.bootstrap}: {why(config, found.error)}")
     if found.error is not None or not found.partitions:
@@ -195,12 +197,15 @@ def partitions_of(config: KafkaConfig | str, topic: str, timeout: float = 10.0) 
     return len(found.partitions)
 
 
-def _metadata(config: KafkaConfig, timeout: float, topic: str | None = None) -> Mapping[str, Any]:
+def _metadata(
+    config: KafkaConfig, admin: Any, timeout: float, topic: str | None = None
+) -> Mapping[str, Any]:
     """What the cluster tells of one topic, or of all.
 
-    Who is not let in is told soon, and waits no longer, as for a broker that starts.
+    A broker that starts is waited for, `timeout` seconds in all. One that does not let us in is
+    not: that is told after the first `_SOON_S`. Raises KafkaUnavailable.
     """
-    admin, began, limit = make_admin(config), time.monotonic(), min(timeout, _SOON_S)
+    began, limit = time.monotonic(), min(timeout, _SOON_S)
     while True:
         try:
             found: Mapping[str, Any] = admin.list_topics(topic, timeout=limit).topics

@@ -1,6 +1,5 @@
 """Whole topics read from their start and followed: what their records are, up to a halt."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
@@ -11,14 +10,12 @@ from headrace.connectors.kafka.halts import HaltLog
 from headrace.connectors.kafka.offsets import Offsets, Partition
 from headrace.connectors.kafka.poison import PoisonSettings
 from headrace.connectors.kafka.reader import MAX_RECORDS, POLL_S, LogRecord, ends_of
+from headrace.connectors.kafka.resuming import Resuming
 from headrace.connectors.kafka.tailer import Tailer
 from headrace.connectors.kafka.waiting import Patience
 from headrace.schemas import Codec, Halt
 
 T = TypeVar("T")
-
-ASK_S = 1.0
-"""How often it asks whether a halted partition may go on."""
 
 
 class WholeTopics(Generic[T]):
@@ -51,7 +48,6 @@ class WholeTopics(Generic[T]):
     ) -> None:
         self._decoder = Decoder(read, stage=stage, unknown_schema_s=limit.unknown_schema_s)
         self._patience = patience
-        self._ask_at = 0.0
         self._tailer = Tailer(kafka, topics, name=group, starts=starts)
         self._guard = Guard(
             stage=stage,
@@ -61,6 +57,7 @@ class WholeTopics(Generic[T]):
             letters=None,
             limit=limit,
         )
+        self._resuming = Resuming(self._guard, patience)
         try:
             patience.until_done(lambda: self._guard.assigned(self._tailer.partitions))
         except BaseException:
@@ -87,7 +84,7 @@ class WholeTopics(Generic[T]):
 
         Tombstones of a compacted topic are passed over.
         """
-        self._take_up()
+        self._tailer.seek(self._resuming.take_up())
         records = [
             record
             for record in self._tailer.read(timeout, limit)
@@ -104,9 +101,3 @@ class WholeTopics(Generic[T]):
         """Let the clients go."""
         self._tailer.close()
         self._guard.close()
-
-    def _take_up(self) -> None:
-        if not self.halted or time.monotonic() < self._ask_at:
-            return
-        self._ask_at = time.monotonic() + ASK_S
-        self._tailer.seek(self._patience.until_done(self._guard.take_up))

@@ -1,6 +1,5 @@
 """Tasks of a consumer group, one at a time: decoded, or set aside, or halted where it must be."""
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,6 +16,7 @@ from headrace.connectors.kafka import (
     Partition,
     Patience,
     Registry,
+    Resuming,
     Stopped,
     ends_of,
     make_guard,
@@ -29,7 +29,6 @@ from headrace.schemas.topics import Topic
 
 TOPIC = Topic.TASKS
 STAGE = "runner"
-_ASK_S = 1.0
 _ANSWER_S = 0.5
 
 
@@ -64,9 +63,9 @@ class TaskReader:
         )
         self._letters = DeadLetters(kafka)
         self._guard = make_guard(kafka, codec, stage=STAGE, group=config.group, limit=limit)
+        self._resuming = Resuming(self._guard, patience)
         self._unfinished = Unfinished()
         self._paused: set[Partition] = set()
-        self._ask_at = 0.0
         self._reader = GroupReader(
             kafka,
             [TOPIC],
@@ -146,10 +145,7 @@ class TaskReader:
         return decoded.taken
 
     def _take_up(self) -> None:
-        if not self.halted or time.monotonic() < self._ask_at:
-            return
-        self._ask_at = time.monotonic() + _ASK_S
-        again = self._patience.until_done(self._guard.take_up)
+        again = self._resuming.take_up()
         self._reader.seek(again)
         self._reader.resume(again)
         self._paused -= set(again)

@@ -144,18 +144,18 @@ class Runner:
         try:
             while not stop.is_set():
                 self._start_again(slots, executor)
-                self._start(self._next(self._reader, slots), executor)
-                self._commit(self._reader)
+                self._start(self._next(slots), executor)
+                self._commit()
                 on_turn()
-            self._drain(self._reader, give_up, pool, on_turn)
+            self._drain(give_up, pool, on_turn)
         except Stopped:  # while it waited: nothing of what it waited with has begun
-            self._drain(self._reader, give_up, pool, on_turn)
+            self._drain(give_up, pool, on_turn)
         finally:
             give_up.set()
             follower.close()
             pool.close()
             executor.shutdown(wait=True)
-            self._commit(self._reader)
+            self._commit()
             self._reader.close()
             telemetry.close()
             asked.close()
@@ -176,19 +176,23 @@ class Runner:
         assert self._tasks is not None
         return self._tasks.failures.rest.may_start(self._running)
 
-    def _next(self, reader: TaskReader, slots: int) -> list[tuple[LogRecord, Task]]:
+    @property
+    def _reading(self) -> TaskReader:
+        assert self._reader is not None, "`run` makes it"
+        return self._reader
+
+    def _next(self, slots: int) -> list[tuple[LogRecord, Task]]:
         """The next task, if there is room for one; keeps the membership alive."""
         # Tasks that wait hold no slot, but they may not become ever more.
         full = max(self._running, self.waiting) >= slots or not self._may_start()
-        read = reader.next(_POLL_S, full=full)
-        self._broker.ask(reader.answers)
+        read = self._reading.next(_POLL_S, full=full)
+        self._broker.ask(self._reading.answers)
         return read
 
     def _start(self, read: list[tuple[LogRecord, Task]], executor: ThreadPoolExecutor) -> None:
-        assert self._reader is not None
         for record, task in read:
             if task.cancelled:  # the follower has heard of it
-                self._reader.finished(record.partition, record.offset)
+                self._reading.finished(record.partition, record.offset)
                 continue
             taken = Taken(task=task, partition=record.partition, offset=record.offset)
             self._submit(taken, executor)
@@ -215,7 +219,8 @@ class Runner:
             logger.error("task %d/%d could not be run", *taken.where, exc_info=error)
         self._finished.put((taken, None if error is not None else future.result()))
 
-    def _commit(self, reader: TaskReader) -> None:
+    def _commit(self) -> None:
+        reader = self._reading
         while not self._finished.empty():
             taken, ended = self._finished.get()
             self._running -= 1
@@ -231,24 +236,17 @@ class Runner:
                 )
         reader.commit()
 
-    def _drain(
-        self,
-        reader: TaskReader,
-        give_up: threading.Event,
-        pool: Workers,
-        on_turn: Callable[[], None],
-    ) -> None:
+    def _drain(self, give_up: threading.Event, pool: Workers, on_turn: Callable[[], None]) -> None:
         for _ in range(int(self._config.drain_s / _POLL_S) + 1):
-            self._commit(reader)
+            self._commit()
             if not self._running:
                 return
             on_turn()
-            reader.keep_alive(_POLL_S)
+            self._reading.keep_alive(_POLL_S)
         logger.warning("stopping under %d attempts", self._running)
         give_up.set()
         pool.close()
 
     def _revoked(self, partitions: Sequence[int]) -> None:
-        assert self._reader is not None
-        self._commit(self._reader)
+        self._commit()
         self._waiting.lost(partitions)

@@ -26,11 +26,10 @@ from headrace.infra.audit.spans import Row, compare, rows_of, verdict
 from headrace.infra.audit.tables import Tables
 from headrace.infra.settings import Settings
 from headrace.schemas import Codec, SchemaError, Unavailable
-from headrace.schemas.topics import Topic
+from headrace.schemas.topics import StageGroup, Topic
 from headrace.streams.assemble.columns import LoggedBatch, spans_of
 from headrace.streams.assemble.intake import BatchReader
 
-ASSEMBLE, CREDIT = "headrace.assemble", "headrace.credit"
 SPANS_AT_ONCE = 200_000
 PATIENCE_S = 10.0
 
@@ -42,7 +41,7 @@ def audit(
     settings: Settings,
     *,
     project: str | None = None,
-    groups: tuple[str, str] = (ASSEMBLE, CREDIT),
+    groups: tuple[str, str] = (StageGroup.ASSEMBLE, StageGroup.CREDIT),
     progress: Progress = lambda done, total: None,
 ) -> Audit:
     """Compare the log with the tables, of one project or of all.

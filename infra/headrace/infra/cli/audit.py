@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 
 from headrace.infra.audit import audit as run_audit
-from headrace.infra.audit.run import ASSEMBLE, CREDIT
 from headrace.infra.audit.told import SHOWN, lines
 from headrace.infra.cli.app import NO, SETTINGS, app
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine
+from headrace.schemas.topics import StageGroup
 
 
 @app.command()
@@ -23,8 +23,10 @@ def audit(
     ] = None,
     assemble_group: Annotated[
         str, typer.Option(help="Consumer group of the assemble stage.")
-    ] = ASSEMBLE,
-    credit_group: Annotated[str, typer.Option(help="Consumer group of the credit stage.")] = CREDIT,
+    ] = StageGroup.ASSEMBLE.value,
+    credit_group: Annotated[
+        str, typer.Option(help="Consumer group of the credit stage.")
+    ] = StageGroup.CREDIT.value,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:

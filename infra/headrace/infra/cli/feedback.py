@@ -1,6 +1,8 @@
 """`headrace feedback`: a reward for an episode, as late as you like."""
 
 import json
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +16,10 @@ from headrace.connectors.feedback import (
     NotYet,
     Place,
     Places,
-    Search,
     Unread,
     place_of_episode,
+    search_episode,
+    search_response,
 )
 from headrace.connectors.sdk import NotDurable, Telemetry, sdk_config
 from headrace.infra.cli.app import NO, NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
@@ -74,13 +77,8 @@ def feedback(
 
 
 def _find(settings: Settings, project: str, text: str) -> Place:
-    places = Places(settings.clickhouse_config)
-    kafka = settings.kafka_access.client("headrace.feedback")
-    if "/" not in text:
-        what, look = f"no answer {text!r}", lambda: places.of_response(project, text)
-        unread = Unread(kafka)
-    else:
-        place = place_of_episode(project, text)
-        what, look = f"no episode {text}", lambda: places.of_episode(place)
-        unread = Unread(kafka, place.rollout_id)
-    return Search(f"{what} of project {project}", look, unread.records).find()
+    unread = partial(Unread, settings.kafka_access.client("headrace.feedback"))
+    with closing(Places(settings.clickhouse_config)) as places:
+        if "/" in text:
+            return search_episode(places, unread, place_of_episode(project, text)).find()
+        return search_response(places, unread, project, text).find()

@@ -19,6 +19,7 @@ from headrace.infra.cli.times import HOW, log_time
 from headrace.infra.settings import load
 from headrace.infra.terminal.live import LiveLine, bar
 from headrace.schemas import Codec
+from headrace.schemas.topics import StageGroup
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.replay import (
     ChangedRule,
@@ -30,7 +31,6 @@ from headrace.streams.replay import (
     publish,
 )
 from headrace.streams.replay import replay as run_replay
-from headrace.streams.replay.extent import CREDIT_GROUP
 from headrace.streams.reward import RewardError, Rule, load_rule
 
 
@@ -55,7 +55,7 @@ def replay(
     show_sql: Annotated[bool, typer.Option("--sql", help="Show the queries that compare.")] = False,
     credit_group: Annotated[
         str, typer.Option(help="Consumer group of the live stage.")
-    ] = CREDIT_GROUP,
+    ] = StageGroup.CREDIT.value,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.connectors.engines.token_bytes import token_bytes
+from headrace.connectors.engines.vocabulary import read_vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,11 @@ def fill_vocabulary(client: ClickHouse, policy: str, model: Path) -> int:
     """
     file = model / "tokenizer.json"
     try:
-        found = token_bytes(json.loads(file.read_text(encoding="utf-8")))
+        vocabulary = read_vocabulary(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError) as error:
         logger.warning("the tokens of policy %s stay without their texts: %s", policy, error)
         return 0
+    found = {token: piece for token, piece in enumerate(vocabulary.pieces) if piece}
     held = {
         row["token_id"]: row["bytes"]
         for row in client.query_arrow(
@@ -35,9 +36,7 @@ def fill_vocabulary(client: ClickHouse, policy: str, model: Path) -> int:
             {"p": policy},
         ).to_pylist()
     }
-    lacking = [
-        number for number, text in sorted(found.items()) if held.get(number) != text.hex().upper()
-    ]
+    lacking = [number for number, text in found.items() if held.get(number) != text.hex().upper()]
     if lacking:
         client.insert_arrow(
             TABLE,

@@ -20,12 +20,11 @@ from headrace.connectors.kafka import (
     read_stretch,
 )
 from headrace.schemas import Codec, SchemaError, Unavailable
-from headrace.schemas.topics import Topic
+from headrace.schemas.topics import StageGroup, Topic
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.ports import by_query
 
 TOPIC = Topic.EPISODES
-CREDIT_GROUP = "headrace.credit"
 
 _STRADDLING = (
     "SELECT project, group_id, min(log_first) AS first FROM groups FINAL"
@@ -60,7 +59,7 @@ def extent_of(
     *,
     since: int = 0,
     until: int = 0,
-    credit_group: str = CREDIT_GROUP,
+    credit_group: str = StageGroup.CREDIT,
 ) -> Extent:
     """What to read for the groups that had an episode from `since` to before `until`.
 

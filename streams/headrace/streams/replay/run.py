@@ -20,11 +20,12 @@ from headrace.connectors.kafka import (
     read_stretch,
 )
 from headrace.schemas import Codec, EpisodeBatch, from_avro
+from headrace.schemas.topics import StageGroup
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Groups
 from headrace.streams.credit.store import GroupStore
 from headrace.streams.replay.errors import ChangedRule, NothingToReplay
-from headrace.streams.replay.extent import CREDIT_GROUP, TOPIC, Extent, extent_of
+from headrace.streams.replay.extent import TOPIC, Extent, extent_of
 from headrace.streams.replay.names import TABLE, Names
 from headrace.streams.reward import Rule
 
@@ -63,7 +64,7 @@ def replay(
     settings: CreditSettings,
     since: int = 0,
     until: int = 0,
-    credit_group: str = CREDIT_GROUP,
+    credit_group: str = StageGroup.CREDIT,
     progress: Progress = lambda done, total: None,
 ) -> Replayed:
     """Compute rewards and credit of past episodes into rows of `replays`, under the names of the

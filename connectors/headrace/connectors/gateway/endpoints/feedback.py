@@ -14,8 +14,9 @@ from headrace.connectors.feedback import (
     NobodyKnows,
     NotYet,
     Place,
-    Search,
     place_of_episode,
+    search_episode,
+    search_response,
 )
 from headrace.connectors.gateway.bodies import read_json
 from headrace.connectors.gateway.correlation import Correlation, correlate
@@ -97,12 +98,7 @@ async def _place(state: GatewayState, here: Correlation, body: Mapping[str, Any]
     if response_id and not episode:
         if (answered := state.answered.find(here.project, response_id)) is not None:
             return answered
-        what = f"no answer {response_id!r} of project {here.project}"
-        return await Search(
-            what,
-            lambda: state.places.of_response(here.project, response_id),
-            state.unread("").records,
-        ).afind()
+        return await search_response(state.places, state.unread, here.project, response_id).afind()
     if episode and not response_id:
         place = place_of_episode(here.project, episode)
     elif here.in_rollout and not response_id:
@@ -111,6 +107,4 @@ async def _place(state: GatewayState, here: Correlation, body: Mapping[str, Any]
         raise BadFeedback(
             "response_id", "or episode (ROLLOUT/ATTEMPT): give one of them, and not both"
         )
-    what = f"no episode {place.episode} of project {place.project}"
-    unread = state.unread(place.rollout_id)
-    return await Search(what, lambda: state.places.of_episode(place), unread.records).afind()
+    return await search_episode(state.places, state.unread, place).afind()

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 
 from headrace.connectors.kafka import (
     KafkaClientError,
@@ -61,21 +62,12 @@ class PolicyLog:
 
     def run(self) -> None:
         """Read until stopped; for a thread of its own. Call it once."""
-        try:
-            while True:
-                self._follow_again()
-        except Stopped:
-            pass
-        finally:
-            self._registry.close()
-
-    def _follow_again(self) -> None:
-        try:
-            self._follow()
-        except KafkaClientError as error:  # the log is read again, from its start
-            self._patience.pause(str(error))
-        if self._stopping.is_set():
-            raise Stopped
+        with closing(self._registry), suppress(Stopped):  # while it waited
+            while not self._stopping.is_set():
+                try:
+                    self._follow()
+                except KafkaClientError as error:  # the log is read again, from its start
+                    self._patience.pause(str(error))
 
     def _follow(self) -> None:
         log = WholeTopics(
