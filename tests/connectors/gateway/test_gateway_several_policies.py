@@ -1,6 +1,8 @@
 """A gateway that serves several policies, each by an engine and versions of its own."""
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,3 +207,21 @@ def test_the_process_is_told_its_policies_and_their_models() -> None:
         "writer": Path("/m/b"),
         "judge": Path("/m/c=d"),
     }
+
+
+def test_a_policy_whose_weights_load_slowly_holds_up_no_other(make_gateway: Gateways) -> None:
+    gateway = serving_both(make_gateway)
+    gateway.engines["writer"].hold_load = asyncio.Event()
+    gateway.call(gateway.policies.take, [published("writer", 5)])
+    for version in (2, 3, 4):
+        gateway.call(gateway.policies.take, [published("calc", version)])
+        gateway.wait_until(partial(_serves, gateway, version), "the next version")
+        assert gateway.chat(model="calc").json()["system_fingerprint"] == f"calc@{version}"
+    assert gateway.chat(model="writer").json()["system_fingerprint"] == "writer@4"
+    gateway.call(gateway.engines["writer"].hold_load.set)
+    gateway.wait_until(lambda: gateway.servings["writer"].served == 5, "the slow one")
+    assert gateway.chat(model="writer").json()["system_fingerprint"] == "writer@5"
+
+
+def _serves(gateway: "Harness", version: int) -> bool:
+    return gateway.serving.served == version

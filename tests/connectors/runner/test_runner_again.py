@@ -155,6 +155,23 @@ if __name__ == "__main__":
 """
 
 
+def run_and_kill(
+    stack: Stack, group: str, marker: Path, tmp_path: Path, *, isolate: bool = False
+) -> None:
+    """Start a runner, and kill it when its agent has written its process id to the marker."""
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    where = [stack.bootstrap, stack.registry_url, group, str(tmp_path), str(isolate)]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    killed = subprocess.Popen([sys.executable, str(script), *where], env=environment)
+    try:
+        wait_until(lambda: marker.exists() and marker.read_text() != "", "the agent")
+    finally:
+        killed.kill()
+        killed.wait()
+    wait_until(lambda: not Path(f"/proc/{marker.read_text()}").exists(), "the end of its agent")
+
+
 @pytest.mark.parametrize("isolate", [False, True])
 def test_a_runner_that_is_killed_loses_no_task_and_leaves_no_agent(
     stack: Stack, watch: Watch, agents: str, tmp_path: Path, isolate: bool
@@ -168,17 +185,7 @@ def test_a_runner_that_is_killed_loses_no_task_and_leaves_no_agent(
         deadline=int((time.time() + 600) * 1000),
     )
     send(watch, [task])
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED)
-    where = [stack.bootstrap, stack.registry_url, group, str(tmp_path), str(isolate)]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    killed = subprocess.Popen([sys.executable, str(script), *where], env=environment)
-    try:
-        watch.until(lambda: marker.exists() and marker.read_text() != "")
-    finally:
-        killed.kill()
-        killed.wait()
-    wait_until(lambda: not Path(f"/proc/{marker.read_text()}").exists(), "the end of its agent")
+    run_and_kill(stack, group, marker, tmp_path, isolate=isolate)
     config = RunnerConfig(
         kafka=KafkaAccess(bootstrap=stack.bootstrap),
         registry=RegistryAccess(url=stack.registry_url),
@@ -198,3 +205,35 @@ def test_a_runner_that_is_killed_loses_no_task_and_leaves_no_agent(
     assert second.result == '"second"'
     assert watch.statuses(task.rollout_id) == ["used"]
     assert not isolate or list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_task_that_is_cancelled_while_its_runner_is_dead_is_not_run_again(
+    stack: Stack, watch: Watch, agents: str, tmp_path: Path
+) -> None:
+    group = group_at_the_end(stack)
+    marker = tmp_path / "ran"
+    task = Task(
+        rollout_id=new_ulid(),
+        agent=f"{agents}:hang_once",
+        input=json.dumps(str(marker)),
+        deadline=int((time.time() + 600) * 1000),
+    )
+    send(watch, [task])
+    run_and_kill(stack, group, marker, tmp_path)
+    cancel_tasks(watch.kafka, RegistryAccess(url=stack.registry_url), [task], "nobody wants it")
+    config = RunnerConfig(
+        kafka=KafkaAccess(bootstrap=stack.bootstrap),
+        registry=RegistryAccess(url=stack.registry_url),
+        gateway_url="http://gateway:1",
+        group=group,
+        processes=1,
+        spool_directory=tmp_path / "spool",
+    )
+    with running(config) as runner:
+        wait_until(lambda: lag(stack, group) == 0, "both records to be done with")
+        assert (runner.stats.cancelled, runner.stats.ok) == (1, 0)
+    watch.until(lambda: watch.ended(task.rollout_id) == 1)
+    first, second = watch.attempts[task.rollout_id].values()
+    assert [kind for kind, _, _ in first.spans] == ["attempt.start"]
+    assert ("event", "cancelled", "ok") in second.spans
+    assert watch.statuses(task.rollout_id) == ["cancelled"]
