@@ -63,6 +63,12 @@ ELSEWHERE = (
         why="run there, on letters of records that never were",
     ),
     Elsewhere(
+        pattern=r"headrace guard( +#.*)?",
+        file="tests/integration/test_guard_verb.py",
+        proof="def test_a_version_that_is_worse_is_rolled_back_once_and_never_tried_again",
+        why="run there look by look, on versions whose rewards are made",
+    ),
+    Elsewhere(
         pattern=r"headrace traffic( --(version|share|newest).*)?( +#.*)?",
         file="tests/integration/test_traffic_verb.py",
         proof="def test_what_is_said_of_a_policy_s_traffic_stands",

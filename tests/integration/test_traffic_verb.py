@@ -51,16 +51,20 @@ def test_what_is_said_of_a_policy_s_traffic_stands(
         f"{POLICY}: the newest version is served (versions 0 to 2 are published)\n"
     )
 
-    said = traffic("--version", "1", "--share", "2=0.1", "--json")
+    said = traffic("--version", "1", "--share", "2=0.1", "--why", "2 is new", "--json")
     assert json.loads(said.output) == {
         "policy": POLICY,
         "version": 1,
         "shares": [{"version": 2, "share": 0.1}],
+        "said_by": "user",
+        "why": "2 is new",
+        "judged": -1,
         "versions": [0, 1, 2],
     }
     assert traffic().output == (
         f"{POLICY}: version 1 is served (versions 0 to 2 are published)\n"
         "  10.0% of the rollouts get version 2\n"
+        "  said by user: 2 is new\n"
     )
 
     assert traffic("--newest").exit_code == 0

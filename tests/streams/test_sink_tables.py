@@ -79,13 +79,23 @@ def test_a_policy_version_keeps_its_metrics_and_offsets() -> None:
 
 
 def test_a_change_of_traffic_has_a_row_of_its_own() -> None:
-    traffic = Traffic(policy="p", version=1, shares=[TrafficShare(version=2, share=0.25)])
+    traffic = Traffic(
+        policy="p",
+        version=1,
+        shares=[TrafficShare(version=2, share=0.25)],
+        said_by="guard",
+        why="it is new",
+        judged=1,
+    )
     assert stored("headrace.policies", PolicyRecord(traffic=traffic)) == (
         "traffic",
         {
             "policy": "p",
             "version": 1,
             "shares": [{"version": 2, "share": 0.25}],
+            "said_by": "guard",
+            "why": "it is new",
+            "judged": 1,
             "offset": 14,
             "log_time": 1_000,
         },

@@ -49,6 +49,9 @@ class Traffic:
     policy: str = ""
     version: int = -1
     shares: list[TrafficShare] = field(default_factory=list)
+    said_by: str = ""
+    why: str = ""
+    judged: int = -1
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -193,6 +193,9 @@ TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "shares": "Array(Tuple(version Int32, share Float64))",
             "offset": "UInt64",
             "log_time": "Int64",
+            "said_by": "LowCardinality(String)",
+            "why": "String",
+            "judged": "Int32",
         },
         "tasks": {
             "project": "LowCardinality(String)",

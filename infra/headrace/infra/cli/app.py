@@ -29,6 +29,7 @@ VERBS = (
         "dlq",
         "bench",
         "traffic",
+        "guard",
         "console",
     ),
 )

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
-from headrace.infra.launch.traffic import Served, direct, served
+from headrace.infra.launch.traffic import Served, TrafficLog
 from headrace.infra.settings import load
+from headrace.schemas import Traffic, TrafficShare
 
 NEWEST = -1
+USER = "user"
 
 
 @app.command()
@@ -27,6 +29,7 @@ def traffic(
         list[str] | None,
         typer.Option(help="VERSION=SHARE: this share of the rollouts gets that version, as 7=0.1."),
     ] = None,
+    why: Annotated[str, typer.Option(help="Why; kept with it.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
@@ -44,15 +47,24 @@ def traffic(
     shares = dict(map(_share, share or ()))
     if sum(shares.values()) > 1:
         fail(f"the shares are {sum(shares.values()):g} together: give 1 at most", WRONG_USE)
-    now = served(loaded, name)
-    if version is not None or newest or shares:
-        for one in (*shares, *([] if version is None else [version])):
-            if one not in now.versions:
-                fail(f"{name}@{one} was not published: {_published(now)}", WRONG_USE)
-        target = NEWEST if newest else now.traffic.version if version is None else version
-        now.traffic = direct(loaded, name, target, shares)
+    with TrafficLog(loaded, [name]) as log:
+        log.read()
+        now = log.served[name]
+        if version is not None or newest or shares:
+            for one in (*shares, *([] if version is None else [version])):
+                if one not in now.versions:
+                    fail(f"{name}@{one} was not published: {_published(now)}", WRONG_USE)
+            now.traffic = Traffic(
+                policy=name,
+                version=NEWEST if newest else now.traffic.version if version is None else version,
+                shares=[TrafficShare(version=one, share=of) for one, of in sorted(shares.items())],
+                said_by=USER,
+                why=why,
+                judged=now.traffic.judged,
+            )
+            log.say(now.traffic)
     if as_json:
-        typer.echo(json.dumps({**asdict(now.traffic), "versions": sorted(set(now.versions))}))
+        typer.echo(json.dumps({**asdict(now.traffic), "versions": now.versions}))
     else:
         typer.echo(_words(now))
 
@@ -81,4 +93,8 @@ def _words(now: Served) -> str:
     lines += [
         f"  {one.share:.1%} of the rollouts get version {one.version}" for one in traffic.shares
     ]
+    if traffic.said_by or traffic.why:
+        lines.append(
+            f"  said by {traffic.said_by or 'somebody'}: {traffic.why or 'no reason given'}"
+        )
     return "\n".join(lines)

@@ -1,10 +1,18 @@
-"""Saying which versions of a policy are served: a record on `headrace.policies`."""
+"""Which versions of a policy are served: what the log says, and saying something else.
 
-from collections.abc import Mapping
+A change is a record on `headrace.policies`, so it holds for all gateways and after restarts.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
+from headrace.connectors.gateway.policy.versions import PolicyBook
 from headrace.connectors.kafka import (
     KafkaClientError,
+    LogRecord,
     Outgoing,
     Registry,
     Tailer,
@@ -17,78 +25,105 @@ from headrace.schemas import (
     PolicyRecord,
     RegistryUnavailable,
     Traffic,
-    TrafficShare,
     from_avro,
     to_avro,
 )
 from headrace.schemas.topics import Topic
 
 DELIVERY_MS = 10_000  # a person waits for it
+READ_S = 0.2
 
 
 @dataclass(kw_only=True, slots=True)
 class Served:
     """What the log says of a policy's versions."""
 
-    versions: list[int] = field(default_factory=list)
     traffic: Traffic
+    book: PolicyBook
+    since: int = 0
+    """Log time of what was said last, milliseconds; 0: nothing was."""
+    parents: dict[int, int] = field(default_factory=dict)
+    """Of each version that was published the one it was made from; -1: none."""
+
+    @property
+    def versions(self) -> list[int]:
+        """Those whose weights are kept, ascending."""
+        return sorted(self.book.versions)
+
+    def take(self, record: PolicyRecord, log_time: int) -> None:
+        """Take in one record; those of other policies change nothing."""
+        self.book.take([record])
+        version, traffic = record.version, record.traffic
+        if version is not None and version.policy == self.traffic.policy:
+            self.parents[version.version] = version.parent
+        if traffic is not None and traffic.policy == self.traffic.policy:
+            self.traffic, self.since = traffic, log_time
 
 
-def served(settings: Settings, policy: str) -> Served:
-    """Read the versions of a policy, and its traffic; raises LogUnavailable."""
-    registry = Registry(settings.registry_access)
-    codec = Codec(registry)
-    found = Served(traffic=Traffic(policy=policy))
-    try:
-        kafka = settings.kafka_access.client("headrace-traffic")
-        tailer = Tailer(kafka, [Topic.POLICIES], name="headrace.traffic")
-        try:
-            while not tailer.caught_up:
-                for message in tailer.read(0.2):
-                    record = from_avro(PolicyRecord, codec.decode(Topic.POLICIES, message.value))
-                    _take(found, record)
-        finally:
-            tailer.close()
-    except (KafkaClientError, RegistryUnavailable) as error:
-        raise LogUnavailable(f"{error}. Check with `headrace status`") from error
-    finally:
-        registry.close()
-    return found
+class TrafficLog(AbstractContextManager["TrafficLog"]):
+    """The topic of policies, read from its start and followed. Not for sharing between threads.
 
-
-def direct(settings: Settings, policy: str, version: int, shares: Mapping[int, float]) -> Traffic:
-    """Say which version the policy's name means (-1: the newest), and who gets another.
-
-    Raises:
-        LogUnavailable: Kafka or the registry does not answer.
+    Its methods raise LogUnavailable where Kafka or the registry does not answer.
     """
-    traffic = Traffic(
-        policy=policy,
-        version=version,
-        shares=[TrafficShare(version=one, share=share) for one, share in sorted(shares.items())],
-    )
-    registry = Registry(settings.registry_access)
-    writer = Writer(
-        settings.kafka_access.client("headrace-traffic", delivery_timeout_ms=DELIVERY_MS)
-    )
-    try:
-        value = Codec(registry).encode(Topic.POLICIES, to_avro(PolicyRecord(traffic=traffic)))
-        writer.send(
-            [Outgoing(topic=Topic.POLICIES, key=f"{policy}/traffic", value=value, partition=0)]
+
+    def __init__(self, settings: Settings, policies: Iterable[str]) -> None:
+        """policies: whose versions are wanted."""
+        self.served = {
+            policy: Served(traffic=Traffic(policy=policy), book=PolicyBook(policy))
+            for policy in policies
+        }
+        self._settings = settings
+        self._registry = Registry(settings.registry_access)
+        self._codec = Codec(self._registry)
+        self._tailer: Tailer | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is read before `read`."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the broker."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the broker."""
+        if self._tailer is not None:
+            self._tailer.close()
+        self._registry.close()
+
+    def read(self) -> None:
+        """Read to the end of the log."""
+        try:
+            if self._tailer is None:
+                kafka = self._settings.kafka_access.client("headrace-traffic")
+                self._tailer = Tailer(kafka, [Topic.POLICIES], name="headrace.traffic")
+            while (messages := self._tailer.read(READ_S)) or not self._tailer.caught_up:
+                for message in messages:
+                    self._take(message)
+        except (KafkaClientError, RegistryUnavailable) as error:
+            raise LogUnavailable(f"{error}. Check with `headrace status`") from error
+
+    def _take(self, message: LogRecord) -> None:
+        record = from_avro(PolicyRecord, self._codec.decode(message.topic, message.value))
+        for served in self.served.values():
+            served.take(record, message.log_time)
+
+    def say(self, traffic: Traffic) -> None:
+        """Write what is served from now on."""
+        kafka = self._settings.kafka_access.client(
+            "headrace-traffic", delivery_timeout_ms=DELIVERY_MS
         )
-    except (KafkaClientError, RegistryUnavailable) as error:
-        raise LogUnavailable(f"{error}. Check with `headrace status`") from error
-    finally:
-        writer.close()
-        registry.close()
-    return traffic
-
-
-def _take(found: Served, record: PolicyRecord) -> None:
-    version, traffic = record.version, record.traffic
-    if version is not None and version.policy == found.traffic.policy:
-        found.versions.append(version.version)
-    elif traffic is not None and traffic.policy == found.traffic.policy:
-        found.traffic = traffic
-    elif (pruned := record.pruned) is not None and pruned.policy == found.traffic.policy:
-        found.versions = [one for one in found.versions if one != pruned.version]
+        writer = Writer(kafka)
+        try:
+            value = self._codec.encode(Topic.POLICIES, to_avro(PolicyRecord(traffic=traffic)))
+            key = f"{traffic.policy}/traffic"
+            writer.send([Outgoing(topic=Topic.POLICIES, key=key, value=value, partition=0)])
+        except (KafkaClientError, RegistryUnavailable) as error:
+            raise LogUnavailable(f"{error}. Check with `headrace status`") from error
+        finally:
+            writer.close()

@@ -141,6 +141,23 @@ class ConsoleSettings:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
+class GuardSettings:
+    """`headrace guard`: how new versions are tried."""
+
+    share: float = key(0.1, least=0.001, most=0.999)
+    """Share of the rollouts that a new version gets while it is tried."""
+    comparisons: int = key(40, least=1)
+    """Comparisons after which a version that was not found worse has passed."""
+    error: float = key(0.01, least=1e-9, most=0.5)
+    """Bound on the probability that a version that is not worse is rolled back."""
+    every_s: float = key(5.0, least=0.1)
+    """Seconds between two looks."""
+
+    def __post_init__(self) -> None:
+        check(self, "guard")
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
 class Settings:
     """All settings, a section a part."""
 
@@ -155,6 +172,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     tasks: TasksSettings = field(default_factory=TasksSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)
