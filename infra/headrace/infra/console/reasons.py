@@ -67,7 +67,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "look at the episode: the call before it has the cause",
     ),
     "not_trainable": ("whoever recorded it said that it is not to be trained", "nothing"),
-    "not_selected": ("its agent is not trained", "the section [agents] of the settings"),
+    "not_selected": ("its agent is not trained", "the settings of [agents]"),
     "untrainable": ("whoever credited it did not say why", "please report it"),
     "eval": ("its group is for evaluation", "nothing"),
     "greedy": ("sampled at temperature 0: there is no distribution to learn from", "a temperature"),
