@@ -34,7 +34,7 @@ def guard(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
     settings: Annotated[Path | None, SETTINGS] = None,
 ) -> None:
-    """Try each new version beside the one that is served: promote it, or roll it back.
+    """Try new versions on a share of traffic; roll back bad ones.
 
     While it runs, a policy's name stands for the last version that was not found worse, and
     training goes on from that one. What is left out is as [guard] says.
