@@ -63,8 +63,8 @@ ELSEWHERE = (
         why="run there, on letters of records that never were",
     ),
     Elsewhere(
-        pattern=r"headrace guard( +#.*)?",
-        file="tests/integration/test_guard_verb.py",
+        pattern=r"headrace canary( +#.*)?",
+        file="tests/integration/test_canary_verb.py",
         proof="def test_a_version_that_is_worse_is_rolled_back_once_and_never_tried_again",
         why="run there look by look, on versions whose rewards are made",
     ),

@@ -83,7 +83,7 @@ def test_a_change_of_traffic_has_a_row_of_its_own() -> None:
         policy="p",
         version=1,
         shares=[TrafficShare(version=2, share=0.25)],
-        said_by="guard",
+        said_by="canary",
         why="it is new",
         judged=1,
     )
@@ -93,7 +93,7 @@ def test_a_change_of_traffic_has_a_row_of_its_own() -> None:
             "policy": "p",
             "version": 1,
             "shares": [{"version": 2, "share": 0.25}],
-            "said_by": "guard",
+            "said_by": "canary",
             "why": "it is new",
             "judged": 1,
             "offset": 14,

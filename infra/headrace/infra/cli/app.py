@@ -29,7 +29,7 @@ VERBS = (
         "dlq",
         "bench",
         "traffic",
-        "guard",
+        "canary",
         "console",
     ),
 )

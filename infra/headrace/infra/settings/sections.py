@@ -141,8 +141,8 @@ class ConsoleSettings:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class GuardSettings:
-    """`headrace guard`: how new versions are tried."""
+class CanarySettings:
+    """`headrace canary`: how new versions are tried."""
 
     share: float = key(0.1, least=0.001, most=0.999)
     """Share of the rollouts that a new version gets while it is tried."""
@@ -154,7 +154,7 @@ class GuardSettings:
     """Seconds between two looks."""
 
     def __post_init__(self) -> None:
-        check(self, "guard")
+        check(self, "canary")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -172,7 +172,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
-    guard: GuardSettings = field(default_factory=GuardSettings)
+    canary: CanarySettings = field(default_factory=CanarySettings)
     runner: RunnerSettings = field(default_factory=RunnerSettings)
     tasks: TasksSettings = field(default_factory=TasksSettings)
     streams: StreamsSettings = field(default_factory=StreamsSettings)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
-from headrace.infra.guard.moves import Move, Standing, canary_of, next_move
-from headrace.infra.guard.rewards import rollouts_since
-from headrace.infra.guard.verdict import Rules, Verdict, judged
+from headrace.infra.canary.moves import Move, Standing, canary_of, next_move
+from headrace.infra.canary.rewards import rollouts_since
+from headrace.infra.canary.verdict import Rules, Verdict, judged
 from headrace.infra.launch.traffic import Served, TrafficLog
 from headrace.infra.settings import Settings
 
@@ -26,8 +26,8 @@ class Report:
     trouble: str = ""
 
 
-class Guard:
-    """The guard of some policies. Not for sharing between threads.
+class Trials:
+    """Trials of the new versions of some policies. Not for sharing between threads.
 
     It remembers nothing but what it read: a restart goes on where it was. Raises LogUnavailable.
     """
@@ -99,12 +99,12 @@ class Guard:
 
 
 def watch(
-    guard: Guard, every_s: float, stop: threading.Event, tell: Callable[[Report], None]
+    trials: Trials, every_s: float, stop: threading.Event, tell: Callable[[Report], None]
 ) -> None:
     """Look until stopped; what is new is told. Raises LogUnavailable."""
     last: dict[str, tuple[object, ...]] = {}
     while True:
-        for report in guard.look():
+        for report in trials.look():
             seen = (report.canary, _count(report.verdict), report.trouble)
             if report.move is not None or last.get(report.policy) != seen:
                 tell(report)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.guard.evidence import ALONE, Rollouts
+from headrace.infra.canary.evidence import ALONE, Rollouts
 
 QUERY = """
 SELECT e.project AS project, e.group_id AS group_id, e.rollout_id AS rollout_id, e.alone AS alone,

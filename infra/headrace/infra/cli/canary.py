@@ -1,4 +1,4 @@
-"""`headrace guard`: tries each new version on a share of the traffic, and rolls a bad one back."""
+"""`headrace canary`: tries each new version on a share of the traffic, and rolls a bad one back."""
 
 import json
 import signal
@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from headrace.infra.canary.moves import NEWEST
+from headrace.infra.canary.verdict import Rules, Verdict
+from headrace.infra.canary.watch import Report, Trials, watch
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
-from headrace.infra.guard.moves import NEWEST
-from headrace.infra.guard.verdict import Rules, Verdict
-from headrace.infra.guard.watch import Guard, Report, watch
 from headrace.infra.settings import load
 
 
 @app.command()
-def guard(
+def canary(
     policy: Annotated[
         str, typer.Option(help="Policy; left out: every policy that is trained.")
     ] = "",
@@ -37,14 +37,14 @@ def guard(
     """Try new versions on a share of traffic; roll back bad ones.
 
     While it runs, a policy's name stands for the last version that was not found worse, and
-    training goes on from that one. What is left out is as [guard] says.
+    training goes on from that one. What is left out is as [canary] says.
     """
     loaded = load(settings)
     if policy and policy not in loaded.models:
         fail(f"there is no policy {policy!r}, there are {', '.join(loaded.models)}", WRONG_USE)
-    own = loaded.guard
+    own = loaded.canary
     try:
-        watched = Guard(
+        watched = Trials(
             loaded,
             [policy] if policy else loaded.roles.trained,
             rules=Rules(

@@ -1,13 +1,13 @@
-"""What the guard says next, by what was said last, the versions and the verdict."""
+"""What is to be said next, by what was said last, the versions and the verdict."""
 
 import math
 from dataclasses import replace
 
 import pytest
 
-from headrace.infra.guard.moves import Did, Move, Standing, next_move
-from headrace.infra.guard.rewards import columns
-from headrace.infra.guard.verdict import Finding, Verdict
+from headrace.infra.canary.moves import Did, Move, Standing, next_move
+from headrace.infra.canary.rewards import columns
+from headrace.infra.canary.verdict import Finding, Verdict
 from headrace.schemas import Traffic, TrafficShare
 
 POLICY, SHARE = "p", 0.2
@@ -38,7 +38,7 @@ def verdict(finding: Finding) -> Verdict:
 def moved(at: Standing, finding: Finding | None = None) -> Move:
     move = next_move(at, None if finding is None else verdict(finding), SHARE)
     assert move is not None
-    assert move.traffic.said_by == "guard"
+    assert move.traffic.said_by == "canary"
     assert move.traffic.policy == POLICY
     return move
 
@@ -71,7 +71,7 @@ def test_a_worse_version_loses_its_share_and_is_not_tried_again() -> None:
     assert "version 4 is worse than version 3: 12 comparisons" in move.traffic.why
     assert "0.1 (14 rollouts) beside 0.7 (80), p = 0.005" in move.traffic.why
     assert move.undo == "headrace traffic p --version 4"
-    # The record that it wrote is all that a guard after it knows.
+    # The record that it wrote is all that is known after it.
     assert next_move(replace(at, traffic=move.traffic), None, SHARE) is None
 
 

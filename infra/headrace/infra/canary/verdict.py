@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from headrace.infra.guard.evidence import Rollouts, compared
+from headrace.infra.canary.evidence import Rollouts, compared
 
 BETS = np.array([0.2, 0.5, 0.9, 1.3, 1.7, 1.95])
 """Below 2, so that no single comparison loses the whole stake."""

@@ -1,4 +1,4 @@
-"""`headrace guard` on the real log and tables: a new version is tried, and what follows stands."""
+"""`headrace canary` on the real log and tables: a new version is tried, and what follows stands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig, migrate
 from headrace.connectors.gateway.policy.versions import PolicyBook
 from headrace.connectors.kafka import KafkaConfig, Outgoing, Registry, Writer
-from headrace.infra.cli import guard as verb
+from headrace.infra.cli import canary as verb
 from headrace.infra.cli import traffic as traffic_verb
 from headrace.infra.cli.app import WRONG_USE, app
 from headrace.schemas import (
@@ -31,14 +31,14 @@ from tests.support.environment import environment_of
 if TYPE_CHECKING:
     from headrace.infra.embedded import Stack
 
-DATABASE = "guard_verb"
+DATABASE = "canary_verb"
 TOPIC = "headrace.policies"
 SHARE = 0.5
 PAIRS = 24
 """Groups of one rollout of each version."""
 
 
-class Guarded:
+class OnTrial:
     """A policy of its own on the shared log, its rows, and the verbs."""
 
     def __init__(self, stack: Stack, clickhouse: ClickHouse, policy: str) -> None:
@@ -58,7 +58,7 @@ class Guarded:
         registry.close()
 
     def look(self, *words: str) -> dict[str, Any]:
-        asked = ["guard", "--once", "--json", "--share", str(SHARE), "--comparisons", "20", *words]
+        asked = ["canary", "--once", "--json", "--share", str(SHARE), "--comparisons", "20", *words]
         done = CliRunner().invoke(app, asked)
         assert done.exit_code == 0, done.output
         report: dict[str, Any] = json.loads(done.stdout)
@@ -109,32 +109,32 @@ def clickhouse(stack: Stack) -> Iterator[ClickHouse]:
 
 
 @pytest.fixture
-def guarded(stack: Stack, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch) -> Guarded:
-    policy = f"guarded-{new_ulid()}"
+def on_trial(stack: Stack, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch) -> OnTrial:
+    policy = f"on_trial-{new_ulid()}"
     settings = {"HEADRACE_POLICY_NAME": policy, "HEADRACE_CLICKHOUSE_DATABASE": DATABASE}
     for name, value in environment_of(stack, **settings).items():
         monkeypatch.setenv(name, value)
     assert verb.__doc__
     assert traffic_verb.__doc__
-    return Guarded(stack, clickhouse, policy)
+    return OnTrial(stack, clickhouse, policy)
 
 
 @pytest.fixture
-def tried(guarded: Guarded) -> Guarded:
+def tried(on_trial: OnTrial) -> OnTrial:
     """Version 0 has the name, version 1 a share."""
-    assert guarded.look()["did"] == "", "there is no version yet"
-    guarded.publish(0, parent=-1)
-    assert guarded.look()["did"] == "kept"
-    guarded.publish(1, parent=0)
-    report = guarded.look()
+    assert on_trial.look()["did"] == "", "there is no version yet"
+    on_trial.publish(0, parent=-1)
+    assert on_trial.look()["did"] == "kept"
+    on_trial.publish(1, parent=0)
+    report = on_trial.look()
     assert (report["did"], report["version"]) == ("tried", 1)
-    assert guarded.traffic()["shares"] == [{"version": 1, "share": SHARE}]
-    report = guarded.look()
+    assert on_trial.traffic()["shares"] == [{"version": 1, "share": SHARE}]
+    report = on_trial.look()
     assert (report["did"], report["finding"], report["comparisons"]) == ("", "open", 0)
-    return guarded
+    return on_trial
 
 
-def test_a_version_that_is_worse_is_rolled_back_once_and_never_tried_again(tried: Guarded) -> None:
+def test_a_version_that_is_worse_is_rolled_back_once_and_never_tried_again(tried: OnTrial) -> None:
     tried.answer(stable=0, canary=1, better=0)
     report = tried.look()
     assert (report["did"], report["finding"], report["version"]) == ("rolled_back", "worse", 1)
@@ -142,14 +142,14 @@ def test_a_version_that_is_worse_is_rolled_back_once_and_never_tried_again(tried
     assert (report["canary_reward"], report["stable_reward"]) == (0.0, 1.0)
     said = tried.traffic()
     assert (said["version"], said["shares"], said["judged"]) == (0, [], 1)
-    assert said["said_by"] == "guard"
+    assert said["said_by"] == "canary"
     assert "version 1 is worse than version 0" in said["why"]
-    assert tried.look()["did"] == "", "a guard that starts again does nothing twice"
+    assert tried.look()["did"] == "", "one that starts again does nothing twice"
     tried.publish(2, parent=0)
     assert (tried.look()["version"], tried.traffic()["shares"][0]["version"]) == (2, 2)
 
 
-def test_a_version_that_is_not_worse_takes_the_name(tried: Guarded) -> None:
+def test_a_version_that_is_not_worse_takes_the_name(tried: OnTrial) -> None:
     tried.answer(stable=0, canary=1, better=1)
     report = tried.look()
     assert (report["did"], report["finding"]) == ("promoted", "passed")
@@ -158,19 +158,19 @@ def test_a_version_that_is_not_worse_takes_the_name(tried: Guarded) -> None:
     assert (said["version"], said["shares"], said["judged"]) == (1, [], 1)
 
 
-def test_what_cannot_be_is_refused(guarded: Guarded) -> None:
-    assert guarded.policy
+def test_what_cannot_be_is_refused(on_trial: OnTrial) -> None:
+    assert on_trial.policy
     for words, told in [
         (("--policy", "nobody"), "there is no policy"),
         (("--share", "1"), "between"),
     ]:
-        refused = CliRunner().invoke(app, ["guard", "--once", *words])
+        refused = CliRunner().invoke(app, ["canary", "--once", *words])
         assert refused.exit_code == WRONG_USE
         assert told in refused.output
 
 
-def test_words_say_what_was_done_and_how_to_take_it_back(guarded: Guarded) -> None:
-    guarded.publish(0, parent=-1)
-    told = CliRunner().invoke(app, ["guard", "--once"]).stdout
-    assert f"{guarded.policy}@0 kept" in told
-    assert f"take it back with: headrace traffic {guarded.policy} --newest" in told
+def test_words_say_what_was_done_and_how_to_take_it_back(on_trial: OnTrial) -> None:
+    on_trial.publish(0, parent=-1)
+    told = CliRunner().invoke(app, ["canary", "--once"]).stdout
+    assert f"{on_trial.policy}@0 kept" in told
+    assert f"take it back with: headrace traffic {on_trial.policy} --newest" in told

@@ -1,4 +1,4 @@
-"""What the guard says next of a policy's traffic. Pure: it remembers the last traffic record alone.
+"""What is to be said next of a policy's traffic. Pure: it remembers the last traffic record alone.
 
 The policy's name is kept on the last version that was not found worse (the stable one). The newest
 version made from it gets a share; when it is judged, it takes the name or loses its share.
@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headrace.infra.guard.verdict import Finding, Verdict
+from headrace.infra.canary.verdict import Finding, Verdict
 from headrace.schemas import Traffic, TrafficShare
 
-GUARD = "guard"
+CANARY = "canary"
 NEWEST = -1
 
 
@@ -140,7 +140,7 @@ def _move(
         policy=before.policy,
         version=version,
         shares=shares or [],
-        said_by=GUARD,
+        said_by=CANARY,
         why=why,
         judged=before.judged if judged is None else max(judged, before.judged),
     )

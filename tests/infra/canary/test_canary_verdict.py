@@ -1,4 +1,4 @@
-"""The guard's verdict: rarely wrong on an equal version, however often one looks."""
+"""The verdict: rarely wrong on an equal version, however often one looks."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.infra.guard.evidence import ALONE, NEIGHBOURS, Rollouts, compared
-from headrace.infra.guard.verdict import Finding, Rules, judged, log_stake
+from headrace.infra.canary.evidence import ALONE, NEIGHBOURS, Rollouts, compared
+from headrace.infra.canary.verdict import Finding, Rules, judged, log_stake
 
 GROUP = 8
 
