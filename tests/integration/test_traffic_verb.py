@@ -71,6 +71,18 @@ def test_what_is_said_of_a_policy_s_traffic_stands(
     assert "get version" not in traffic().output
 
 
+def test_a_record_that_cannot_be_read_stops_nobody(
+    stack: Stack, traffic: Callable[..., Result], caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = Writer(KafkaConfig(bootstrap=stack.bootstrap))
+    writer.send([Outgoing(topic=TOPIC, key=POLICY, value=b"no record", partition=0)])
+    writer.close()
+    said = traffic()
+    assert said.exit_code == 0, said.exception
+    assert POLICY in said.output
+    assert f"of {TOPIC} is passed over: no Confluent header" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("words", "trouble"),
     [

@@ -13,6 +13,7 @@ from headrace.connectors.kafka import (
     DeadLetters,
     KafkaConfig,
     KafkaUnavailable,
+    Offsets,
     Outgoing,
     Tailer,
     TopicMissing,
@@ -23,6 +24,7 @@ from headrace.connectors.kafka import (
 )
 from headrace.infra.embedded import Stack
 from headrace.schemas import new_ulid
+from headrace.schemas.topics import StageGroup
 from tests.support.waiting import wait_until
 
 integration = pytest.mark.integration
@@ -84,6 +86,16 @@ def test_partitions_are_the_brokers(stack: Stack) -> None:
     assert partitions_of(KafkaConfig(bootstrap=stack.bootstrap), "headrace.policies") == 1
     with pytest.raises(TopicMissing, match="no-such-topic"):
         partitions_of(stack.bootstrap, "no-such-topic")
+
+
+@integration
+@pytest.mark.parametrize("group", StageGroup)
+def test_what_a_group_committed_is_told_by_its_name_of_the_enumeration_too(
+    stack: Stack, group: StageGroup
+) -> None:
+    offsets = Offsets(KafkaConfig(bootstrap=stack.bootstrap))
+    places = [("headrace.spans", 0)]
+    assert offsets.committed(group, places) == offsets.committed(group.value, places)
 
 
 @integration

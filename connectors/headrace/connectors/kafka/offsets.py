@@ -54,6 +54,7 @@ class Offsets:
         asked = [TopicPartition(*where) for where in sorted(set(partitions))]
         if not asked:
             return {}
+        group = str(group)  # of an enumeration's member librdkafka sees no name
         futures = self._client().list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, asked)], request_timeout=REQUEST_S
         )

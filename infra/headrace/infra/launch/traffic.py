@@ -3,6 +3,7 @@
 A change is a record on `headrace.policies`, so it holds for all gateways and after restarts.
 """
 
+import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -24,11 +25,15 @@ from headrace.schemas import (
     Codec,
     PolicyRecord,
     RegistryUnavailable,
+    SchemaError,
     Traffic,
+    Unavailable,
     from_avro,
     to_avro,
 )
 from headrace.schemas.topics import Topic
+
+logger = logging.getLogger(__name__)
 
 DELIVERY_MS = 10_000  # a person waits for it
 READ_S = 0.2
@@ -109,7 +114,15 @@ class TrafficLog(AbstractContextManager["TrafficLog"]):
             raise LogUnavailable(f"{error}. Check with `headrace status`") from error
 
     def _take(self, message: LogRecord) -> None:
-        record = from_avro(PolicyRecord, self._codec.decode(message.topic, message.value))
+        try:
+            record = from_avro(PolicyRecord, self._codec.decode(message.topic, message.value))
+        except Unavailable:
+            raise
+        except SchemaError as error:  # as gateways do, which set it aside
+            logger.warning(
+                "offset %d of %s is passed over: %s", message.offset, message.topic, error
+            )
+            return
         for served in self.served.values():
             served.take(record, message.log_time)
 
