@@ -7,12 +7,14 @@ is a process of its own, so that its peak of memory is its own; they take turns.
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,6 +26,7 @@ from headrace.connectors.engines.arithmetic import choose
 from headrace.trainer.batch import Batch, PackingConfig, pack_rows
 
 MIB = 1 << 20
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -117,7 +120,8 @@ def apart(rows: Rows, fill: int, options: argparse.Namespace) -> dict[str, Any]:
         }
     )
     command = [sys.executable, "-m", "benchmarks.trainer.reading", "--one", told]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # wherever it is started from
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return found
 
