@@ -108,7 +108,8 @@ class Loop:
         if self._has_finished():
             self._account(self._intake.drop_all("max_versions", now_ms()))
         self._account(self._intake.settle(self._sample_positions(), now_ms()))
-        if batch := self._intake.next_batch(now_ms()):
+        # Before that nobody knows which rollouts run that a step would make stale.
+        if self._session.notices.caught_up and (batch := self._intake.next_batch(now_ms())):
             with halting(self._session.guard, self._session.patience):
                 self._train(batch)
         if self._session.in_flight is None and self._session.ledger.is_due(time.monotonic()):
@@ -165,6 +166,8 @@ class Loop:
             self._intake.bound(key, ends[SAMPLES, partition])
 
     def _waiting_for(self) -> str:
+        if not self._session.notices.caught_up:
+            return "reading which rollouts run"
         if self._intake.waited_for:
             return "waiting for rollouts that the next step would make stale"
         return "waiting for credits"
