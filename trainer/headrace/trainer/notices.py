@@ -17,7 +17,6 @@ from headrace.connectors.kafka import (
     KafkaUnavailable,
     LogLost,
     Offsets,
-    Partition,
     Patience,
     Tailer,
     partitions_of,
@@ -49,13 +48,11 @@ class Notices:
             unknown_schema_s=0.0,
         )
         self._tailer: Tailer | None = None
-        self._ends: dict[Partition, int] = {}
-        """Where the topics ended when the reading began."""
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that was written before the reading began has been handed out."""
-        return self._tailer is not None and self._tailer.has_read(self._ends)
+        """Whether all that was committed before the reading began has been handed out."""
+        return self._tailer is not None and self._tailer.caught_up
 
     def read(self, now_ms: int) -> Iterator[tuple[Task | Traffic, int]]:
         """What has come since, with its log time (milliseconds); waits for nothing but that."""
@@ -86,6 +83,5 @@ class Notices:
             for topic in TOPICS
             for partition in range(ask(partial(partitions_of, self._kafka, topic)))
         ]
-        self._ends = ask(lambda: self._offsets.ends(places))
         starts = ask(lambda: self._offsets.from_time(places, since))
         return ask(lambda: Tailer(self._kafka, TOPICS, name=self._name, starts=starts))
