@@ -32,8 +32,8 @@ from headrace.schemas import (
 )
 from headrace.schemas.spans import Array
 from headrace.streams.credit import Change, CreditMethod, GroupPatience, Groups, Held
+from headrace.streams.credit.arrivals import TOPIC
 from headrace.streams.credit.delivery import CreditsWriter
-from headrace.streams.credit.left_open import TOPIC
 from headrace.streams.credit.stage import CreditStage
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.store import GroupStore, text_of

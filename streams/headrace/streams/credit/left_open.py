@@ -1,72 +1,84 @@
 """Groups that were open when rule or method changed: what their episodes were. Blocking."""
 
+import logging
+from collections import defaultdict
 from collections.abc import Sequence
 
 from headrace.connectors.kafka import (
     KafkaConfig,
-    LogRecord,
+    LogLost,
     Offsets,
     Partition,
     Stretch,
     partitions_of,
     read_stretch,
 )
-from headrace.schemas import Codec, EpisodeBatch, SchemaError, Unavailable, from_avro
-from headrace.schemas.topics import Topic
+from headrace.schemas import Codec
+from headrace.streams.credit.arrivals import TOPIC, readable_arrivals
 from headrace.streams.credit.core import Arrival
+from headrace.streams.credit.state import GroupKey
 from headrace.streams.credit.store import GroupStore
 
-TOPIC = Topic.EPISODES
-
-
-def arrivals_of(codec: Codec, record: LogRecord) -> list[Arrival]:
-    """The episodes of a record. Raises SchemaError."""
-    data = codec.decode(TOPIC, record.value)
-    return [
-        Arrival(partition=record.partition, log_time=record.log_time, episode=episode)
-        for episode in from_avro(EpisodeBatch, data).episodes
-    ]
+logger = logging.getLogger(__name__)
 
 
 class LeftOpen:
     """Reads again, for the rule and method of now, the episodes of groups that the ones before left
     open and that have no row by those of now: their episodes were acknowledged, and come no more.
 
-    It reads beyond what is acknowledged, to the log's end: what comes again is no news.
+    It reads as far as `group`, the stage's consumer group, has acknowledged and no further: what
+    lies behind comes anyway, in its order. What the log no longer holds is told and left as it is.
     """
 
-    def __init__(self, kafka: KafkaConfig, codec: Codec, store: GroupStore) -> None:
+    def __init__(self, kafka: KafkaConfig, codec: Codec, store: GroupStore, *, group: str) -> None:
         self._kafka = kafka
         self._codec = codec
         self._store = store
+        self._group = group
 
     def __call__(self, partitions: Sequence[Partition]) -> list[Arrival]:
         """Raises KafkaUnavailable, RegistryUnavailable or ClickHouseUnavailable."""
-        groups = self._store.left_open([number for _, number in partitions])
-        if not groups:
+        began: dict[Partition, dict[GroupKey, int]] = defaultdict(dict)
+        for number, key, log_first in self._store.left_open([number for _, number in partitions]):
+            began[TOPIC, number][key] = log_first
+        if not began:
             return []
-        offsets, wanted = Offsets(self._kafka), {key for _, key, _ in groups}
-        every = [(TOPIC, number) for number in range(partitions_of(self._kafka, TOPIC))]
-        ends = offsets.ends(every)
-        starts = dict(ends)  # nothing of the other partitions
-        for number in {number for number, _, _ in groups}:
-            first = min(log_first for there, _, log_first in groups if there == number)
-            starts |= offsets.from_time([(TOPIC, number)], first)
-        stretch = Stretch(starts=starts, ends=ends)
-        return [
-            arrival
-            for records in read_stretch(self._kafka, TOPIC, stretch, name="headrace.credit.open")
-            for record in records
-            for arrival in self._readable(record)
-            if arrival.key in wanted
-        ]
-
-    def _readable(self, record: LogRecord) -> list[Arrival]:
-        if record.tick:
-            return []
+        stretch, wanted = self._stretch(began)
+        name = "headrace.credit.open"
         try:
-            return arrivals_of(self._codec, record)
-        except Unavailable:
-            raise
-        except SchemaError:  # it is buried where it is taken
+            return [
+                arrival
+                for records in read_stretch(self._kafka, TOPIC, stretch, name=name)
+                for record in records
+                for arrival in readable_arrivals(self._codec, record)
+                if arrival.key in wanted
+            ]
+        except LogLost as error:
+            logger.warning("groups that the rule before left open stay as they are: %s", error)
             return []
+
+    def _stretch(
+        self, began: dict[Partition, dict[GroupKey, int]]
+    ) -> tuple[Stretch, frozenset[GroupKey]]:
+        """What to read, and for which groups: those whose first episode the log still holds."""
+        offsets = Offsets(self._kafka)
+        every = [(TOPIC, number) for number in range(partitions_of(self._kafka, TOPIC))]
+        held = offsets.starts(every)
+        ends = held | offsets.committed(self._group, began)
+        starts, wanted, gone = dict(ends), set[GroupKey](), 0
+        for where, groups in began.items():
+            oldest = sorted(groups, key=groups.__getitem__)
+            for at, key in enumerate(oldest):
+                begin = offsets.from_time([where], groups[key])[where]
+                if not 0 < begin <= held[where]:
+                    starts[where] = min(starts[where], begin)
+                    wanted.update(oldest[at:])
+                    break
+                gone += 1
+        if gone:
+            logger.warning(
+                "%d groups were open when rule or method changed, and the log no longer holds "
+                "their first episodes: they end without them",
+                gone,
+            )
+        return Stretch(starts=starts, ends=ends), frozenset(wanted)

@@ -23,10 +23,11 @@ from headrace.connectors.kafka import (
     Registry,
 )
 from headrace.schemas import Codec
+from headrace.streams.credit.arrivals import TOPIC, arrivals_of
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Change, Groups
 from headrace.streams.credit.delivery import CreditsWriter
-from headrace.streams.credit.left_open import TOPIC, LeftOpen, arrivals_of
+from headrace.streams.credit.left_open import LeftOpen
 from headrace.streams.credit.shares import shares_of
 from headrace.streams.credit.slow import SlowRule
 from headrace.streams.credit.state import GroupKey
@@ -205,5 +206,5 @@ def make_stage(config: CreditSettings, host: HostConfig) -> CreditStage:
         dead_letters=DeadLetters(kafka),
         codec=codec,
         unknown_schema_s=host.unknown_schema_s,
-        left_open=LeftOpen(kafka, codec, store),
+        left_open=LeftOpen(kafka, codec, store, group=host.group_id),
     )

@@ -19,12 +19,11 @@ from headrace.connectors.kafka import (
     partitions_of,
     read_stretch,
 )
-from headrace.schemas import Codec, SchemaError, Unavailable
-from headrace.schemas.topics import StageGroup, Topic
+from headrace.schemas import Codec
+from headrace.schemas.topics import StageGroup
+from headrace.streams.credit.arrivals import TOPIC, readable_arrivals
 from headrace.streams.credit.state import GroupKey
 from headrace.streams.ports import by_query
-
-TOPIC = Topic.EPISODES
 
 _STRADDLING = (
     "SELECT project, group_id, min(log_first) AS first FROM groups FINAL"
@@ -105,18 +104,11 @@ def _groups_since(
     kafka: KafkaConfig, codec: Codec, stretch: Stretch, since: int
 ) -> frozenset[GroupKey]:
     """The groups that a stretch has episodes of since a log time."""
-    found = set()
+    found = set[GroupKey]()
     for records in read_stretch(kafka, TOPIC, stretch, name="headrace.replay"):
         for record in records:
-            if record.tick or record.log_time < since:
-                continue
-            try:
-                episodes = codec.decode(TOPIC, record.value)["episodes"]
-            except Unavailable:
-                raise
-            except SchemaError:  # counted when it is read
-                continue
-            found |= {(one["project"], one["group_id"] or one["rollout_id"]) for one in episodes}
+            if record.log_time >= since:
+                found |= {arrival.key for arrival in readable_arrivals(codec, record)}
     return frozenset(found)
 
 

@@ -19,13 +19,14 @@ from headrace.connectors.kafka import (
     Patience,
     read_stretch,
 )
-from headrace.schemas import Codec, EpisodeBatch, from_avro
+from headrace.schemas import Codec
 from headrace.schemas.topics import StageGroup
+from headrace.streams.credit.arrivals import TOPIC, arrivals_of
 from headrace.streams.credit.config import CreditSettings
 from headrace.streams.credit.core import Arrival, Groups
 from headrace.streams.credit.store import GroupStore
 from headrace.streams.replay.errors import ChangedRule, NothingToReplay
-from headrace.streams.replay.extent import TOPIC, Extent, extent_of
+from headrace.streams.replay.extent import Extent, extent_of
 from headrace.streams.replay.names import TABLE, Names
 from headrace.streams.reward import Rule
 
@@ -137,11 +138,7 @@ class _Replay:
         self.done.unreadable += len(decoded.refused)
 
     def _arrivals(self, record: LogRecord) -> list[Arrival]:
-        data = self._codec.decode(TOPIC, record.value)
-        every = (
-            Arrival(partition=record.partition, log_time=record.log_time, episode=episode)
-            for episode in from_avro(EpisodeBatch, data).episodes
-        )
+        every = arrivals_of(self._codec, record)
         return [arrival for arrival in every if self._extent.covers(record, arrival.key)]
 
 
