@@ -128,7 +128,7 @@ def test_versions_that_nobody_needs_lose_their_weights_and_the_log_says_so(
     assert pruned == [(one, hashes[one]) for one in (1, *range(3, newest - 1))]
 
 
-def test_no_step_is_made_and_nothing_pruned_before_it_is_known_which_tasks_run(
+def test_no_step_is_made_before_it_is_known_which_tasks_run(
     bench: TrainerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (group,) = bench.group_ids(1)

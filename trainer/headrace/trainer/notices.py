@@ -51,7 +51,7 @@ class Notices:
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that was committed before the reading began has been handed out."""
+        """Whether each partition has been read once to where its first open transaction begins."""
         return self._tailer is not None and self._tailer.caught_up
 
     def read(self, now_ms: int) -> Iterator[tuple[Task | Traffic, int]]:

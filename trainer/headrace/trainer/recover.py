@@ -117,8 +117,8 @@ class History:
 
     def _first_at(self, log_time: int, ends: Mapping[Partition, int]) -> dict[Partition, int]:
         """Offsets of the first records written at `log_time` or later; at most `ends`."""
-        found = self._patience.until_done(lambda: self._offsets.since(ends, log_time))
-        return {w: min(found[w], end) if found[w] >= 0 else end for w, end in ends.items()}
+        found = self._patience.until_done(lambda: self._offsets.from_time(ends, log_time))
+        return {where: min(found[where], end) for where, end in ends.items()}
 
     def _ends_of(self, topic: str) -> dict[Partition, int]:
         count = self._patience.until_done(lambda: partitions_of(self._kafka, topic))

@@ -169,8 +169,6 @@ class Session:
 
     def _superfluous(self) -> list[PrunedVersion]:
         """The versions whose weights may go from the disk, by `[trainer] keep_versions`."""
-        if not self.notices.caught_up:  # a task that is pinned to one may not be known yet
-            return []
         config, lineage = self.config, self.intake.lineage
         held = {self.at, lineage.head, *self.served, *self.evaluations.versions(now_ms())}
         if config.algorithm.kl_coef > 0.0:

@@ -98,8 +98,7 @@ class DeadLetterLog:
             return {}
         partitions = [(topic, partition) for partition in range(count)]
         ends = self._offsets.ends(partitions)
-        found = self._offsets.since(partitions, since)
-        starts = {each: at if at >= 0 else ends[each] for each, at in found.items()}
+        starts = self._offsets.from_time(partitions, since)
         records = read_letters(self._config, topic, starts, ends) if starts != ends else []
         asked = (where[0], str(where[1]), stage)
         facts = [(facts_of(record), record.log_time) for record in records]

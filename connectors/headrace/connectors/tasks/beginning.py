@@ -22,9 +22,10 @@ def beginning(
 ) -> Beginning | None:
     """Where to begin so that every rollout without an outcome is known; None: at the log's start.
 
-    Let n be the newest version. What had ended when version n - η - 1 was published was too old
-    for a step when n was: the trainer has let it go. So tasks matter whose deadlines came later.
-    Without deadlines, or with fewer versions, nothing says what is over.
+    Let n be the newest version. Where each version is made from the one before, what had ended
+    when version n - η - 1 was published was too old for a step when n was: the trainer has let
+    it go. So tasks matter whose deadlines came later. Without deadlines, or with fewer
+    versions, nothing says what is over.
 
     Args:
         published: version -> its log time in milliseconds.

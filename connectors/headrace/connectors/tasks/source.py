@@ -158,6 +158,7 @@ class TaskSource:
                     version = data["version"]
                     if version is not None and version["policy"] == self._config.policy:
                         found[version["version"]] = record.log_time
+                patience.pause(seconds=0.0)  # raises Stopped
         finally:
             log.close()
         return found
