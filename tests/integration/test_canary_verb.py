@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,26 +69,46 @@ class OnTrial:
         found: dict[str, Any] = json.loads(CliRunner().invoke(app, ["traffic", "--json"]).stdout)
         return found
 
-    def answer(self, stable: int, canary: int, *, better: int) -> None:
-        """Groups of a rollout of each version; that of `better` is solved, the other is not."""
+    def ordinary(self, stable: int, canary: int, *, better: int, state: str = "closed") -> None:
+        """Rollouts without a group, of one partition; `better` is that which solved them."""
+        drawn, now = self._drawn(canary), int(time.time() * 1000) + 60_000
+        about = {"project": self.policy, "policy": self.policy}
+        episodes, groups = [], []
+        for number in range(PAIRS * 8):
+            rollout, at = new_ulid(), now + number
+            version = canary if drawn(rollout) else stable
+            one = member(
+                rollout, float(version == better), version_min=version, version_max=version
+            )
+            episodes.append(episode(rollout, rollout, log_first=at, state=state, **about))
+            groups.append(group(rollout, NEW, at, one, **about))
+        insert(self.clickhouse, "episodes", episodes)
+        insert(self.clickhouse, "groups", groups)
+
+    def _drawn(self, canary: int) -> Callable[[str], bool]:
         book = PolicyBook(self.policy)
         book.take([PolicyRecord(version=PolicyVersion(policy=self.policy, version=canary))])
         shares = [TrafficShare(version=canary, share=SHARE)]
         book.take([PolicyRecord(traffic=Traffic(policy=self.policy, version=0, shares=shares))])
+        return lambda rollout: book.share_of(rollout) is not None
+
+    def answer(self, stable: int, canary: int, *, better: int) -> None:
+        """Groups of a rollout of each version; that of `better` is solved, the other is not."""
+        drawn = self._drawn(canary)
         now = int(time.time() * 1000) + 60_000  # after what the log says last
         for _ in range(PAIRS):
             self._groups += 1
             rollouts: dict[int, str] = {}
             while len(rollouts) < 2:
                 rollout = new_ulid()
-                rollouts.setdefault(canary if book.share_of(rollout) else stable, rollout)
+                rollouts.setdefault(canary if drawn(rollout) else stable, rollout)
             name = f"{self.policy}-{self._groups}"
             about = {"project": self.policy, "policy": self.policy}
             insert(
                 self.clickhouse,
                 "episodes",
                 [
-                    episode(rollout, name, version=version, log_first=now, **about)
+                    episode(rollout, name, version=version, log_first=now, group_size=2, **about)
                     for version, rollout in rollouts.items()
                 ],
             )
@@ -158,6 +178,13 @@ def test_a_version_that_is_not_worse_takes_the_name(tried: OnTrial) -> None:
     assert (said["version"], said["shares"], said["judged"]) == (1, [], 1)
 
 
+def test_rollouts_without_a_group_are_compared_once_they_are_over(tried: OnTrial) -> None:
+    tried.ordinary(stable=0, canary=1, better=0, state="open")
+    assert tried.look()["comparisons"] == 0
+    tried.ordinary(stable=0, canary=1, better=0)
+    assert tried.look()["did"] == "rolled_back"
+
+
 def test_what_cannot_be_is_refused(on_trial: OnTrial) -> None:
     assert on_trial.policy
     for words, told in [
@@ -173,4 +200,4 @@ def test_words_say_what_was_done_and_how_to_take_it_back(on_trial: OnTrial) -> N
     on_trial.publish(0, parent=-1)
     told = CliRunner().invoke(app, ["canary", "--once"]).stdout
     assert f"{on_trial.policy}@0 kept" in told
-    assert f"take it back with: headrace traffic {on_trial.policy} --newest" in told
+    assert f"to take it back, end this and: headrace traffic {on_trial.policy} --newest" in told

@@ -104,6 +104,9 @@ def test_a_version_counts_for_whom_it_was_drawn_and_only_if_it_answered() -> Non
             "group_id": "g",
             "rollout_id": rollout_id,
             "alone": 0,
+            "partition": 3,
+            "block": 0,
+            "settled": 1,
             "reward": reward,
             "version_min": version,
             "version_max": version,
@@ -121,4 +124,33 @@ def test_a_version_counts_for_whom_it_was_drawn_and_only_if_it_answered() -> Non
     assert found.canary.tolist() == [True] * 3 + [False] * 3
     told = [None if math.isnan(reward) else reward for reward in found.reward]
     assert told == [1.0, None, 0.0, 1.0, None, None]
-    assert found.group.tolist() == [0] * 6
+    assert found.block.tolist() == [0] * 6
+
+
+def test_ordinary_traffic_is_compared_with_its_neighbours_in_its_partition() -> None:
+    def row(group_id: str, *, alone: bool = True, **place: object) -> dict[str, object]:
+        told: dict[str, object] = {"project": "p", "partition": 0, "block": 0, "settled": 1}
+        return (
+            told
+            | {
+                "group_id": group_id,
+                "rollout_id": group_id,
+                "alone": int(alone),
+                "reward": 1.0,
+                "version_min": 3,
+                "version_max": 3,
+            }
+            | place
+        )
+
+    rows = [
+        row("a"),
+        row("b", settled=0),
+        row("c", block=1),
+        row("d", partition=1),
+        row("e", project="q"),
+        row("a", alone=False),
+    ]
+    found = columns(rows, lambda _: False, (3, 4))
+    assert found.block.tolist() == [0, 0, 1, 2, 3, 4]
+    assert found.settled.tolist() == [True, False, True, True, True, True]

@@ -1,12 +1,11 @@
 """The verdict: rarely wrong on an equal version, however often one looks."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.infra.canary.evidence import ALONE, NEIGHBOURS, Rollouts, compared
+from headrace.infra.canary.evidence import Rollouts, compared
 from headrace.infra.canary.verdict import Finding, Rules, judged, log_stake
 
 GROUP = 8
@@ -20,17 +19,31 @@ def traffic(
     task = rng.beta(2, 2, size=(groups, 1)) * 2  # mean 1: scales both versions alike
     chance = np.clip(task * np.where(drawn, canary, stable), 0, 1)
     return Rollouts(
-        group=np.repeat(np.arange(groups), GROUP),
+        block=np.repeat(np.arange(groups), GROUP),
+        settled=np.ones(groups * GROUP, dtype=np.bool_),
         canary=drawn.ravel(),
         reward=(rng.random((groups, GROUP)) < chance).astype(np.float64).ravel(),
     )
 
 
-def first(rollouts: Rollouts, n: int) -> Rollouts:
-    """The first n of them."""
+def first(rollouts: Rollouts, groups: int) -> Rollouts:
+    """Those of the first groups."""
+    here = rollouts.block < groups
     return Rollouts(
-        group=rollouts.group[:n], canary=rollouts.canary[:n], reward=rollouts.reward[:n]
+        block=rollouts.block[here],
+        settled=rollouts.settled[here],
+        canary=rollouts.canary[here],
+        reward=rollouts.reward[here],
     )
+
+
+def found_by_looking(rollouts: Rollouts, groups: int, rules: Rules) -> Finding:
+    """What somebody finds who looks after each group, until it is decided."""
+    for number in range(1, groups + 1):
+        finding = judged(first(rollouts, number), rules).finding
+        if finding != Finding.OPEN:
+            return finding
+    return Finding.OPEN
 
 
 def ever_worse(rollouts: Rollouts, error: float) -> bool:
@@ -53,7 +66,8 @@ def test_a_change_of_the_tasks_is_no_alarm() -> None:
     for _ in range(runs):
         easy, hard = traffic(rng, 40, 0.2, 0.9, 0.9), traffic(rng, 40, 0.2, 0.2, 0.2)
         both = Rollouts(
-            group=np.concatenate([easy.group, hard.group + 40]),
+            block=np.concatenate([easy.block, hard.block + 40]),
+            settled=np.concatenate([easy.settled, hard.settled]),
             canary=np.concatenate([easy.canary, hard.canary]),
             reward=np.concatenate([easy.reward, hard.reward]),
         )
@@ -61,14 +75,14 @@ def test_a_change_of_the_tasks_is_no_alarm() -> None:
     assert alarms / runs <= error
 
 
-@pytest.mark.parametrize(("canary", "caught"), [(0.0, 0.99), (0.2, 0.8), (0.7, 0.0)])
+@pytest.mark.parametrize(("canary", "caught"), [(0.0, 1.0), (0.2, 0.95), (0.6, 0.0)])
 def test_how_often_a_worse_version_is_caught(canary: float, caught: float) -> None:
     rng = np.random.default_rng(13)
     rules = Rules(error=0.01, comparisons=40)
-    found = [judged(traffic(rng, 80, 0.2, 0.6, canary), rules).finding for _ in range(200)]
+    found = [found_by_looking(traffic(rng, 80, 0.2, 0.6, canary), 80, rules) for _ in range(100)]
     assert np.mean([one == Finding.WORSE for one in found]) >= caught
-    if canary > 0.6:
-        assert set(found) == {Finding.PASSED}
+    if canary == 0.6:
+        assert found.count(Finding.WORSE) <= 1
 
 
 columns = st.lists(
@@ -79,7 +93,8 @@ columns = st.lists(
 
 def of(rows: list[tuple[int, bool, float]]) -> Rollouts:
     return Rollouts(
-        group=np.array([row[0] for row in rows], dtype=np.int64),
+        block=np.array([row[0] for row in rows], dtype=np.int64),
+        settled=np.ones(len(rows), dtype=np.bool_),
         canary=np.array([row[1] for row in rows], dtype=np.bool_),
         reward=np.array([row[2] for row in rows], dtype=np.float64),
     )
@@ -111,24 +126,25 @@ def test_the_order_of_groups_does_not_matter(
     assert stakes[0] == pytest.approx(stakes[1], abs=1e-9)
 
 
-def alone(canary: list[bool], reward: list[float]) -> Rollouts:
-    group: npt.NDArray[np.int64] = np.full(len(canary), ALONE, dtype=np.int64)
-    return Rollouts(group=group, canary=np.array(canary), reward=np.array(reward))
+def test_a_block_counts_once_all_of_it_is_settled() -> None:
+    def told(settled: bool, late: float) -> list[float]:
+        rollouts = Rollouts(
+            block=np.array([0, 0, 0, 1, 1]),
+            settled=np.array([True, True, settled, True, True]),
+            canary=np.array([True, False, False, True, False]),
+            reward=np.array([0.0, 1.0, late, 1.0, 1.0]),
+        )
+        return [float(loss) for loss in compared(rollouts).losses]
 
-
-def test_ordinary_traffic_is_compared_with_its_neighbours() -> None:
-    canary = [True] + [False] * (NEIGHBOURS - 1) + [True] + [False] * (NEIGHBOURS - 1)
-    reward = [0.0] + [1.0] * (NEIGHBOURS - 1) + [1.0] + [1.0] * (NEIGHBOURS - 1)
-    assert compared(alone(canary, reward)).losses.tolist() == [0.5, 0.0]
-    # Feedback that comes late joins its own neighbours and moves nobody else's.
-    late = [*reward[:3], float("nan"), *reward[4:]]
-    assert compared(alone(canary, late)).losses.tolist() == [0.5, 0.0]
+    assert told(False, float("nan")) == told(False, 0.0) == [0.0], "the other block alone"
+    assert told(True, 0.0) == [0.25, 0.0]
+    assert told(True, float("nan")) == [0.5, 0.0], "it has no reward, and will have none"
 
 
 def test_nothing_to_compare_is_open() -> None:
-    verdict = judged(alone([False] * 5, [1.0] * 5), Rules())
+    verdict = judged(of([(0, False, 1.0)] * 5), Rules())
     assert (verdict.finding, verdict.comparisons, verdict.p_value) == (Finding.OPEN, 0, 1.0)
-    assert judged(alone([], []), Rules()).finding == Finding.OPEN
+    assert judged(of([]), Rules()).finding == Finding.OPEN
 
 
 @pytest.mark.parametrize(("error", "comparisons"), [(0.0, 1), (1.0, 1), (0.1, 0)])

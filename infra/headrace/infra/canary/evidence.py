@@ -1,9 +1,8 @@
 """What rollouts tell of a canary beside the version that serves the others. Pure.
 
 A rollout's version is drawn from its id, so what a canary answered is a random part of the same
-traffic. The two are compared within a group (one task, so its difficulty falls out) or, for
-ordinary traffic, within eight rollouts that started one after the other (so users who change fall
-out).
+traffic. The two are compared within a block: a group (one task, so its difficulty falls out) or,
+for ordinary traffic, neighbours in time (so users who change fall out).
 """
 
 from dataclasses import dataclass
@@ -11,26 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-ALONE = -1
-"""The group of a rollout that has none."""
-NEIGHBOURS = 8
-"""So many rollouts of ordinary traffic are compared with each other."""
-
 
 @dataclass(kw_only=True, slots=True, frozen=True, eq=False)
 class Rollouts:
-    """Rollouts since a canary began, an entry each, in the order in which they started."""
+    """Rollouts since a canary began, an entry each."""
 
-    group: npt.NDArray[np.int64]
-    """[n] the rollout's group; ALONE: none."""
+    block: npt.NDArray[np.int64]
+    """[n] those of one number are compared with each other."""
+    settled: npt.NDArray[np.bool_]
+    """[n] whether it has what it will have. A block counts when all of it is settled: what has
+    been counted may not change while somebody looks on (but for rewards that are revised)."""
     canary: npt.NDArray[np.bool_]
     """[n] whether the canary's share drew it."""
     reward: npt.NDArray[np.float64]
-    """[n] its reward; NaN: none, or none yet."""
+    """[n] its reward; NaN: none."""
 
     def __post_init__(self) -> None:
-        sizes = {self.group.shape, self.canary.shape, self.reward.shape}
-        if len(sizes) != 1 or self.group.ndim != 1:
+        columns = (self.block, self.settled, self.canary, self.reward)
+        sizes = {column.shape for column in columns}
+        if len(sizes) != 1 or self.block.ndim != 1:
             raise ValueError(f"columns of one length are wanted: {sorted(sizes)}")
 
 
@@ -52,11 +50,11 @@ def compared(rollouts: Rollouts) -> Compared:
 
     Only the order of rewards counts (Mann and Whitney 1947), so any scale will do.
     """
-    blocks = _blocks(rollouts.group)
-    here = np.isfinite(rollouts.reward)
+    unsettled = rollouts.block[~rollouts.settled]
+    here = np.isfinite(rollouts.reward) & ~np.isin(rollouts.block, unsettled)
     losses: list[float] = []
     rewards: dict[bool, list[npt.NDArray[np.float64]]] = {True: [], False: []}
-    for members in _by_block(blocks[here]):
+    for members in _by_block(rollouts.block[here]):
         reward, drawn = rollouts.reward[here][members], rollouts.canary[here][members]
         if drawn.all() or not drawn.any():
             continue
@@ -69,15 +67,6 @@ def compared(rollouts: Rollouts) -> Compared:
         canary=np.concatenate([*rewards[True], np.empty(0)]),
         stable=np.concatenate([*rewards[False], np.empty(0)]),
     )
-
-
-def _blocks(group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """A number per rollout, the same for those that are compared."""
-    alone = group == ALONE
-    blocks = group.copy()
-    # Rollouts without a reward yet are counted too: one that comes late joins its own block.
-    blocks[alone] = group.max(initial=ALONE) + 1 + np.arange(alone.sum()) // NEIGHBOURS
-    return blocks
 
 
 def _by_block(blocks: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headrace.connectors.gateway.policy.versions import NEWEST
 from headrace.infra.canary.verdict import Finding, Verdict
 from headrace.schemas import Traffic, TrafficShare
 
 CANARY = "canary"
-NEWEST = -1
 
 
 class Did(StrEnum):

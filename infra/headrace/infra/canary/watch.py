@@ -1,5 +1,6 @@
 """Looks at the log and the tables, and says what follows from them."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,8 +9,14 @@ from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
 from headrace.infra.canary.moves import Move, Standing, canary_of, next_move
 from headrace.infra.canary.rewards import rollouts_since
 from headrace.infra.canary.verdict import Rules, Verdict, judged
+from headrace.infra.errors import LogUnavailable
 from headrace.infra.launch.traffic import Served, TrafficLog
 from headrace.infra.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REMINDER = 60
+"""Looks after which a trial is told of again, though nothing is new."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -101,14 +108,28 @@ class Trials:
 def watch(
     trials: Trials, every_s: float, stop: threading.Event, tell: Callable[[Report], None]
 ) -> None:
-    """Look until stopped; what is new is told. Raises LogUnavailable."""
+    """Look until stopped, once at least; tell what is new, and now and then that nothing is.
+
+    Raises LogUnavailable if the log is away at the last look; before that it is waited for.
+    """
     last: dict[str, tuple[object, ...]] = {}
+    looks, away = 0, ""
     while True:
-        for report in trials.look():
+        try:
+            reports, away = trials.look(), ""
+        except LogUnavailable as error:
+            if stop.is_set():
+                raise
+            if str(error) != away:
+                logger.warning("waits: %s", error)
+            reports, away = [], str(error)
+        for report in reports:
             seen = (report.canary, _count(report.verdict), report.trouble)
-            if report.move is not None or last.get(report.policy) != seen:
+            is_due = report.canary is not None and looks % REMINDER == 0
+            if report.move is not None or is_due or last.get(report.policy) != seen:
                 tell(report)
             last[report.policy] = seen
+        looks += 1
         if stop.wait(every_s):
             return
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.infra.canary.moves import NEWEST
+from headrace.connectors.gateway.policy.versions import NEWEST
 from headrace.infra.canary.verdict import Rules, Verdict
 from headrace.infra.canary.watch import Report, Trials, watch
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
@@ -18,7 +18,8 @@ from headrace.infra.settings import load
 @app.command()
 def canary(
     policy: Annotated[
-        str, typer.Option(help="Policy; left out: every policy that is trained.")
+        str,
+        typer.Option(help="Policy whose tasks are drawn; left out: that of [policy]."),
     ] = "",
     share: Annotated[
         float | None, typer.Option(help="Share of the rollouts that a new version gets.")
@@ -46,7 +47,7 @@ def canary(
     try:
         watched = Trials(
             loaded,
-            [policy] if policy else loaded.roles.trained,
+            [policy or loaded.policy.name],
             rules=Rules(
                 error=own.error if error is None else error,
                 comparisons=comparisons or own.comparisons,
@@ -98,7 +99,8 @@ def _words(report: Report) -> str:
         did = str(move.did).replace("_", " ")
         return (
             f"{report.policy}@{move.version} {did}: {move.traffic.why}\n"
-            f"  version {move.traffic.version} is served; take it back with: {move.undo}"
+            f"  version {move.traffic.version} is served; "
+            f"to take it back, end this and: {move.undo}"
         )
     if report.trouble:
         return f"{report.policy}: {report.trouble}"
