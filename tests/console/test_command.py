@@ -53,7 +53,12 @@ def test_keys_are_added_listed_and_taken_away(tmp_path: Path) -> None:
     listed = run("keys", "list", "--json")
     (row,) = json.loads(listed.stdout)
     assert (row["name"], row["role"], set(row)) == ("ann", "annotator", {"name", "role", "added"})
-    assert run("keys", "remove", "ann").returncode == 0
+    misplaced = run("--settings", "other.toml", "keys", "remove", "ann")
+    assert misplaced.returncode == WRONG_USE
+    assert "give them behind" in misplaced.stderr
+    removed = run("keys", "remove", "ann")
+    assert removed.returncode == 0
+    assert "no key is left" in removed.stderr
     again = run("keys", "remove", "ann")
     assert again.returncode == NO
     assert "there is no key ann" in again.stderr

@@ -118,11 +118,20 @@ def test_a_role_sees_its_pages_and_no_other(
             else Role.SQL if path == "/sql" else Role.VIEWER
         )  # fmt: skip
         assert client.get(path).status_code == (200 if role.opens(needs) else 403), path
+        if not role.opens(needs):
+            for form in ("json", "csv"):
+                assert client.get(f"{path}.{form}").status_code in (403, 404), path
+                assert client.get(f"/{form}{path}").status_code in (403, 404), path
+            forms = {client.get(f"{path}.json").status_code, client.get(f"/json{path}").status_code}
+            assert 403 in forms, path
     text = client.get("/").text
     assert ('href="/episodes"' in text.partition("</nav>")[0]) == role.opens(Role.VIEWER)
     assert f"a-{role} · {role}" in text
     ended = client.post("/sql/cancel", data={"id": "x"}).status_code
     assert ended == (400 if role is Role.SQL else 403)
+    taken = client.get("/sql.parquet", params={"q": "SELECT 1 AS one"}).status_code
+    assert taken == (200 if role is Role.SQL else 403)
+    assert client.get("/r/nobody").status_code == (404 if role.opens(Role.VIEWER) else 403)
 
 
 def test_figures_hold_no_texts(client_of: Client, seeded: ClickHouse) -> None:
@@ -160,6 +169,9 @@ def test_a_person_logs_in_with_a_cookie_that_no_script_and_no_other_site_has(
         foreign = {"origin": "https://evil.example"}
         given = client.post("/login", data={"key": key}, headers=foreign)
         assert given.status_code == 403
+        behind_tls = {"origin": HERE.replace("http:", "https:")}
+        again = client.post("/login", data={"key": key}, headers=behind_tls)
+        assert "secure" in again.headers["set-cookie"].lower()
 
 
 @pytest.mark.parametrize("to", ["https://evil.example", "//evil.example", "/\\evil.example", ""])

@@ -83,7 +83,7 @@ def test_numbers_over_a_number_are_drawn(page: TestClient) -> None:
 
 
 def test_the_answer_comes_as_parquet_with_its_types(page: TestClient) -> None:
-    query = "SELECT toUInt32(number) AS n FROM numbers({most:UInt32}) SETTINGS max_threads = 1;"
+    query = "SELECT toUInt32(number) AS n FROM numbers({most:UInt32});"
     found = page.get("/sql.parquet", params={"q": query, "p_most": "700"})
     assert found.status_code == 200
     table = parquet.read_table(io.BytesIO(found.content))
@@ -103,7 +103,7 @@ def test_what_cannot_be_a_file_is_said(page: TestClient, query: str, status: int
 
 def test_a_query_that_takes_long_can_be_ended(seeded: ClickHouse, page: TestClient) -> None:
     query_id = f"{PREFIX}{uuid.uuid4()}"
-    slow = "SELECT sleepEachRow(1) AS slept FROM numbers(9) SETTINGS max_block_size = 1"
+    slow = "SELECT sum(cityHash64(number)) AS n FROM numbers(1000000000000)"
     ended: list[str] = []
     asking = threading.Thread(
         target=lambda: ended.append(page.get("/sql", params={"q": slow, "id": query_id}).text)
@@ -116,6 +116,23 @@ def test_a_query_that_takes_long_can_be_ended(seeded: ClickHouse, page: TestClie
     said = ended[0].partition('role="alert"')[2].partition("</div>")[0]
     assert "cancelled" in said
     assert 'id="sql-answer"' not in ended[0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        "SELECT 1 SETTINGS max_execution_time = 0",
+        "SET max_execution_time = 0",
+        "CREATE TEMPORARY TABLE kept (n UInt8)",
+    ],
+)
+def test_a_query_reads_the_tables_alone_and_within_its_limits(page: TestClient, query: str) -> None:
+    said = page.get("/sql", params={"q": query}).text
+    assert 'role="alert"' in said
+    assert 'id="sql-answer"' not in said
+    assert page.get("/sql.parquet", params={"q": query}).status_code >= 400
 
 
 def test_nothing_but_a_query_of_the_pad_is_ended(page: TestClient) -> None:

@@ -21,7 +21,7 @@ from headrace.connectors.clickhouse import (
 from headrace.infra.console.app import LISTS, application
 from headrace.infra.console.ask import LIMITS
 from headrace.infra.console.pages.episode import SPANS
-from headrace.infra.console.pages.episodes import ROWS
+from headrace.infra.console.pages.listing import ROWS
 from headrace.infra.console.pages.text import MOST
 
 if TYPE_CHECKING:

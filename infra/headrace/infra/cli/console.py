@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, app, fail
+from headrace.infra.cli.app import NOT_RUNNING, SETTINGS, WRONG_USE, app, fail
 from headrace.infra.cli.console_keys import keys
 from headrace.infra.console.serve import serve
 from headrace.infra.settings import load
@@ -34,6 +34,9 @@ def console(
     `headrace up` serves them already; this is for a ClickHouse of which no parts run here.
     """
     if context.invoked_subcommand is not None:
+        if settings or port or host or show:
+            verb = context.invoked_subcommand
+            fail(f"options of the console do nothing before {verb}: give them behind", WRONG_USE)
         return
 
     def listening(url: str) -> None:

@@ -64,6 +64,8 @@ def remove(
     file = _file(settings)
     if not file.remove(name):
         fail(f"there is no key {name} in {file.path}: `headrace console keys list`", NO)
+    if not file.holders():
+        typer.echo("no key is left: on this machine everybody may look, beyond it nobody", err=True)
 
 
 def _file(settings: Path | None) -> KeyFile:

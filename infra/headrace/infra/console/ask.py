@@ -8,7 +8,7 @@ from headrace.connectors.clickhouse import ClickHouse
 
 Row = dict[str, object]
 LIMITS = {
-    "readonly": 2,  # 1 would refuse the limits beside it
+    "readonly": 2,  # queries of ours may have SETTINGS
     "max_execution_time": 10,
     "max_result_rows": 20_000,
     "max_result_bytes": 64_000_000,

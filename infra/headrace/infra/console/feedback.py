@@ -18,7 +18,6 @@ from headrace.infra.console.login import TooLong, form_of
 from headrace.infra.console.roles import Role
 
 SOURCE = "console"
-THUMBS = "thumbs"
 _AGAIN = "Go back and send it again: under the same form it counts once."
 
 

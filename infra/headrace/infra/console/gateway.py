@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http import HTTPStatus
+from http.client import HTTPException
 
 from headrace.connectors.loopback import is_loopback_url
 
@@ -53,7 +54,7 @@ class Gateway:
         except urllib.error.HTTPError as error:
             with error:
                 raise NotTaken(*_told(error.code, _said(error.read()))) from error
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             why = getattr(error, "reason", error)
             raise NotTaken(503, f"the gateway at {self._url} does not answer: {why}") from error
 

@@ -30,6 +30,8 @@ OPEN_PATHS = frozenset({"/healthz", "/login", "/app.css", "/console.js", "/mark.
 """What has nothing of the tables on it."""
 _RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 _VISITOR = "headrace.visitor"
+_MOST_KEPT = 2_000
+"""Characters of an address that the login leads back to; of a longer one, to the overview."""
 
 
 class Guard:
@@ -114,7 +116,9 @@ def _without_key(scope: Scope) -> Response:
     headers = Headers(scope=scope)
     if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
         query = scope["query_string"].decode("latin-1")
-        asked = scope["path"] + (f"?{query}" if query else "")
+        asked = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+        if len(asked) > _MOST_KEPT:
+            asked = "/"
         return RedirectResponse(f"/login?to={quote(asked, safe='/')}", 303)
     return PlainTextResponse(
         "a key is needed: send it as `Authorization: Bearer KEY`, or log in at /login\n",

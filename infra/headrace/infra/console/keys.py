@@ -137,9 +137,9 @@ class Door:
             if not self._holders:
                 return ANYBODY if self._is_open else None
             which = self._keys.which(given)
-        if which is None:
-            return None
-        holder = self._holders[which]
+            if which is None:
+                return None
+            holder = self._holders[which]
         return Visitor(name=holder.name, role=holder.role)
 
     def _look(self) -> None:

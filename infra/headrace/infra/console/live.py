@@ -49,7 +49,7 @@ class Watcher:
             raise TooManyStreams(f"{STREAMS} pages look already")
         queue: asyncio.Queue[str | None] = asyncio.Queue(maxsize=16)
         self._streams.add(queue)
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
         try:
             yield "retry: 1000\n\n"

@@ -58,9 +58,15 @@ async def _given(door: Door, request: Request) -> Response:
         max_age=DAYS * 86_400,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",  # as a proxy before it says
+        secure=_comes_over_https(request),
     )
     return answer
+
+
+def _comes_over_https(request: Request) -> bool:
+    """By a proxy on this machine that says so, or by the browser's word behind any other."""
+    origin = request.headers.get("origin", "")
+    return request.url.scheme == "https" or origin.startswith("https://")
 
 
 def _left(_: Request) -> Response:

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import ask
-from headrace.infra.console.pages.listing import NEWEST, filters_of, kept, place_of
+from headrace.infra.console.pages.listing import listed
 from headrace.infra.console.render import Page
 from headrace.schemas.vocabulary import RowState, SpanStatus, Split
 
-ROWS = 50
 FILTERS = ("policy", "version", "split", "state", "status", "signal")
 CHOICES = {
     "split": tuple(Split),
@@ -23,27 +21,12 @@ def episodes(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     Raises:
         ValueError: `at` is no time of the log.
     """
-    filters, at = filters_of(asked, FILTERS), place_of(asked)
-    after = {
-        "at": at,
-        "rollout": asked.get("rollout", ""),
-        "attempt": asked.get("attempt", ""),
-    }
-    found = ask(client, "episodes", **filters, **after, limit=ROWS)
-    older = ""
-    if len(found.rows) == ROWS:
-        last = found.rows[-1]
-        place = {"at": last["log_last"], "rollout": last["rollout_id"], "attempt": last["attempt"]}
-        older = kept(filters, **place)
-    return Page(
-        template="episodes.html",
-        title="Episodes",
-        answers=[found],
-        more={
-            "filters": filters,
-            "kept": kept(filters),
-            "choices": CHOICES,
-            "older": older,
-            "first_page": at == NEWEST,
-        },
+    found, more = listed(
+        client,
+        "episodes",
+        asked,
+        filters=FILTERS,
+        place={"at": "log_last", "rollout": "rollout_id", "attempt": "attempt"},
+        choices=CHOICES,
     )
+    return Page(template="episodes.html", title="Episodes", answers=[found], more=more)

@@ -5,12 +5,11 @@ from typing import cast
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.ask import Answer, Row, ask
-from headrace.infra.console.pages.listing import NEWEST, filters_of, kept, place_of
+from headrace.infra.console.pages.listing import listed
 from headrace.infra.console.render import Page
 from headrace.infra.console.strip import strip
 from headrace.schemas.vocabulary import GroupOutcome, RowState, Split
 
-ROWS = 50
 FILTERS = ("policy", "split", "state", "outcome")
 CHOICES = {
     "split": tuple(Split),
@@ -21,25 +20,16 @@ CHOICES = {
 
 def groups(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     """A page of the list, newest first. Raises ValueError: `at` is no time of the log."""
-    filters, at = filters_of(asked, FILTERS), place_of(asked)
-    found = ask(client, "groups", **filters, at=at, group=asked.get("group", ""), limit=ROWS)
-    older = ""
-    if len(found.rows) == ROWS:
-        last = found.rows[-1]
-        older = kept(filters, at=last["log_last"], group=last["group_id"])
-    return Page(
-        template="groups.html",
-        title="Groups",
-        answers=[found],
-        more={
-            "filters": filters,
-            "choices": CHOICES,
-            "kept": kept(filters),
-            "older": older,
-            "first_page": at == NEWEST,
-            "strips": [strip(_rewards(row)) for row in found.rows],
-        },
+    found, more = listed(
+        client,
+        "groups",
+        asked,
+        filters=FILTERS,
+        place={"at": "log_last", "group": "group_id"},
+        choices=CHOICES,
     )
+    more["strips"] = [strip(_rewards(row)) for row in found.rows]
+    return Page(template="groups.html", title="Groups", answers=[found], more=more)
 
 
 def group(client: ClickHouse, at: Mapping[str, str], _: Mapping[str, str]) -> Page | None:

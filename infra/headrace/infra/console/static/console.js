@@ -74,6 +74,7 @@ async function fetchPage() {
   due = performance.now() + PAUSE_MS;
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer.redirected) { location.reload(); return; }  // to the login
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (answer.ok) {
       owed = !put(page);
@@ -110,7 +111,14 @@ function look() {
   } else if (!stream) {
     stream = new EventSource("/events");
     stream.onopen = refresh;
-    stream.onerror = () => away("the console cannot be reached");
+    stream.onerror = () => {
+      away("the console cannot be reached");
+      // The browser goes on by itself where the network failed, but not behind an answer.
+      if (stream?.readyState === EventSource.CLOSED) {
+        stream = null;
+        setTimeout(look, RETRY_MS);
+      }
+    };
     stream.addEventListener("changed", refresh);
     stream.addEventListener("away", (event) => away(JSON.parse(event.data)));
   }
