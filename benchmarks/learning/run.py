@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning.one import run
+from benchmarks.learning.one import DemoFailed, run
 from benchmarks.learning.report import draw, markdown
 from benchmarks.learning.wanted import demo_name, wanted
 from benchmarks.machine import about
@@ -42,17 +42,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SetupError as error:  # its framework is not installed here
             result["left_out"][one.what] = str(error)
             continue
-        with tempfile.TemporaryDirectory(prefix="headrace-learning-") as scratch:
-            found = run(
-                one,
-                Path(scratch) / "data",
-                versions=1 if options.short else options.versions or case.versions,
-                heldout=8 if options.short else options.heldout,
-                short=options.short,
-            )
+        try:
+            with tempfile.TemporaryDirectory(prefix="headrace-learning-") as scratch:
+                found = run(
+                    one,
+                    Path(scratch) / "data",
+                    versions=1 if options.short else options.versions or case.versions,
+                    heldout=8 if options.short else options.heldout,
+                    short=options.short,
+                )
+        except DemoFailed as error:  # the others are run
+            result["left_out"][f"{one.what}, seed {one.seed}"] = str(error)
+            continue
         result["runs"].append(found)
         write(options.directory, result)
         sys.stdout.write(f"{one.what}, seed {one.seed}: p = {found['p']:.2g}\n")
+    write(options.directory, result)
     for what, why in result["left_out"].items():
         sys.stdout.write(f"{what} was not run: {why}\n")
     return int(bool(result["left_out"]))

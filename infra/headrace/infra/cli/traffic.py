@@ -1,18 +1,19 @@
 """`headrace traffic`: which versions of a policy are served, and to whom."""
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from headrace.connectors.gateway.policy.versions import NEWEST
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.traffic import Served, TrafficLog
 from headrace.infra.settings import load
 from headrace.schemas import Traffic, TrafficShare
 
-NEWEST = -1
 USER = "user"
 
 
@@ -47,7 +48,7 @@ def traffic(
     shares = dict(map(_share, share or ()))
     if sum(shares.values()) > 1:
         fail(f"the shares are {sum(shares.values()):g} together: give 1 at most", WRONG_USE)
-    with TrafficLog(loaded, [name]) as log:
+    with closing(TrafficLog(loaded, [name])) as log:
         log.read()
         now = log.served[name]
         if version is not None or newest or shares:

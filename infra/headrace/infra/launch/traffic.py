@@ -5,10 +5,7 @@ A change is a record on `headrace.policies`, so it holds for all gateways and af
 
 import logging
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from headrace.connectors.gateway.policy.versions import PolicyBook
 from headrace.connectors.kafka import (
@@ -65,7 +62,7 @@ class Served:
             self.traffic, self.since = traffic, log_time
 
 
-class TrafficLog(AbstractContextManager["TrafficLog"]):
+class TrafficLog:
     """The topic of policies, read from its start and followed. Not for sharing between threads.
 
     Its methods raise LogUnavailable where Kafka or the registry does not answer.
@@ -81,19 +78,6 @@ class TrafficLog(AbstractContextManager["TrafficLog"]):
         self._registry = Registry(settings.registry_access)
         self._codec = Codec(self._registry)
         self._tailer: Tailer | None = None
-
-    def __enter__(self) -> Self:
-        """Nothing is read before `read`."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave the broker."""
-        self.close()
 
     def close(self) -> None:
         """Leave the broker."""
