@@ -1,6 +1,7 @@
 """Rows of tables as they are made up, and as an insert takes them."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,8 @@ import pyarrow as pa
 from headrace.connectors.clickhouse.tables import TABLES, schema_of
 
 BEGAN = 1_795_000_000_000  # milliseconds: 2026-11-18
+AT_ONCE = 20_000
+"""Rows that a book holds before it hands them over."""
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -23,10 +26,18 @@ class Book:
 
     vocabulary: dict[int, str] = field(default_factory=dict)
     """Token id -> text of every token that was sampled."""
+    taker: Callable[[Rows], None] | None = None
+    """Is handed the rows while they come, of a book too long to hold; None: it holds them all."""
 
     def add(self, table: str, **values: Any) -> None:
         """A row; columns that are not named hold their empty value."""
         self.rows.setdefault(table, []).append(values)
+
+    def hand_over(self, least: int = AT_ONCE) -> None:
+        """Give the rows to the taker, if there is one and so many of them."""
+        if self.taker is not None and sum(map(len, self.rows.values())) >= least:
+            self.taker(self.rows)
+            self.rows = {}
 
     def id(self) -> str:
         """A ULID of now."""

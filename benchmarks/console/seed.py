@@ -7,7 +7,7 @@ the same.
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -28,15 +28,35 @@ _EPISODE_MS = 240
 _DROPS = ("stale", "off_branch", "memory")
 
 
-def fill(client: ClickHouse, episodes: int = 2_000) -> None:
-    """Insert about so many episodes, with their groups, samples, versions and letters."""
-    for table, rows in rows_of(episodes).items():
-        client.insert_arrow(table, table_of(table, rows))
+def fill(
+    client: ClickHouse, episodes: int = 2_000, told: Callable[[int], None] = lambda _: None
+) -> None:
+    """Insert about so many episodes, with their groups, samples, versions and letters.
+
+    told: is called with how many episodes are in, now and then.
+    """
+    done = 0
+
+    def insert(rows: Rows) -> None:
+        nonlocal done
+        for table, some in rows.items():
+            client.insert_arrow(table, table_of(table, some))
+        done += len(rows.get("episodes", ()))
+        told(done)
+
+    book = Book(taker=insert)
+    _write(book, episodes)
+    book.hand_over(0)
 
 
 def rows_of(episodes: int) -> Rows:
     """The rows of every table."""
     book = Book()
+    _write(book, episodes)
+    return book.rows
+
+
+def _write(book: Book, episodes: int) -> None:
     groups = max(1, episodes // SIZE // VERSIONS)
     for version in range(VERSIONS):
         _version(book, "calculator", version, calculates, groups * 3 // 4 or 1)
@@ -49,13 +69,15 @@ def rows_of(episodes: int) -> Rows:
     for policy in ("calculator", "support"):
         for number, text in sorted(book.vocabulary.items()):
             book.add("vocabulary", policy=policy, token_id=number, bytes=text)
-    return book.rows
 
 
 def _version(book: Book, policy: str, version: int, agent: Any, groups: int) -> None:
     """A version is published, answers its groups, and the next one is made of them."""
     skill = 1 / (1 + math.exp(1.4 - 0.42 * version))
-    made = [_group(book, policy, version, agent, skill, split="train") for _ in range(groups)]
+    made = []
+    for _ in range(groups):
+        made.append(_group(book, policy, version, agent, skill, split="train"))
+        book.hand_over()
     _publish(book, policy, version, made, skill)
 
 
