@@ -13,9 +13,9 @@ from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
 from headrace.infra.cli.app import NO
 from headrace.infra.demo import CASES, queries
 from headrace.infra.demo.evaluation import right_by_task, unended
-from headrace.infra.demo.paired import paired
 from headrace.infra.embedded.ports import free_port
 from headrace.infra.launch import background
+from headrace.infra.paired import paired
 
 ROOT = Path(__file__).parents[2]
 PORTS = ("KAFKA", "KAFKA_CONTROLLER", "REGISTRY", "CLICKHOUSE", "GATEWAY")

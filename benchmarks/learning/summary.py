@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy import stats
 
-from headrace.infra.demo.paired import PairedTest, paired
+from headrace.infra.paired import PairedTest, paired
 
 Run = Mapping[str, Any]
 

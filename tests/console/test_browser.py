@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,27 @@ def test_keys_go_from_row_to_row(browser: Browser, seeded_url: str) -> None:
     for key, place in (("j", 0), ("j", 1), ("j", 2), ("k", 1), ("k", 0), ("k", 0)):
         tab.keyboard.press(key)
         expect(rows.nth(place).locator("a").first).to_be_focused()
+    tab.close()
+
+
+def test_arrow_keys_go_from_token_to_token_and_tell_what_is_known_of_each(
+    browser: Browser, seeded: ClickHouse, seeded_url: str
+) -> None:
+    from playwright.sync_api import expect
+
+    tab = browser.new_page()
+    (episode,) = (path for path in addresses_of(seeded) if path.startswith("/episodes/"))
+    tab.goto(seeded_url + episode)
+    tokens, known = tab.locator(".tokens").first, tab.locator(".about").first
+    tokens.focus()
+    every = tokens.locator("span")
+    for key, place in (("ArrowRight", 0), ("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 0)):
+        tab.keyboard.press(key)
+        expect(known).to_have_text(str(every.nth(place).get_attribute("title")))
+    tab.keyboard.press("End")
+    expect(every.last).to_have_class(re.compile(r"\bat\b"))
+    every.nth(2).click()
+    expect(known).to_have_text(str(every.nth(2).get_attribute("title")))
     tab.close()
 
 

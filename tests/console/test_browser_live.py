@@ -88,7 +88,7 @@ def test_a_page_that_cannot_be_renewed_says_so_until_it_can(
         add(fresh, 2)
         banner, shown = overview.locator("#away"), overview.locator(".stat dd").first
         expect(banner).to_contain_text("refused", timeout=60_000)
-        expect(shown).to_have_text("1")
+        expect(shown).to_have_text(re.compile("[12]"))  # it may have looked before it was refused
         overview.unroute(f"{url}/")
         add(fresh, 3)
         expect(shown).to_have_text("3", timeout=60_000)

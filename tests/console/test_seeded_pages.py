@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.infra.console.app import ITEMS, LISTS, application
-from headrace.infra.demo.paired import paired
+from headrace.infra.paired import paired
 from tests.console.conftest import addresses_of
 
 LAST = seed.VERSIONS - 1

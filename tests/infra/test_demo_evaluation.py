@@ -1,7 +1,7 @@
 """What a demo makes of the held-out answers."""
 
 from headrace.infra.demo.evaluation import right_by_task, unended
-from headrace.infra.demo.paired import SOLVED
+from headrace.infra.paired import SOLVED
 
 ROWS = [
     {"version": version, "input": task, "reward": reward, "status": status}

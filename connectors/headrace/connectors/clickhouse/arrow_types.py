@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 _WRAPPED = re.compile(r"(Nullable|LowCardinality|Array|SimpleAggregateFunction)\((.*)\)", re.DOTALL)
 _ENUM = re.compile(r"Enum(?:8|16)\((.*)\)", re.DOTALL)
@@ -133,6 +132,8 @@ def _restore(array: pa.Array, declared: str) -> pa.Array:
 
 
 def _names(array: pa.Array, entries: str) -> pa.Array:
+    import pyarrow.compute as pc  # 10 MB that a process which asks for no enumeration does without
+
     pairs = _ENUM_ENTRY.findall(entries)
     numbers = pa.array([int(number) for _, number in pairs], array.type)
     names = pa.array([_ESCAPED.sub(r"\1", name) for name, _ in pairs], pa.string())

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from headrace.connectors.tasks import TaskItem
-from headrace.infra.demo.paired import SOLVED
 from headrace.infra.errors import SetupError
+from headrace.infra.paired import SOLVED
 
 
 class Tasks(Protocol):

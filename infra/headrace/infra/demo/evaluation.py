@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.tasks import TaskItem, TaskSource
 from headrace.infra.demo import queries
-from headrace.infra.demo.paired import PairedTest, paired
 from headrace.infra.errors import InfraError
+from headrace.infra.paired import PairedTest, paired
 from headrace.schemas.vocabulary import SpanStatus
 
 TEST_S = 420.0

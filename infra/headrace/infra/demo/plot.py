@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headrace.infra.demo.paired import PairedTest
+from headrace.infra.paired import PairedTest
 
 INK, BEFORE, AFTER = "#1f3b57", "#b9c4cf", "#2a7f62"
 

@@ -10,7 +10,7 @@ from headrace.infra.console.ask import Answer, Row, ask
 from headrace.infra.console.cells import BETTER, WORSE
 from headrace.infra.console.difference import Piece, differences, unmarked
 from headrace.infra.console.render import Page
-from headrace.infra.demo.paired import SOLVED, paired
+from headrace.infra.paired import SOLVED, paired
 
 SHOWN = 100
 MARKED = 20

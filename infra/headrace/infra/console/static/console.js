@@ -1,10 +1,11 @@
 // Live pages: what changed is fetched again and put in place, but never under the reader's hands.
-// Also the keys j, k, / and the pad's Cancel. Pages work without it.
+// Also the keys j, k, /, arrows among tokens, and the pad's Cancel. Pages work without it.
 "use strict";
 
 const main = document.getElementById("main");
 const banner = document.getElementById("away");
-const PAUSE_MS = 2000;     // the page is not fetched more often
+const PAUSE_MS = 400;      // the page is not fetched more often,
+const SHARE = 4;           // nor for more than a quarter of the time: a slow page asks less
 const RETRY_MS = 10000;    // nor, where that failed and nothing changes, after less than this
 
 /** The first link of each row of a table: what the row is about. */
@@ -71,7 +72,7 @@ async function fetchPage() {
   timer = null;
   busy = true;
   again = false;
-  due = performance.now() + PAUSE_MS;
+  const began = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (answer.redirected) { location.reload(); return; }  // to the login
@@ -87,6 +88,7 @@ async function fetchPage() {
   } catch {
     away("the console cannot be reached");  // the browser opens the stream again, which looks anew
   } finally {
+    due = began + Math.max(PAUSE_MS, SHARE * (performance.now() - began));
     busy = false;
     if (again) refresh();
   }
@@ -135,6 +137,29 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "j") rows[Math.min(place + 1, rows.length - 1)]?.focus();
   else if (event.key === "k") rows[Math.max(place - 1, 0)]?.focus();
   else if (event.key === "/") { main.querySelector("input")?.focus(); event.preventDefault(); }
+});
+
+/** Points at a token of a call; what is known of it stands below them. */
+function point(tokens, place) {
+  const token = tokens.children[Math.max(0, Math.min(place, tokens.children.length - 1))];
+  tokens.querySelector(".at")?.classList.remove("at");
+  token.classList.add("at");
+  token.scrollIntoView({ block: "nearest" });
+  tokens.nextElementSibling.textContent = token.title;
+}
+
+main.addEventListener("keydown", (event) => {
+  if (!event.target.matches(".tokens")) return;
+  const all = [...event.target.children];
+  const place = all.findIndex((token) => token.matches(".at"));
+  const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: all.length }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  point(event.target, to);
+});
+main.addEventListener("click", (event) => {
+  const token = event.target.closest(".tokens > span");
+  if (token) point(token.parentElement, [...token.parentElement.children].indexOf(token));
 });
 
 const ask = document.getElementById("ask");

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.infra.demo.paired import paired
+from headrace.infra.paired import paired
 
 
 def test_twenty_four_better_and_none_worse_is_two_to_the_minus_twenty_four() -> None:
