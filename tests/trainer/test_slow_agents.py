@@ -8,7 +8,10 @@ import pytest
 from headrace.connectors.tasks import Admission
 from headrace.schemas import Task
 from headrace.trainer.choices import Stale
+from headrace.trainer.decided import Decided, Decision
+from headrace.trainer.intake import Intake
 from headrace.trainer.running import GRACE_MS, Running
+from headrace.trainer.trainable import IntakeConfig
 from tests.trainer.taking_in import at, credits, ids, intake, sample
 
 GROUP, GROUPS_PER_STEP = 2, 8
@@ -129,6 +132,29 @@ def test_who_is_waited_for(changes: dict[str, object], waits: bool) -> None:
         core.add_sample(sample("fast", i), at("s", i))
     core.add_credits(credits("fast"), at("c", 0), 30)
     assert (core.next_batch(30) == []) is waits
+
+
+def test_one_that_was_decided_in_an_earlier_life_is_not_waited_for() -> None:
+    """As after a restart: the decision is older than what was restored with the last version."""
+    hour = 3_600_000
+    core = Intake(
+        IntakeConfig(policy="p", rollouts_per_step=2, max_staleness=0, stale="wait"),
+        decided=Decided(newest=9 * hour),
+    )
+    old = task("long-ago", 0, deadline=20 * hour)
+    span = core.needs_of_task(old, 5 * hour, 9 * hour)
+    assert span is not None
+    assert span.since < 5 * hour
+    core.restore(span, {("default", "long-ago"): Decision(1, trained=True, log_time=6 * hour)})
+    assert core.needs_of_task(old, 5 * hour, 9 * hour) is None
+    core.add_task(old, 5 * hour, 9 * hour)
+    for i in range(2):
+        core.add_sample(sample("new", i), at("s", i, log_time=9 * hour))
+    new = replace(credits("new"), log_first=9 * hour)
+    core.add_credits(new, at("c", 0, log_time=9 * hour), 9 * hour)
+    assert core.next_batch(9 * hour) != []
+    over = task("over", 0, deadline=hour)
+    assert core.needs_of_task(over, 1, 9 * hour) is None
 
 
 def test_nobody_is_waited_for_beyond_the_deadline_or_once_it_was_taken_back() -> None:

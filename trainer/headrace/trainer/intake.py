@@ -83,6 +83,11 @@ class Intake:
             return None
         return self.decided.needs(record.log_first)  # none is decided before its first Episode
 
+    def needs_of_task(self, task: Task, log_time: int, now_ms: int) -> Span | None:
+        """As `needs`, for a task written at `log_time` (milliseconds) that may still run."""
+        awaited = self._running.awaits(task, log_time, now_ms)
+        return self.decided.needs(log_time) if awaited else None
+
     def restore(self, span: Span, decisions: Mapping[GroupKey, Decision]) -> None:
         """Take in the decisions whose outcomes are in a span that was needed."""
         self.decided.restore(span, decisions)
@@ -97,8 +102,7 @@ class Intake:
             return
         if unfit := self._unfit(sample):
             self._held.let_go(key, sample.sample_id, unfit)
-        group = self._groups.get(key)
-        if group is not None and sample.sample_id in group.missing:
+        if (group := self._groups.get(key)) and sample.sample_id in group.missing:
             group.missing.remove(sample.sample_id)
             self._look(key, group)
 
@@ -258,8 +262,7 @@ class Intake:
         return self.lineage.oldest_within(self.config.max_staleness - 1)
 
     def _oldest(self, keys: Iterable[GroupKey]) -> list[TrainableGroup]:
-        batch: list[TrainableGroup] = []
-        rollouts = 0
+        batch, rollouts = list[TrainableGroup](), 0
         for group in sorted(map(self._trainable, keys), key=self._age):
             enough = rollouts >= self.config.rollouts_per_step
             # What was waited for is not left behind by the step that waited.
@@ -363,8 +366,7 @@ class Intake:
         if self._held.of(key)[sample_id].sample is None:
             return
         self._held.let_go(key, sample_id, why)
-        group = self._groups.get(key)
-        if group is None:
+        if (group := self._groups.get(key)) is None:
             return
         if self._ends_group(why):
             self._doomed[key] = why

@@ -15,6 +15,7 @@ from headrace.schemas.vocabulary import DropReason, HaltReason
 from headrace.trainer.annotated import annotated
 from headrace.trainer.batch import pack_rows
 from headrace.trainer.config import TrainerConfig
+from headrace.trainer.decided import Span
 from headrace.trainer.errors import NonFiniteStep
 from headrace.trainer.halting import Halted, halt, halting
 from headrace.trainer.heartbeat import Heartbeat
@@ -130,6 +131,7 @@ class Loop:
             raise Halted
         for notice, log_time in session.notices.read(now_ms()):
             if isinstance(notice, Task):
+                self._restore(self._intake.needs_of_task(notice, log_time, now_ms()))
                 self._intake.add_task(notice, log_time, now_ms())
                 session.evaluations.add(notice, log_time)
             elif notice.policy == session.config.publishes:
@@ -149,7 +151,10 @@ class Loop:
 
     def _look_up(self, record: Sample | Credits, position: Position) -> None:
         """Read back what of the trainer's past decides about a record."""
-        if (span := self._intake.needs(record, position)) is not None:
+        self._restore(self._intake.needs(record, position))
+
+    def _restore(self, span: Span | None) -> None:
+        if span is not None:
             self._intake.restore(span, self._session.history.decisions(span))
 
     def _bound(self) -> None:

@@ -40,13 +40,19 @@ class Running:
         if task.cancelled:
             self._end(key, task.rollout_id)
             return
-        over = not is_time(task.deadline, log_time) or task.deadline + GRACE_MS <= now_ms
-        if task.split != Split.TRAIN or task.version >= 0 or over:
+        if not self.awaits(task, log_time, now_ms):
             return
         version = self._version_at(log_time)
         self._groups.setdefault(key, {})[task.rollout_id] = version
         rollouts = self._deadlines.setdefault(version, {})
         rollouts[task.project, task.rollout_id] = task.deadline
+
+    def awaits(self, task: Task, log_time: int, now_ms: int) -> bool:
+        """Whether a task is one that a step may have to wait for."""
+        if task.policy != self._policy or task.cancelled:
+            return False
+        over = not is_time(task.deadline, log_time) or task.deadline + GRACE_MS <= now_ms
+        return task.split == Split.TRAIN and task.version < 0 and not over
 
     def ended(self, key: GroupKey) -> None:
         """All rollouts of a group have ended."""
