@@ -320,7 +320,7 @@ def test_a_late_reward_revises_what_was_credited(
         writer.close()
 
 
-def test_a_group_that_was_open_when_the_method_changed_keeps_its_members(
+def test_a_group_that_was_open_when_the_method_changed_and_back_keeps_its_members(
     stack: Stack, codec: Codec, databases: tuple[ClickHouse, ClickHouse], tmp_path: Path
 ) -> None:
     first, _ = databases
@@ -369,11 +369,19 @@ def test_a_group_that_was_open_when_the_method_changed_keeps_its_members(
         worker.more = {"HEADRACE_CREDIT_CALL": "discounted(0.5)"}
         worker.start()
         wait_until(lambda: members("open", "discounted") == {"open": 2}, "what was seen before")
-        send(writer, codec, partitions, episodes("open", 2))
+        send(writer, codec, partitions, [*episodes("open", 2), *episodes("back", 0)])
         wait_until(lambda: members("final", "discounted") == {"open": 3}, "the credit of it")
+        wait_until(lambda: members("open", "discounted") == {"back": 1}, "the row of the next")
+        ends = offsets.ends([(EPISODES, partition_of("back", partitions))])
+        wait_until(lambda: acknowledged() >= set(ends), "that it is acknowledged")
+        worker.kill()
+        worker.more = {}  # as it was at first
+        worker.start()
+        wait_until(lambda: members("final", "uniform").get("open") == 3, "what others had ended")
+        wait_until(lambda: members("open", "uniform") == {"back": 1}, "what was seen meanwhile")
     finally:
         worker.kill()
         writer.close()
-    (credits,) = delivered(stack.bootstrap, codec, "credit-changed", "open")
-    assert (credits.outcome, credits.missing_rollouts) == ("train", [])
-    assert credits.credit.startswith("discounted")
+    found = delivered(stack.bootstrap, codec, "credit-changed", "open")
+    assert {(one.outcome, *one.missing_rollouts) for one in found} == {("train",)}
+    assert [one.credit.split("/")[0] for one in found] == ["discounted(0.5)", "uniform"]

@@ -68,15 +68,18 @@ class GroupStore:
 
     def left_open(self, partitions: Sequence[int]) -> list[tuple[int, GroupKey, int]]:
         """Partition, group and first log time of the groups of some partitions that the rule and
-        method before these left open, and that have no row by these."""
+        method before these, or these in a life before that, left open with episodes that these
+        have not seen."""
+        some = f"(SELECT * FROM {self._table} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
         rows = self._clickhouse.query_arrow(
-            "SELECT partition, project, group_id, log_first FROM"
-            f" (SELECT * FROM {self._table} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
-            " AND (rule, credit) IN (SELECT rule, credit FROM rule_changes"
-            f" WHERE NOT ({_OF_METHOD}) ORDER BY number DESC LIMIT 1))"
-            f" WHERE state = '{RowState.OPEN}' AND (project, group_id) NOT IN"
-            f" (SELECT project, group_id FROM {self._table}"
-            f" WHERE partition IN {{partitions:Array(UInt32)}} AND {_OF_METHOD})",
+            "SELECT before.partition AS partition, before.project AS project,"
+            " before.group_id AS group_id, before.log_first AS log_first FROM"
+            f" {some} AND (rule, credit) IN (SELECT rule, credit FROM rule_changes"
+            f" WHERE NOT ({_OF_METHOD}) ORDER BY number DESC LIMIT 1)) AS before"
+            f" LEFT JOIN {some} AND {_OF_METHOD}) AS now"  # without a row its version is 0
+            " ON before.project = now.project AND before.group_id = now.group_id"
+            f" WHERE before.version > now.version AND (before.state = '{RowState.OPEN}'"
+            f" OR (now.version > 0 AND now.state = '{RowState.OPEN}'))",
             {"partitions": list(partitions), **self._names},
         ).to_pylist()
         return [
