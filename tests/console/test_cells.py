@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from headrace.infra.console.cells import BAD, BETTER, GOOD, MISSING, WORSE, cell
+from headrace.infra.console.cells import BAD, BETTER, GOOD, MISSING, WORSE, cell, versions
 from headrace.infra.supervise import State
 from headrace.schemas.vocabulary import (
     GroupOutcome,
@@ -21,6 +21,14 @@ ROW = {
     "project": "default", "rollout_id": "r/1", "attempt": "a b", "advantage": -0.5, "policy": "p",
     "version": 3, "group_id": "g", "state": "dropped", "reward": None, "samples": 1234,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [(-1, -1, MISSING), (0, -1, MISSING), (-1, 2, "2"), (2, 2, "2"), (0, 2, f"0{MISSING}2")],
+)
+def test_versions_are_told_as_a_range_and_none_as_missing(first: int, last: int, said: str) -> None:
+    assert versions({"version_min": first, "version_max": last}) == said
 
 
 def test_ids_lead_to_their_pages_however_they_are_spelt() -> None:

@@ -219,3 +219,10 @@ def test_pages_of_other_sites_get_nothing(headers: dict[str, str]) -> None:
 def _sql(page: TestClient, path: str, name: str) -> str:
     after = page.get(path).text.partition(f' id="sql-{name}">')[2]
     return html.unescape(after.partition("</pre>")[0])
+
+
+@pytest.mark.parametrize(
+    "path", ["/overview.xml", "/groups.html", "/xml/policies/p", "/x/groups/p/g"]
+)
+def test_there_are_no_other_forms_of_a_page(page: TestClient, path: str) -> None:
+    assert page.get(path).status_code == 404

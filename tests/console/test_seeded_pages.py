@@ -183,7 +183,7 @@ def test_tokens_joined_are_what_the_model_said_and_show_what_the_trainer_saw(
         assert output in html.unescape(drawn)
     tokens = [
         html.unescape("".join(re.findall(r"<span[^>]*>([^<]*)</span>", one)))
-        for one in re.findall(r'<p class="tokens">(.*?)</p>', text, re.DOTALL)
+        for one in re.findall(r'<p class="tokens"[^>]*>(.*?)</p>', text, re.DOTALL)
     ]
     assert sorted(tokens) == sorted(said.values())
     assert "what the trainer made of it" in text

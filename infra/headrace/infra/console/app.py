@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -47,6 +48,15 @@ _FILES = {
     "console.js": "text/javascript",
     "mark.svg": "image/svg+xml",
 }
+
+
+class _Form(StringConvertor):
+    """What a page comes as, beside HTML; another ending or beginning is no page."""
+
+    regex = "json|csv"
+
+
+register_url_convertor("form", _Form())
 MakeList = Callable[[ClickHouse, Mapping[str, str]], Page]
 MakeItem = Callable[[ClickHouse, Mapping[str, str], Mapping[str, str]], Page | None]
 
@@ -91,10 +101,10 @@ def application(
     lists: dict[str, MakeList] = {**LISTS, "streams": partial(streams, look)}
     for name, make_list in lists.items():
         endpoint = _endpoint(needed_for(f"/{name}"), partial(_listed, client, make_list))
-        routes += [Route(f"/{name}", endpoint), Route(f"/{name}.{{form}}", endpoint)]
+        routes += [Route(f"/{name}", endpoint), Route(f"/{name}.{{form:form}}", endpoint)]
     for path, make_item in ITEMS.items():
         endpoint = _endpoint(needed_for(path), partial(_single, client, make_item))
-        routes += [Route(path, endpoint), Route("/{form}" + path, endpoint)]
+        routes += [Route(path, endpoint), Route("/{form:form}" + path, endpoint)]
     app = Starlette(
         routes=[
             Route("/", _endpoint(needed_for("/"), partial(_listed, client, overview))),

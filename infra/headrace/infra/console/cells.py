@@ -73,6 +73,14 @@ def cell(name: str, row: Mapping[str, object]) -> Cell:
     return Cell(text=str(value), look="id" if name in _KEYS else "", href=_href(name, row))
 
 
+def versions(row: Mapping[str, object]) -> str:
+    """The versions that a row's samples are of, the oldest and the newest."""
+    first, last = int(str(row["version_min"])), int(str(row["version_max"]))
+    if last < 0:
+        return MISSING
+    return str(last) if first in (last, -1) else f"{first}{MISSING}{last}"
+
+
 def episode_path(row: Mapping[str, object]) -> str:
     """The page of the episode that a row names by project, rollout_id and attempt."""
     return "/episodes/" + "/".join(_part(row[key]) for key in ("project", "rollout_id", "attempt"))

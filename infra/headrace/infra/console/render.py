@@ -14,7 +14,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from headrace.connectors.clickhouse.values import plain
 from headrace.infra.console.ask import Answer
-from headrace.infra.console.cells import cell, episode_path, group_path, text_path, version_path
+from headrace.infra.console.cells import (
+    cell,
+    episode_path,
+    group_path,
+    text_path,
+    version_path,
+    versions,
+)
 from headrace.infra.console.guard import may, visitor_of
 from headrace.infra.console.roles import Role, needed_for
 from headrace.infra.terminal.signs import signs
@@ -33,6 +40,7 @@ _ENVIRONMENT.globals |= {
     "group_path": group_path,
     "text_path": text_path,
     "version_path": version_path,
+    "versions": versions,
 }
 PLACES = (
     ("Overview", "/"),
