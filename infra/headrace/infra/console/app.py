@@ -1,7 +1,7 @@
 """The console as an ASGI application."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from urllib.parse import quote
 
@@ -199,5 +199,9 @@ def _endpoint(
 
 
 def _file(name: str, kind: str, _: Request) -> Response:
-    text = files(__package__).joinpath("static", name).read_text(encoding="utf-8")
-    return Response(text, media_type=kind)
+    return Response(_static(name), media_type=kind)
+
+
+@cache
+def _static(name: str) -> bytes:
+    return files(__package__).joinpath("static", name).read_bytes()

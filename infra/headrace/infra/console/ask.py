@@ -1,7 +1,9 @@
 """The questions of the pages: files of `queries/`, asked read-only and within limits."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 from headrace.connectors.clickhouse import ClickHouse
@@ -15,6 +17,9 @@ LIMITS = {
     "max_memory_usage": 500_000_000,
     "max_threads": 2,
 }
+SIDE_BY_SIDE = 4
+"""Questions that `ask_all` has in ClickHouse at once, of all pages together."""
+_ASKERS = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ask")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -33,11 +38,23 @@ def ask(client: ClickHouse, name: str, **parameters: object) -> Answer:
     Raises:
         ClickHouseUnavailable, ClickHouseRejected: as the client says.
     """
-    sql = files(__package__).joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
-    return answer(client, name, sql, parameters)
+    return answer(client, name, _sql(name), parameters)
+
+
+def ask_all(client: ClickHouse, *questions: tuple[str, Mapping[str, object]]) -> list[Answer]:
+    """The answers to questions that do not need each other's, asked side by side.
+
+    questions: of each the name and the parameters. Raises as `ask` does.
+    """
+    return list(_ASKERS.map(lambda one: ask(client, one[0], **one[1]), questions))
 
 
 def answer(client: ClickHouse, name: str, sql: str, parameters: Mapping[str, object]) -> Answer:
     """The answer to a query under the name `name`; raises as `ask` does."""
     rows = client.query(sql, parameters, LIMITS)
     return Answer(name=name, rows=rows, sql=sql, parameters=parameters)
+
+
+@cache
+def _sql(name: str) -> str:
+    return files(__package__).joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import Answer, Row, ask
+from headrace.infra.console.ask import Row, ask, ask_all
 from headrace.infra.console.pages.episodes import FILTERS
 from headrace.infra.console.pages.listing import filters_of, kept
 from headrace.infra.console.render import Page
@@ -25,28 +25,36 @@ def episode(client: ClickHouse, at: Mapping[str, str], asked: Mapping[str, str])
         ValueError: `from` is no number of spans.
     """
     key = {name: at[name] for name in ("project", "rollout", "attempt")}
-    head = ask(client, "episode", **key)
-    if not head.rows:
-        return None
     begin = _begin(client, key, asked)
-    spans = ask(client, "spans", **key, begin=begin, limit=SPANS)
-    standing, credit, outcomes, given = (
-        ask(client, name, **key) for name in ("standing", "credit", "outcomes", "given")
+    heads, spans = ask_all(
+        client, ("episode", key), ("spans", {**key, "begin": begin, "limit": SPANS})
     )
+    if not heads.rows:
+        return None
+    (head,) = heads.rows
+    grouped = {**key, "group": head["group_id"] or head["rollout_id"]}
+    calls = shown(spans.rows, asked.get("tokens", ""))
     filters = filters_of(asked, FILTERS)
-    beside = ask(client, "beside", **key, **filters, at=head.rows[0]["log_last"])
-    sampled, tokens = _tokens(client, key, spans.rows, asked)
+    sampled, standing, credit, given, beside, outcomes = ask_all(
+        client,
+        ("tokens", {**grouped, "calls": calls, "most": MOST}),
+        ("standing", grouped),
+        ("credit", grouped),
+        ("given", {**grouped, "spans": head["spans"], "version": head["version"]}),
+        ("beside", {**key, **filters, "at": head["log_last"]}),
+        ("outcomes", key),
+    )
     return Page(
         template="episode.html",
         title="Episode",
-        answers=[spans, head, standing, credit, outcomes, given, sampled, beside],
+        answers=[spans, heads, standing, credit, outcomes, given, sampled, beside],
         more={
-            "head": head.rows[0],
+            "head": head,
             "begin": begin,
             "step": SPANS,
             "turns": turns(spans.rows),
             "bars": bars([(_int(row["started_at"]), _int(row["ended_at"])) for row in spans.rows]),
-            **tokens,
+            **_tokens(sampled.rows, asked),
             "kept": kept(filters),
             "gave": _gave(asked.get("gave", ""), given.rows),
             "form_ids": [uuid.uuid4().hex for _ in range(2)],
@@ -70,20 +78,16 @@ def _begin(client: ClickHouse, key: Mapping[str, str], asked: Mapping[str, str])
     return begin
 
 
-def _tokens(
-    client: ClickHouse, key: Mapping[str, str], spans: list[Row], asked: Mapping[str, str]
-) -> tuple[Answer, dict[str, object]]:
+def _tokens(sampled: list[Row], asked: Mapping[str, str]) -> dict[str, object]:
     """The sampled tokens of the calls, and how they are coloured."""
-    calls = shown(spans, asked.get("tokens", ""))
-    sampled = ask(client, "tokens", **key, calls=calls, most=MOST)
     tokens = {
         row["span_id"]: tokens_of(cast("Sequence[Sequence[object]]", row["tokens"]))
-        for row in sampled.rows
+        for row in sampled
     }
     annotated = any(one.gap is not None for call in tokens.values() for one in call)
     colours = (*COLOURS, *(ANNOTATED if annotated else ()))
     colour = asked.get("colour", "")
-    return sampled, {
+    return {
         "tokens": tokens,
         "colour": colour if colour in colours else colours[0],
         "colours": colours,

@@ -1,10 +1,11 @@
 """`/groups`, `/groups/{project}/{group}`: why did this group teach, or nothing?"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import Answer, Row, ask
+from headrace.infra.console.ask import Answer, Row, ask, ask_all
 from headrace.infra.console.pages.listing import listed
 from headrace.infra.console.render import Page
 from headrace.infra.console.strip import strip
@@ -43,7 +44,7 @@ def group(client: ClickHouse, at: Mapping[str, str], _: Mapping[str, str]) -> Pa
     rewarded = [row for row in members.rows if row["reward"] is not None]
     ends = [rewarded[0], rewarded[-1]] if len(rewarded) > 1 else []
     named = list(zip(_ENDS, ends, strict=False))
-    said = [_said(client, key["project"], row, name) for name, row in named]
+    said = _said(client, key["project"], named)
     return Page(
         template="group.html",
         title="Group",
@@ -59,9 +60,14 @@ def group(client: ClickHouse, at: Mapping[str, str], _: Mapping[str, str]) -> Pa
 _ENDS = ("best", "worst")
 
 
-def _said(client: ClickHouse, project: str, row: Row, name: str) -> Answer:
-    answer = ask(client, "said", project=project, rollout=row["rollout_id"], attempt=row["attempt"])
-    return Answer(name=name, rows=answer.rows, sql=answer.sql, parameters=answer.parameters)
+def _said(client: ClickHouse, project: str, named: list[tuple[str, Row]]) -> list[Answer]:
+    """The transcript of each, under its name."""
+    keys = (
+        {"project": project, "rollout": row["rollout_id"], "attempt": row["attempt"]}
+        for _, row in named
+    )
+    answers = ask_all(client, *(("said", key) for key in keys))
+    return [replace(one, name=name) for one, (name, _) in zip(answers, named, strict=True)]
 
 
 def _rewards(row: Row) -> list[float]:

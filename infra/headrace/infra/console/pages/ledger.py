@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import Row, ask
+from headrace.infra.console.ask import Row, ask_all
 from headrace.infra.console.reasons import REASONS
 from headrace.infra.console.render import Page
 
@@ -13,9 +13,12 @@ SHOWN = 100
 def ledger(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     """The equation of the rollouts, the samples by reason, and the newest that were dropped."""
     chosen = {"policy": asked.get("policy", "").strip(), "reason": asked.get("reason", "").strip()}
-    balance = ask(client, "balance")
-    reasons = ask(client, "reasons", policy=chosen["policy"])
-    dropped = ask(client, "dropped", **chosen, limit=SHOWN)
+    balance, reasons, dropped = ask_all(
+        client,
+        ("balance", {}),
+        ("reasons", {"policy": chosen["policy"]}),
+        ("dropped", {**chosen, "limit": SHOWN}),
+    )
     return Page(
         template="ledger.html",
         title="Ledger",

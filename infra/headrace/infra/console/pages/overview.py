@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import Row, ask
+from headrace.infra.console.ask import Row, ask_all
 from headrace.infra.console.chart import Chart, Point, chart
 from headrace.infra.console.render import Page
 
@@ -12,10 +12,15 @@ VERSIONS = 12
 
 def overview(client: ClickHouse, _: Mapping[str, str]) -> Page:
     """Episodes by policy, the reward by version, what became of samples, dead letters."""
-    states, curves, ledger, letters, recent = (
-        ask(client, name) for name in ("states", "curves", "ledger", "dead_letters", "recent")
+    curves, ledger, states, versions, recent, letters = ask_all(
+        client,
+        ("curves", {}),
+        ("ledger", {}),
+        ("states", {}),
+        ("versions", {"policy": "", "limit": VERSIONS}),
+        ("recent", {}),
+        ("dead_letters", {}),
     )
-    versions = ask(client, "versions", policy="", limit=VERSIONS)
     return Page(
         template="overview.html",
         title="Overview",

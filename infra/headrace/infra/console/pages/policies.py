@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import ask
+from headrace.infra.console.ask import ask_all
 from headrace.infra.console.chart import SMALL, Chart, Point, chart
 from headrace.infra.console.pages.overview import reward_charts
 from headrace.infra.console.render import Page
@@ -17,8 +17,7 @@ VERSIONS = 500
 
 def policies(client: ClickHouse, _: Mapping[str, str]) -> Page:
     """Every policy with its newest version, and its reward by version."""
-    found = ask(client, "policies")
-    curves = ask(client, "curves")
+    found, curves = ask_all(client, ("policies", {}), ("curves", {}))
     return Page(
         template="policies.html",
         title="Policies",
@@ -30,9 +29,12 @@ def policies(client: ClickHouse, _: Mapping[str, str]) -> Page:
 def policy(client: ClickHouse, at: Mapping[str, str], _: Mapping[str, str]) -> Page | None:
     """One policy: its curves and its versions; None: it has neither."""
     name = at["policy"]
-    versions = ask(client, "versions", policy=name, limit=VERSIONS)
-    curves = ask(client, "policy_curves", policy=name)
-    metrics = ask(client, "policy_metrics", policy=name)
+    versions, curves, metrics = ask_all(
+        client,
+        ("versions", {"policy": name, "limit": VERSIONS}),
+        ("policy_curves", {"policy": name}),
+        ("policy_metrics", {"policy": name}),
+    )
     if not versions.rows and not curves.rows:
         return None
     lines: dict[str, list[Point]] = {}

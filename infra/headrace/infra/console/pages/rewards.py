@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import Answer, Row, ask
+from headrace.infra.console.ask import Row, ask, ask_all
 from headrace.infra.console.chart import Chart, Point, chart
 from headrace.infra.console.render import Page
 
@@ -21,14 +21,15 @@ def rewards(client: ClickHouse, asked: Mapping[str, str]) -> Page:
         ValueError: `a` or `b` names no rule and method.
     """
     policy = asked.get("policy", "").strip()
-    dimensions, distribution, rules, left_out = (
-        ask(client, name, policy=policy)
-        for name in ("dimensions", "distribution", "rules", "left_out")
-    )
+    rules = ask(client, "rules", policy=policy)
     pairs = list(dict.fromkeys((str(row["rule"]), str(row["credit"])) for row in rules.rows))
     sides = [_pair(asked.get(side, "")) for side in ("a", "b")]
     a, b = (side or known for side, known in zip(sides, _first_two(pairs), strict=True))
-    compared = _compared(client, policy, a, b) if a and b else []
+    dimensions, distribution, left_out, *compared = ask_all(
+        client,
+        *((name, {"policy": policy}) for name in ("dimensions", "distribution", "left_out")),
+        *(_compared(policy, a, b) if a and b else ()),
+    )
     return Page(
         template="rewards.html",
         title="Rewards",
@@ -44,11 +45,10 @@ def rewards(client: ClickHouse, asked: Mapping[str, str]) -> Page:
     )
 
 
-def _compared(client: ClickHouse, policy: str, a: Pair, b: Pair) -> list[Answer]:
-    """What would change if `b` were in force instead of `a`."""
+def _compared(policy: str, a: Pair, b: Pair) -> list[tuple[str, dict[str, object]]]:
+    """The questions what would change if `b` were in force instead of `a`."""
     both = {"rule_a": a[0], "credit_a": a[1], "rule_b": b[0], "credit_b": b[1], "policy": policy}
-    return [ask(client, "rules_compared", **both),
-            ask(client, "rules_flipped", **both, limit=FLIPPED)]  # fmt: skip
+    return [("rules_compared", {**both}), ("rules_flipped", {**both, "limit": FLIPPED})]
 
 
 def _first_two(pairs: list[Pair]) -> list[Pair | None]:

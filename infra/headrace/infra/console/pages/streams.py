@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.clickhouse.saved import saved_queries
 from headrace.infra.console.around import Look
-from headrace.infra.console.ask import Answer, answer, ask
+from headrace.infra.console.ask import Answer, answer, ask_all
 from headrace.infra.console.render import Page
 
 _RESUME = """SELECT *, concat('headrace resume ', topic, '/', toString(partition)) AS command
@@ -16,7 +16,7 @@ FROM (
 
 def streams(look: Look, client: ClickHouse, _: Mapping[str, str]) -> Page:
     """The parts and their lag, halts, how fresh each table is, dead letters, what was given up."""
-    freshness, letters, lost = (ask(client, name) for name in ("freshness", "letters", "lost"))
+    freshness, letters, lost = ask_all(client, ("freshness", {}), ("letters", {}), ("lost", {}))
     answers = [freshness, _halts(client), letters, lost, *look().answers()]
     return Page(template="streams.html", title="Streams", answers=answers, more={})
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from headrace.connectors.clickhouse import ClickHouse
-from headrace.infra.console.ask import ask
+from headrace.infra.console.ask import ask_all
 from headrace.infra.console.render import Page
 
 EPISODES = 200
@@ -19,13 +19,14 @@ def version(client: ClickHouse, at: Mapping[str, str], _: Mapping[str, str]) -> 
     if not 0 <= number < 2**31:
         raise ValueError(f"version {number} cannot be")
     which: dict[str, object] = {"policy": at["policy"], "version": number}
-    head = ask(client, "version", **which)
+    head, trained, *rest = ask_all(
+        client,
+        ("version", which),
+        ("trained_on", {**which, "limit": EPISODES}),
+        *((name, which) for name in ("metrics_beside_parent", "ancestors", "became_of")),
+    )
     if not head.rows:
         return None
-    trained = ask(client, "trained_on", **which, limit=EPISODES)
-    rest = [
-        ask(client, name, **which) for name in ("metrics_beside_parent", "ancestors", "became_of")
-    ]
     return Page(
         template="version.html",
         title=f"Version {number} of {at['policy']}",

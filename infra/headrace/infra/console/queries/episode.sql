@@ -1,6 +1,6 @@
 SELECT project, rollout_id, attempt, group_id, policy, split, state, status, closed_by, complete,
-       missing_batches, n_spans AS spans, calls, tools, prompt_tokens, completion_tokens, version_min,
-       version_max, signals, log_last, substringUTF8(x.task_input, 1, 2000) AS task,
+       missing_batches, version, n_spans AS spans, calls, tools, prompt_tokens, completion_tokens,
+       version_min, version_max, signals, log_last, substringUTF8(x.task_input, 1, 2000) AS task,
        lengthUTF8(x.task_input) AS task_characters,
        substringUTF8(x.expected, 1, 2000) AS expected,
        substringUTF8(x.result, 1, 2000) AS result,

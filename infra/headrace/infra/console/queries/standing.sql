@@ -1,10 +1,14 @@
-SELECT project, group_id, rule, credit, outcome, status, round(reward, 4) AS reward,
-       round(advantage, 4) AS advantage, round(mean, 4) AS mean, round(std, 4) AS std, detail
-FROM credits
-WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt = {attempt:String}
-ORDER BY (group_id, toString(rule), toString(credit)) IN (
-    SELECT group_id, toString(rule), toString(credit) FROM current_groups
-    WHERE project = {project:String} AND group_id IN (
-        SELECT group_id FROM episodes
-        WHERE project = {project:String} AND rollout_id = {rollout:String})
-) DESC, group_id, rule, credit
+SELECT project, group_id, rule, credit, outcome, m.status AS status, round(m.reward, 4) AS reward,
+       round(m.advantage, 4) AS advantage, round(mean, 4) AS mean, round(std, 4) AS std,
+       m.reward_detail AS detail
+FROM (
+    SELECT project, group_id, rule, credit, outcome, mean, std, log_first, number,
+           arrayJoin(members) AS m
+    FROM groups FINAL
+    LEFT JOIN (
+        SELECT rule, credit, max(number) AS number FROM rule_changes GROUP BY rule, credit
+    ) AS changes USING (rule, credit)
+    WHERE project = {project:String} AND group_id = {group:String} AND state = 'final'
+)
+WHERE m.rollout_id = {rollout:String} AND m.attempt = {attempt:String}
+ORDER BY number DESC, log_first DESC, rule DESC, credit DESC
