@@ -31,6 +31,10 @@ def test_versions_are_told_as_a_range_and_none_as_missing(first: int, last: int,
     assert versions({"version_min": first, "version_max": last}) == said
 
 
+def test_no_version_is_told_as_missing() -> None:
+    assert [cell("version", {**ROW, "version": one}).text for one in (-1, 0)] == [MISSING, "0"]
+
+
 def test_ids_lead_to_their_pages_however_they_are_spelt() -> None:
     assert cell("rollout_id", ROW).href == "/episodes/default/r%2F1/a%20b"
     assert cell("group_id", ROW).href == "/groups/default/g"

@@ -14,7 +14,7 @@ import pytest
 from examples.calculator import agent
 from examples.calculator.rewards import calculator
 from examples.calculator.tasks import heldout, train
-from headrace.schemas import Episode
+from headrace.schemas import Episode, EpisodeReward
 from tests.support.model_server import ModelServer, model_server
 
 
@@ -75,6 +75,14 @@ def test_the_rule_rewards_the_right_result_and_nothing_of_a_crash() -> None:
     assert calculator(episode(20)) == 0.0
     assert calculator(episode(None)) == 0.0
     assert calculator(episode(19, status="error")) == 0.0
+
+
+def test_a_thumb_counts_instead_and_of_several_the_last() -> None:
+    def thumbs(*values: float) -> Episode:
+        rewards = [EpisodeReward(name="thumbs", value=value) for value in values]
+        return Episode(status="ok", result='{"result": 19}', expected="19", rewards=rewards)
+
+    assert [calculator(thumbs(*v)) for v in ((), (-1,), (1,), (-1, 1), (1, -1))] == [1, 0, 1, 1, 0]
 
 
 @pytest.fixture

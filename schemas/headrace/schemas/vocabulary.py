@@ -159,6 +159,8 @@ class DropReason(StrEnum):
     FUTURE_VERSION = "future_version"
     OFF_BRANCH = "off_branch"
     NON_FINITE = "non_finite"
+    MAX_VERSIONS = "max_versions"
+    """The trainer has made as many versions as it was to make."""
     REVISED_AFTER_TRAINING = "revised_after_training"
     REVISED_AFTER_DROP = "revised_after_drop"
 

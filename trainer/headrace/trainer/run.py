@@ -107,7 +107,7 @@ class Loop:
         self._read()
         self._bound()
         if self._has_finished():
-            self._account(self._intake.drop_all("max_versions", now_ms()))
+            self._account(self._intake.drop_all(DropReason.MAX_VERSIONS, now_ms()))
         self._account(self._intake.settle(self._sample_positions(), now_ms()))
         # Before that nobody knows which rollouts run that a step would make stale.
         if self._session.notices.caught_up and (batch := self._intake.next_batch(now_ms())):

@@ -37,6 +37,7 @@ BAD: frozenset[str] = frozenset(
 _STATES = frozenset({"state", "status", "outcome", "outcome_a", "outcome_b", "verdict"})
 _TIMES = frozenset({"newest", "created"})  # beside what ends in _at
 _UNGROUPED = frozenset({"offset", "version", "partition", "position", "step", "parent"})
+_OF_POLICY = frozenset({"version", "step", "parent"})  # -1 where there is none
 _KEYS = frozenset(
     {"rollout_id", "attempt", "group_id", "span_id", "sample_id", "call_id", "weights"}
 )
@@ -62,6 +63,8 @@ def cell(name: str, row: Mapping[str, object]) -> Cell:
         return Cell(text=MISSING, look="none")
     if isinstance(value, bool):
         return Cell(text="yes" if value else "no")
+    if value == -1 and name in _OF_POLICY:
+        return Cell(text=MISSING, look="none")
     if isinstance(value, int | float):
         return Cell(text=_number(name, value), look=_look(name, value), href=_href(name, row))
     if isinstance(value, datetime) or name in _TIMES or name.endswith("_at"):

@@ -39,6 +39,10 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "is there a second trainer?",
     ),
     "non_finite": ("its loss was no number", "`headrace status`; a lower learning rate"),
+    "max_versions": (
+        "the trainer has made as many versions as it was to make",
+        "more of them: [trainer] max_versions, or `headrace demo --versions`",
+    ),
     "rule_changed": ("credited by a rule that is not the trainer's any more", "nothing"),
     "baseline_mismatch": (
         "credited against another baseline",
