@@ -7,11 +7,26 @@ import pyarrow as pa
 
 from headrace.schemas.spans import Array
 
+_FEW = 16
+"""Rows that are read cell by cell: a kernel of Arrow's costs as much as some tens of cells."""
+
 
 def cells(batch: pa.RecordBatch, rows: Array, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     """Some rows as tuples, in the order of `columns`."""
+    if len(rows) <= _FEW:
+        return few_cells(batch, rows.tolist(), columns)
     chosen = batch.select(columns).take(pa.array(rows))
     return list(zip(*(plain(column) for column in chosen.columns), strict=True))
+
+
+def few_cells(
+    batch: pa.RecordBatch, rows: Sequence[int], columns: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    """As `cells`, of few rows."""
+    if not rows:
+        return []
+    read = [batch.column(name) for name in columns]
+    return [tuple(column[row].as_py() for column in read) for row in rows]
 
 
 def records(batch: pa.RecordBatch, rows: Array, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -88,11 +88,23 @@ class _Words:
     def column(self, indices: Array) -> pa.Array:
         """Dictionary array that holds only the words it uses."""
         words = list(self._index)
+        if len(indices) <= _FEW:
+            return _few_words(words, indices.tolist())
         used = np.flatnonzero(np.bincount(indices, minlength=len(words)))
         place = np.zeros(len(words), np.int32)
         place[used] = np.arange(len(used), dtype=np.int32)
         dictionary = pa.array([words[i] for i in used], pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(place[indices]), dictionary)
+
+
+def _few_words(words: Sequence[str], indices: Sequence[int]) -> pa.Array:
+    """As a column of `_Words`, at less than the calls of numpy for many rows."""
+    place = {index: i for i, index in enumerate(sorted(set(indices)))}
+    return pa.DictionaryArray.from_arrays(
+        pa.array([place[index] for index in indices], pa.int32()),
+        pa.array([words[index] for index in place], pa.string()),
+        safe=False,
+    )
 
 
 class _Take:
@@ -195,9 +207,10 @@ class _Take:
         if row:
             rows = np.concatenate(row)
             index[rows] = np.arange(1, len(rows) + 1)
-        indices = pa.array(index)
-        for name, values in block.items():
-            self.columns[name] = values.take(indices)
+        if block:
+            table = pa.RecordBatch.from_arrays(list(block.values()), names=list(block))
+            spread = table.take(pa.array(index))
+            self.columns.update(zip(block, spread.columns, strict=True))
 
     def _spread(self, row: Sequence[Array], lists: dict[str, tuple[Array, Array]]) -> None:
         """Spread a block's lists, as lengths and values, over the rows of the take.

@@ -11,6 +11,8 @@ from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind
 
 _WORD_1, _WORD_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_FEW = 512
+"""Rows of which all keys are read, to save Arrow's kernel that takes some."""
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -102,11 +104,15 @@ def grouped_by(
 
 def flags(batch: pa.RecordBatch, kind: str) -> Array:
     """Which rows are of a kind."""
-    column = batch.column("kind")
+    return has_word(batch.column("kind"), kind)
+
+
+def has_word(column: pa.DictionaryArray, word: str) -> Array:
+    """Which rows of a column of words, each of them once in its dictionary, are a word."""
     words = column.dictionary.to_pylist()
-    if kind not in words:
+    if word not in words:
         return np.zeros(len(column), bool)
-    found: Array = column.indices.to_numpy() == words.index(kind)
+    found: Array = column.indices.to_numpy() == words.index(word)
     return found
 
 
@@ -123,10 +129,12 @@ def span_numbers(batch: pa.RecordBatch) -> Array:
 
 def in_order(batch: pa.RecordBatch, rows: Array) -> Array:
     """The order of some rows of a batch by offset, start and id."""
-    keys = batch.select(["span_id", "started_at", "offset"]).take(pa.array(rows))
-    order: Array = np.lexsort(
-        (span_numbers(keys), keys.column(1).to_numpy(), keys.column(2).to_numpy())
-    )
+    keys = batch.select(["span_id", "started_at", "offset"])
+    chosen = rows
+    if batch.num_rows > _FEW:
+        keys, chosen = keys.take(pa.array(rows)), np.arange(len(rows))
+    columns = (span_numbers(keys), keys.column(1).to_numpy(), keys.column(2).to_numpy())
+    order: Array = np.lexsort([column[chosen] for column in columns])
     return order
 
 

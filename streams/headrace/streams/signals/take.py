@@ -1,7 +1,7 @@
 """What signals are computed from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 
 from headrace.schemas import EpisodeCall, EpisodeReward, EpisodeTool
 from headrace.schemas.spans import Array
+from headrace.streams.assemble.cells import cells
+from headrace.streams.assemble.keys import has_word
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -37,10 +39,13 @@ class Take:
     spans: pa.RecordBatch
     slot: Array
     episodes: Sequence[Seen]
+    _found: dict[tuple[str, str], Array] = field(default_factory=dict)
 
     def where(self, column: str, value: str) -> Array:
-        """Which spans have a value in a column, bool [n]."""
-        found: Array = pc.equal(self.spans.column(column), value).to_numpy(zero_copy_only=False)
+        """Which spans have a value in a column of words, bool [n]. Not to be written to."""
+        found = self._found.get((column, value))
+        if found is None:
+            found = self._found[column, value] = has_word(self.spans.column(column), value)
         return found
 
     def matching(self, chosen: Array, column: str, pattern: str) -> Array:
@@ -48,13 +53,15 @@ class Take:
         rows = np.flatnonzero(chosen)
         found = np.zeros(len(chosen), dtype=bool)
         if len(rows):
-            texts = self.spans.column(column).take(pa.array(rows)).cast(pa.string())
+            texts = pa.array([text for (text,) in cells(self.spans, rows, [column])], pa.string())
             hit = pc.match_substring_regex(texts, pattern).fill_null(False)
             found[rows] = hit.to_numpy(zero_copy_only=False)
         return found
 
     def count(self, chosen: Array) -> list[int]:
         """How many of the chosen spans, bool [n], each episode has."""
+        if not chosen.any():
+            return [0] * len(self.episodes)
         counts: list[int] = np.bincount(self.slot[chosen], minlength=len(self.episodes)).tolist()
         return counts
 
