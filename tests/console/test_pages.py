@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from benchmarks.console import seed
 from starlette.testclient import TestClient
 
 from headrace.connectors.clickhouse import (
@@ -133,6 +134,21 @@ def test_an_episode_shows_its_calls_and_tokens_and_says_what_it_cuts(
     assert "Show its 3 tokens" not in text  # as many as these are shown unasked
     rows = list(csv.DictReader(io.StringIO(page.get("/csv/episodes/default/r/a").text)))
     assert [row["span_id"] for row in rows] == [f"s{n}" for n in range(SPANS)]
+
+
+def test_an_attempt_ends_behind_what_was_done_in_it(
+    clickhouse: ClickHouse, page: TestClient
+) -> None:
+    key = {"project": "default", "rollout_id": "r", "attempt": "a"}
+    kinds = {"attempt.start": (0, 1), "attempt.end": (0, 90), "call": (5, 80)}
+    spans = [
+        {**key, "span_id": kind, "kind": kind, "started_at": began, "ended_at": ended}
+        for kind, (began, ended) in kinds.items()
+    ]
+    clickhouse.insert_arrow("spans", seed.table_of("spans", spans))
+    clickhouse.insert_arrow("episodes", seed.table_of("episodes", [{**key, "n_spans": 3}]))
+    rows = page.get("/json/episodes/default/r/a").json()["spans"]
+    assert [row["span_id"] for row in rows] == ["attempt.start", "call", "attempt.end"]
 
 
 def test_the_spans_beyond_the_first_are_read_on_and_found_by_their_id(

@@ -20,6 +20,6 @@ WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt =
   AND span_id IN (
     SELECT span_id FROM spans FINAL
     WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt = {attempt:String}
-    ORDER BY started_at, offset, span_id LIMIT {limit:UInt32} OFFSET {begin:UInt32}
+    ORDER BY if(kind = 'attempt.end', ended_at, started_at), offset, span_id LIMIT {limit:UInt32} OFFSET {begin:UInt32}
   )
-ORDER BY started_at, offset, span_id
+ORDER BY if(kind = 'attempt.end', ended_at, started_at), offset, span_id

@@ -1,7 +1,7 @@
 WITH (
-    SELECT (started_at, offset, span_id) FROM spans FINAL
+    SELECT (if(kind = 'attempt.end', ended_at, started_at), offset, span_id) FROM spans FINAL
     WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt = {attempt:String}
       AND span_id = {span:String}
 ) AS own
-SELECT countIf((started_at, offset, span_id) < own) AS spans FROM spans FINAL
+SELECT countIf((if(kind = 'attempt.end', ended_at, started_at), offset, span_id) < own) AS spans FROM spans FINAL
 WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt = {attempt:String}
