@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from starlette.testclient import TestClient
@@ -15,7 +17,7 @@ from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
 from headrace.infra.console.app import LISTS, application
 from headrace.infra.console.guard import COOKIE, own_names
 from headrace.infra.console.keys import Door, KeyFile, door_of
-from headrace.infra.console.roles import Role
+from headrace.infra.console.roles import Role, Visitor
 from headrace.infra.errors import SettingsError
 from headrace.infra.settings import load
 from tests.console.conftest import addresses_of
@@ -60,6 +62,24 @@ def test_a_key_is_told_once_and_its_digest_is_kept_for_its_user_alone(file: KeyF
         file.add("ann", Role.SQL)
     with pytest.raises(SettingsError, match="cannot be the name"):
         file.add("ann/../x", Role.SQL)
+
+
+def test_keys_that_are_added_at_once_are_all_kept(file: KeyFile) -> None:
+    names = [f"key{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: KeyFile(file.path).add(name, Role.VIEWER), names))
+    assert sorted(one.name for one in file.holders()) == names
+
+
+def test_a_file_that_could_not_be_read_is_read_again(
+    file: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = file.add("ann", Role.VIEWER)
+    door = Door(file, is_open=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_text", Mock(side_effect=OSError(24, "too many open files")))
+        assert door.visitor(key) is None
+    assert door.visitor(key) == Visitor(name="ann", role=Role.VIEWER)
 
 
 def test_a_door_heeds_keys_from_the_moment_they_are_there(file: KeyFile) -> None:

@@ -196,6 +196,16 @@ def test_what_cannot_be_is_refused(on_trial: OnTrial) -> None:
         assert told in refused.output
 
 
+def test_an_engine_that_serves_one_version_to_all_has_no_canary(
+    on_trial: OnTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert on_trial.policy
+    monkeypatch.setenv("HEADRACE_GATEWAY_ENGINE", "vllm")
+    refused = CliRunner().invoke(app, ["canary", "--once"])
+    assert refused.exit_code == WRONG_USE
+    assert "one version to all" in refused.output
+
+
 def test_words_say_what_was_done_and_how_to_take_it_back(on_trial: OnTrial) -> None:
     on_trial.publish(0, parent=-1)
     told = CliRunner().invoke(app, ["canary", "--once"]).stdout

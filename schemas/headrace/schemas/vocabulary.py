@@ -132,6 +132,13 @@ class Untrainable(StrEnum):
     UNEXPLAINED = "untrainable"
 
 
+class SaidBy(StrEnum):
+    """Who moved a policy's traffic."""
+
+    USER = "user"
+    CANARY = "canary"
+
+
 class SampleOutcome(StrEnum):
     """What became of a sample."""
 

@@ -11,8 +11,7 @@ from enum import StrEnum
 from headrace.connectors.gateway.policy.versions import NEWEST
 from headrace.infra.canary.verdict import Finding, Verdict
 from headrace.schemas import Traffic, TrafficShare
-
-CANARY = "canary"
+from headrace.schemas.vocabulary import SaidBy
 
 
 class Did(StrEnum):
@@ -140,7 +139,7 @@ def _move(
         policy=before.policy,
         version=version,
         shares=shares or [],
-        said_by=CANARY,
+        said_by=SaidBy.CANARY,
         why=why,
         judged=before.judged if judged is None else max(judged, before.judged),
     )

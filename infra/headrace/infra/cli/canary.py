@@ -14,6 +14,9 @@ from headrace.infra.canary.watch import Report, Trials, watch
 from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
 from headrace.infra.settings import load
 
+ONE_VERSION = "vllm"
+"""The engine that holds the weights of one version at a time."""
+
 
 @app.command()
 def canary(
@@ -43,6 +46,12 @@ def canary(
     loaded = load(settings)
     if policy and policy not in loaded.models:
         fail(f"there is no policy {policy!r}, there are {', '.join(loaded.models)}", WRONG_USE)
+    if loaded.gateway.engine == ONE_VERSION:
+        fail(
+            f"[gateway] engine is {ONE_VERSION!r}, which serves one version to all: there is "
+            "nothing to compare. `headrace traffic --version` pins one",
+            WRONG_USE,
+        )
     own = loaded.canary
     try:
         watched = Trials(

@@ -13,8 +13,7 @@ from headrace.infra.cli.app import SETTINGS, WRONG_USE, app, fail
 from headrace.infra.launch.traffic import Served, TrafficLog
 from headrace.infra.settings import load
 from headrace.schemas import Traffic, TrafficShare
-
-USER = "user"
+from headrace.schemas.vocabulary import SaidBy
 
 
 @app.command()
@@ -59,7 +58,7 @@ def traffic(
                 policy=name,
                 version=NEWEST if newest else now.traffic.version if version is None else version,
                 shares=[TrafficShare(version=one, share=of) for one, of in sorted(shares.items())],
-                said_by=USER,
+                said_by=SaidBy.USER,
                 why=why,
                 judged=now.traffic.judged,
             )

@@ -1,10 +1,13 @@
 """Keys of the console: who holds one. Digests are kept, and no key."""
 
+import fcntl
 import json
 import logging
 import os
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,27 +76,40 @@ class KeyFile:
                 f"{name!r} cannot be the name of a key: letters, digits, `.`, `_` and `-`, 64 at "
                 "most"
             )
-        known = self.holders()
-        if any(one.name == name for one in known):
-            raise SettingsError(
-                f"there is a key {name} already: `headrace console keys remove {name}` takes it "
-                "away"
-            )
-        key = new_key()
-        today = datetime.now(UTC).date().isoformat()
-        self._write(
-            (*known, Holder(name=name, role=role, added=today, sha256=digest_of(key).hex()))
-        )
+        with self._alone():
+            known = self.holders()
+            if any(one.name == name for one in known):
+                raise SettingsError(
+                    f"there is a key {name} already: `headrace console keys remove {name}` takes "
+                    "it away"
+                )
+            key = new_key()
+            today = datetime.now(UTC).date().isoformat()
+            made = Holder(name=name, role=role, added=today, sha256=digest_of(key).hex())
+            self._write((*known, made))
         return key
 
     def remove(self, name: str) -> bool:
         """Take a key away; False: there is none of that name. Raises as `add`."""
-        known = self.holders()
-        left = tuple(one for one in known if one.name != name)
-        if len(left) == len(known):
-            return False
-        self._write(left)
+        with self._alone():
+            known = self.holders()
+            left = tuple(one for one in known if one.name != name)
+            if len(left) == len(known):
+                return False
+            self._write(left)
         return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two commands at once do not take each other's keys away."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = self.path.with_name(f"{self.path.name}.lock").open("w")
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # released by closing, also when the process dies
+            yield
 
     def _write(self, holders: tuple[Holder, ...]) -> None:
         """A reader sees the old file or the new one; its user alone sees either."""
@@ -103,14 +119,13 @@ class KeyFile:
         ]
         draft = self.path.with_name(f"{self.path.name}.new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             draft.unlink(missing_ok=True)
             number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(number, "w", encoding="utf-8") as file:
                 file.write(json.dumps(entries, indent=1) + "\n")
             draft.replace(self.path)
         except OSError as error:
-            raise SettingsError(f"{self.path} cannot be written: {error.strerror}") from error
+            raise _unwritable(self.path, error) from error
 
 
 class Door:
@@ -146,14 +161,15 @@ class Door:
         seen = _mark(self._file.path)
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._holders = self._file.holders()
-            self._keys = Keys(digests=[bytes.fromhex(one.sha256) for one in self._holders])
-            self._broken = False
-        except SettingsError as error:
+        except SettingsError as error:  # it is read again at the next look
+            if not self._broken:
+                logger.error("nobody is let in: %s", error)
             self._broken = True
-            logger.error("nobody is let in: %s", error)
+            return
+        self._keys = Keys(digests=[bytes.fromhex(one.sha256) for one in self._holders])
+        self._seen, self._broken = seen, False
 
 
 def door_of(settings: Settings) -> Door:
@@ -172,6 +188,10 @@ def door_of(settings: Settings) -> Door:
             "one with `headrace console keys add NAME --role viewer`, or listen on 127.0.0.1 alone"
         )
     return Door(file, is_open=not why)
+
+
+def _unwritable(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"{path} cannot be written: {error.strerror}")
 
 
 def _mark(path: Path) -> tuple[int, ...]:
