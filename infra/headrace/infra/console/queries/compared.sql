@@ -11,13 +11,22 @@ WITH answered AS (
     INNER JOIN (
         SELECT project, m.rollout_id AS rollout_id, m.attempt AS attempt, m.reward AS reward
         FROM (
-            SELECT project, arrayJoin(members) AS m FROM current_groups
-            WHERE state = 'final' AND policy = {policy:String} AND split = {split:String}
+            SELECT project, arrayJoin(members) AS m FROM (
+                SELECT project, group_id, state, members FROM groups FINAL
+                LEFT JOIN (
+                    SELECT rule, credit, max(number) AS number FROM rule_changes GROUP BY rule, credit
+                ) AS changes USING (rule, credit)
+                WHERE policy = {policy:String} AND split = {split:String}
+                ORDER BY number DESC, log_first DESC, rule DESC, credit DESC
+                LIMIT 1 BY project, group_id
+            )
+            WHERE state = 'final'
         )
         WHERE m.status = 'used' AND m.reward IS NOT NULL
     ) AS c ON c.project = e.project AND c.rollout_id = e.rollout_id AND c.attempt = e.attempt
-    LEFT JOIN (SELECT project, rollout_id, toNullable(version) AS version FROM tasks FINAL) AS t
-        ON t.project = e.project AND t.rollout_id = e.rollout_id
+    LEFT JOIN (
+        SELECT project, rollout_id, toNullable(version) AS version FROM tasks FINAL WHERE version >= 0
+    ) AS t ON t.project = e.project AND t.rollout_id = e.rollout_id
     WHERE version IN ({a:Int32}, {b:Int32})
     GROUP BY project, task_input, version
 )

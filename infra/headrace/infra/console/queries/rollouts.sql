@@ -16,6 +16,21 @@ FROM (
       AND ({reason:String} = '' OR reason = {reason:String})
       AND ({signal:String} = '' OR mapContains(signals, {signal:String}))
       AND (at, rollout_id) < ({at:Int64}, {rollout:String})
+      -- Where tasks alone say what is shown, no more of them are looked at; nor of what was not asked for.
+      AND ({version:String} != '' OR {state:String} != '' OR {reason:String} != '' OR {signal:String} != ''
+           OR (project, rollout_id) IN (
+        SELECT project, rollout_id FROM (
+            SELECT project, rollout_id FROM tasks FINAL
+            WHERE ({policy:String} = '' OR policy = {policy:String})
+              AND ({split:String} = '' OR split = {split:String})
+              AND ({agent:String} = '' OR agent = {agent:String})
+              AND (log_time, rollout_id) < ({at:Int64}, {rollout:String})
+            ORDER BY log_time DESC, rollout_id DESC LIMIT {limit:UInt32}
+        )
+        UNION ALL
+        SELECT project, rollout_id FROM episodes
+        WHERE (project, rollout_id) NOT IN (SELECT project, rollout_id FROM tasks)
+      ))
     ORDER BY at DESC, rollout_id DESC
     LIMIT {limit:UInt32}
 )
