@@ -17,9 +17,5 @@ SELECT span_id, parent_id, kind, name, agent, status, started_at, ended_at,
        length(prompt_ids) + prompt_base_length AS prompt_tokens, length(sampled_ids) AS sampled
 FROM spans AS x FINAL
 WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt = {attempt:String}
-  AND span_id IN (
-    SELECT span_id FROM spans FINAL
-    WHERE project = {project:String} AND rollout_id = {rollout:String} AND attempt = {attempt:String}
-    ORDER BY if(kind = 'attempt.end', ended_at, started_at), offset, span_id LIMIT {limit:UInt32} OFFSET {begin:UInt32}
-  )
 ORDER BY if(kind = 'attempt.end', ended_at, started_at), offset, span_id
+LIMIT {limit:UInt32} OFFSET {begin:UInt32}
