@@ -45,6 +45,12 @@ ELSEWHERE = (
         why="run there, short, by the learning benchmark",
     ),
     Elsewhere(
+        pattern=r"make demo NAME=drift",
+        file="tests/e2e/test_drift_short.py",
+        proof='"demo", "drift"',
+        why="run there, short",
+    ),
+    Elsewhere(
         pattern=r"python -m benchmarks\.learning\.run",
         file="tests/e2e/test_learning_short.py",
         proof='main(["recovery", "--short"',

@@ -14,7 +14,10 @@ def demo(
     name: Annotated[
         str,
         typer.Argument(
-            help="What learns: calculator, text_to_sql, retrieval, calculator_autogen or recovery."
+            help=(
+                "What learns: calculator, text_to_sql, retrieval, calculator_autogen, recovery or "
+                "drift."
+            )
         ),
     ] = "calculator",
     versions: Annotated[
@@ -36,8 +39,10 @@ def demo(
 
     An agent (by default a calculator agent on the plain OpenAI SDK), SmolLM2-135M, Kafka,
     ClickHouse and the trainer, all on this machine. Exit code 0 only if the last version beats
-    the first with p < 0.01 (and, with --chaos, if nothing was lost or doubled). The parts go on
-    running afterwards, so that you can ask questions; `headrace down` stops them.
+    the first with p < 0.01 (and, with --chaos, if nothing was lost or doubled). In drift what
+    users ask changes on the way: the version served then and the last are compared, and a version
+    made bad on purpose must be rolled back. The parts go on running afterwards, so that you can
+    ask questions; `headrace down` stops them.
     """
     from headrace.infra.demo import CASES, DemoConfig, run_demo  # here: other verbs start faster
 

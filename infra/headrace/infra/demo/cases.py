@@ -40,6 +40,9 @@ class Case:
     """Folder of `examples/frameworks` whose environment it runs in; empty: headrace's own."""
     right: float = SOLVED
     """Reward from which on an answer is right."""
+    drifts: bool = False
+    """Whether the users' tasks change on the way, and new versions are tried: it takes its own
+    course (`headrace.infra.demo.drift`)."""
 
     @property
     def agent(self) -> str:
@@ -109,6 +112,12 @@ CASES = {
             about="a calculator that fails, and a backup to call then",
             versions=10,
             right=0.7,
+        ),
+        Case(
+            name="drift",
+            about="tasks that change on the way, late feedback, a canary",
+            versions=9,
+            drifts=True,
         ),
     )
 }

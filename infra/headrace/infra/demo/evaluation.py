@@ -57,11 +57,31 @@ def evaluate(
 
     Raises InfraError if the answers do not come within some minutes.
     """
-    first, last = versions
+    return outcome(client, asked(source, client, items, versions, policy, console), versions, right)
+
+
+def asked(
+    source: TaskSource,
+    client: ClickHouse,
+    items: Sequence[TaskItem],
+    versions: tuple[int, int],
+    policy: str,
+    console: Console,
+) -> list[Mapping[str, Any]]:
+    """Rows of EVALUATED: what both versions made of the items. Raises InfraError as `evaluate`."""
+    rows: list[Mapping[str, Any]] = []
     for number, version in enumerate(versions, start=1):
         # One after the other: together each would wait for the other's, and its deadline is near.
         source.send_eval(items, version)
         rows = _await_answers(client, policy, number * len(items), console)
+    return rows
+
+
+def outcome(
+    client: ClickHouse, rows: Sequence[Mapping[str, Any]], versions: tuple[int, int], right: float
+) -> HeldOut:
+    """The test of rows of EVALUATED."""
+    first, last = versions
     before, after = (list(right_by_task(rows, version, right).values()) for version in versions)
     answers = {
         version: {str(row["input"]): row for row in rows if row["version"] == version}

@@ -26,16 +26,20 @@ def follow_versions(
     client: ClickHouse,
     console: Console,
     check: Callable[[], None],
+    after: int = -1,
 ) -> None:
-    """Print a line for each new version until number `versions`.
+    """Print a line for each new version until number `versions`; not of those up to `after`.
 
     `check` is called between two looks and raises what ends the wait. Raises InfraError on a stall.
     """
+    if versions <= after:
+        return
     codec = Codec(Registry(settings.registry_access))
     tail = Tailer(
         settings.kafka_access.client("headrace-demo"), [Topic.POLICIES], name="headrace.demo"
     )
-    console.print(COLUMNS, style="bold", highlight=False, soft_wrap=True)
+    if after < 0:
+        console.print(COLUMNS, style="bold", highlight=False, soft_wrap=True)
     speed = _Speed(client)
     started = seen_at = time.monotonic()
     try:
@@ -45,6 +49,8 @@ def follow_versions(
                     record = from_avro(PolicyRecord, codec.decode(message.topic, message.value))
                     version = record.version
                     if version is None or version.policy != settings.policy.name:
+                        continue
+                    if version.version <= after:
                         continue
                     seen_at = time.monotonic()
                     line = _line(version, speed.since_last(), seen_at - started)

@@ -1,6 +1,7 @@
 """What the demo prints at its end."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -53,12 +54,7 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
     finally:
         client.close()
     for query, rows in ((queries.REWARD_BY_VERSION, by_version), (queries.LEDGER, ledger)):
-        shown = " ".join(query.split()).replace("{policy:String}", f"'{settings.policy.name}'")
-        console.print(shown, style="dim", markup=False, highlight=False, soft_wrap=True)
-        table = Table(*(rows[0] if rows else ("no rows",)), box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(*(str(value) for value in row.values()))
-        console.print(table)
+        show_rows(console, query, settings.policy.name, rows)
     console.print(_adds_up(ledger), highlight=False)
     draw(picture, by_version, paired, (test.first, test.last))
     console.print(f"plot: {picture}", highlight=False)
@@ -66,6 +62,16 @@ def show(console: Console, settings: Settings, test: HeldOut, picture: Path) -> 
         console.print("The model got better.", style="green")
     else:
         console.print("This run does not show that the model got better.", style="red")
+
+
+def show_rows(console: Console, query: str, policy: str, rows: Sequence[queries.Row]) -> None:
+    """A query, as one could ask it, and what it brought."""
+    shown = " ".join(query.split()).replace("{policy:String}", f"'{policy}'")
+    console.print(shown, style="dim", markup=False, highlight=False, soft_wrap=True)
+    table = Table(*(rows[0] if rows else ("no rows",)), box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
 
 
 def _adds_up(ledger: list[queries.Row]) -> str:

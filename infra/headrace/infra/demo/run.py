@@ -1,10 +1,7 @@
 """The demo from start to finish."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +10,12 @@ from headrace.connectors.clickhouse import ClickHouse
 from headrace.connectors.tasks import TaskSource
 from headrace.infra.audit import audit
 from headrace.infra.audit.told import lines
-from headrace.infra.demo import queries, report
-from headrace.infra.demo.cases import Case, Tasks
+from headrace.infra.demo import report
 from headrace.infra.demo.chaos import Chaos, summary
+from headrace.infra.demo.config import ATTEMPT_S, SIGNIFICANCE, DemoConfig
+from headrace.infra.demo.drift import learn_through_drift
 from headrace.infra.demo.evaluation import evaluate
+from headrace.infra.demo.feeding import await_outcomes, feeding
 from headrace.infra.demo.follow import follow_versions
 from headrace.infra.demo.workplace import prepare
 from headrace.infra.errors import PartFailed
@@ -26,30 +25,8 @@ from headrace.infra.launch.running import check_ports, fetch
 from headrace.infra.settings import Settings
 from headrace.infra.supervise import State, read_status
 
-SIGNIFICANCE = 0.01
-ATTEMPT_S = 300.0
-ENDED_S = 60.0
-"""A rollout of the demos takes seconds; one that hangs is not waited for."""
 BACK_S = 120.0
 LOOK_S = 0.5
-
-
-@dataclass(kw_only=True, slots=True, frozen=True)
-class DemoConfig:
-    """How long the demo trains and how hard it is tested."""
-
-    case: Case
-    """What learns."""
-    versions: int
-    """Policy versions to train."""
-    heldout: int = 64
-    """Held-out questions, asked of the first and of the last version."""
-    seed: int = 0
-    """Of the order in which tasks are drawn to train."""
-    settings: str = "settings.toml"
-    """File of the example's folder."""
-    chaos: bool = False
-    """Parts are killed while it learns, and an audit ends the demo."""
 
 
 def run_demo(settings: Settings, config: DemoConfig, console: Console) -> bool:
@@ -70,7 +47,8 @@ def run_demo(settings: Settings, config: DemoConfig, console: Console) -> bool:
     fetch(settings, console)
     try:
         background.start(console, settings.directory, settings=file)
-        learnt = _learn_and_test(settings, file, config, python, console)
+        learn = learn_through_drift if config.case.drifts else _learn_and_test
+        learnt = learn(settings, file, config, python, console)
         clean = _audited(settings, console) if config.chaos else True
     except BaseException:  # Ctrl-C too: nothing is left running behind a demo that did not end
         with console.status("stopping every part"):
@@ -91,7 +69,7 @@ def _learn_and_test(
         with work_process(file, settings.directory / "logs" / "work.log", python):
             console.rule("learning")
             chaos = Chaos(settings.directory, console) if config.chaos else nullcontext()
-            with _feeding(source, tasks, config.seed) as check, chaos:
+            with feeding(source, tasks.train(config.seed)) as check, chaos:
                 follow_versions(settings, config.versions, client, console, check)
             if isinstance(chaos, Chaos):
                 console.print(summary(chaos.killed))
@@ -101,23 +79,12 @@ def _learn_and_test(
             versions = (0, config.versions)
             right = config.case.right
             test = evaluate(source, client, items, versions, settings.policy.name, right, console)
-            _await_outcomes(settings, client, console)
+            await_outcomes(settings, client, console)
     finally:
         source.close()
         client.close()
     report.show(console, settings, test, settings.directory / "demo.png")
     return test.paired.p_value < SIGNIFICANCE
-
-
-def _await_outcomes(settings: Settings, client: ClickHouse, console: Console) -> None:
-    """Let the last rollouts of training end, too, so that each sample has its outcome."""
-    with console.status("waiting until the last rollouts have ended"):
-        end = time.monotonic() + ENDED_S
-        while time.monotonic() < end:
-            (left,) = queries.ask(client, queries.UNSETTLED, policy=settings.policy.name)
-            if left["rollouts"] == 0:
-                return
-            time.sleep(LOOK_S)
 
 
 def _await_ready(settings: Settings, console: Console) -> None:
@@ -141,29 +108,3 @@ def _audited(settings: Settings, console: Console) -> bool:
     for line in lines(found):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     return found.clean
-
-
-@contextmanager
-def _feeding(source: TaskSource, tasks: Tasks, seed: int) -> Iterator[Callable[[], None]]:
-    """Training tasks keep coming while the block runs; what it gives raises why they do not."""
-    stop = threading.Event()
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            source.run(tasks.train(seed), stop)
-        except BaseException as error:  # handed to the demo's own thread
-            failure.append(error)
-
-    def check() -> None:
-        if failure:
-            raise failure[0]
-
-    thread = threading.Thread(target=run, name="tasks", daemon=True)
-    thread.start()
-    try:
-        yield check
-    finally:
-        stop.set()
-        thread.join()
-    check()
