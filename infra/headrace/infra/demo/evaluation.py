@@ -3,13 +3,14 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
 from headrace.connectors.tasks import TaskItem, TaskSource
 from headrace.infra.demo import queries
 from headrace.infra.errors import InfraError
@@ -120,6 +121,7 @@ def unended(rows: Sequence[Mapping[str, Any]], version: int) -> int:
 def _await_answers(
     client: ClickHouse, policy: str, wanted: int, console: Console
 ) -> list[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = []
     end = time.monotonic() + TEST_S
     with Progress(
         TextColumn("  held-out questions"),
@@ -131,7 +133,8 @@ def _await_answers(
     ) as bar:
         task = bar.add_task("", total=wanted)
         while True:
-            rows = queries.ask(client, queries.EVALUATED, policy=policy)
+            with suppress(ClickHouseUnavailable):  # restarting: asked again
+                rows = queries.ask(client, queries.EVALUATED, policy=policy)
             bar.update(task, completed=len(rows))
             if len(rows) >= wanted:
                 return rows

@@ -3,11 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 
-from headrace.connectors.clickhouse import ClickHouse
+from headrace.connectors.clickhouse import ClickHouse, ClickHouseUnavailable
 from headrace.connectors.tasks import TaskItem, TaskSource
 from headrace.infra.demo import queries
 from headrace.infra.settings import Settings
@@ -22,9 +22,10 @@ def await_outcomes(settings: Settings, client: ClickHouse, console: Console) -> 
     with console.status("waiting until the last rollouts have ended"):
         end = time.monotonic() + ENDED_S
         while time.monotonic() < end:
-            (left,) = queries.ask(client, queries.UNSETTLED, policy=settings.policy.name)
-            if left["rollouts"] == 0:
-                return
+            with suppress(ClickHouseUnavailable):  # restarting: asked again
+                (left,) = queries.ask(client, queries.UNSETTLED, policy=settings.policy.name)
+                if left["rollouts"] == 0:
+                    return
             time.sleep(LOOK_S)
 
 

@@ -34,7 +34,7 @@ def publish_bad(settings: Settings, parent: int, version: int) -> None:
         log.close()
     source = located(record.uri, settings.directory / "checkpoints")
     target = source.parent / f"{version:06d}-bad"
-    _spoil(source, target)
+    spoil(source, target)
     _publish(
         settings,
         replace(
@@ -53,7 +53,8 @@ def publish_bad(settings: Settings, parent: int, version: int) -> None:
     )
 
 
-def _spoil(source: Path, target: Path) -> None:
+def spoil(source: Path, target: Path) -> None:
+    """Write a model like that of `source` with noise on its matrices; `target` is made."""
     import torch  # here: seconds, and only this demo needs it
     from safetensors.torch import load_file, save_file
 

@@ -20,12 +20,8 @@ from headrace.infra.demo.drift.story import tell
 from headrace.infra.demo.evaluation import HeldOut, asked, outcome
 from headrace.infra.demo.feeding import await_outcomes, feeding
 from headrace.infra.demo.follow import follow_versions
-from headrace.infra.errors import SettingsError
 from headrace.infra.launch.runners import source_config, work_process
 from headrace.infra.settings import Settings
-
-LEAST = 2
-"""Versions: one before the change, one after it that is tried."""
 
 
 def learn_through_drift(
@@ -33,8 +29,6 @@ def learn_through_drift(
 ) -> bool:
     """True if the version served at the end solves more of what is asked since the change than the
     one served at the change, with p < 0.01, and the bad version was rolled back."""
-    if config.versions < LEAST or config.chaos:
-        raise SettingsError(f"this demo takes {LEAST} versions at least, and no --chaos")
     client = ClickHouse(settings.clickhouse_config)
     source = TaskSource(source_config(settings, agent=config.case.agent, deadline_s=ATTEMPT_S))
     log = settings.directory / "logs" / "work.log"
