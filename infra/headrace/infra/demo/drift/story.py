@@ -12,7 +12,7 @@ from headrace.infra.settings import Settings
 REWARDS = """
 SELECT JSONExtractString(task_input, 'topic') AS topic, version_min AS version,
     min(toDateTime(asked_at)) AS first_asked, max(toDateTime(asked_at)) AS last_asked,
-    count() AS rollouts, round(avg(reward), 3) AS reward
+    count() AS rollouts, round(avg(reward), 3) AS mean_reward
 FROM rollouts WHERE policy = {policy:String} AND split = 'train' AND reward IS NOT NULL
 GROUP BY topic, version ORDER BY version, topic
 """
