@@ -16,7 +16,7 @@ from headrace.infra.demo.drift import story
 from headrace.infra.embedded.ports import free_port
 from headrace.infra.launch import background
 
-SECONDS = 600
+SECONDS = 840
 SMALL = {
     "HEADRACE_TRAINER_GROUP_SIZE": "4",
     "HEADRACE_TRAINER_GROUPS_PER_STEP": "2",

@@ -16,8 +16,6 @@ WEIGHTS = "model.safetensors"
 LEFT_OUT = {WEIGHTS, "optimizer.safetensors", "manifest.json"}
 NOISE = 1.0
 """Of a matrix's own standard deviation: what such a model says is no language any more."""
-WHO = "demo"
-"""The trainer, by the version's record."""
 
 
 def publish_bad(settings: Settings, parent: int, version: int) -> None:
@@ -41,7 +39,6 @@ def publish_bad(settings: Settings, parent: int, version: int) -> None:
             record,
             version=version,
             parent=parent,
-            trainer=WHO,
             created_at=int(time.time() * 1000),
             uri=str(target.resolve()),
             content_hash="",
