@@ -116,7 +116,7 @@ CASES = {
         Case(
             name="drift",
             about="tasks that change on the way, late feedback, a canary",
-            versions=12,
+            versions=10,
             drifts=True,
         ),
     )
