@@ -3,8 +3,9 @@ SELECT project, group_id, rule, credit, state, outcome, policy, split, group_siz
        toString(fromUnixTimestamp64Milli(log_first, 'UTC')) AS first_at,
        toString(fromUnixTimestamp64Milli(log_last, 'UTC')) AS last_at,
        if(close_by > 0, toString(fromUnixTimestamp64Milli(close_by, 'UTC')), '') AS closes_at
-FROM groups FINAL WHERE project = {project:String} AND group_id = {group:String}
-ORDER BY (toString(rule), toString(credit)) IN (
-    SELECT toString(rule), toString(credit) FROM current_groups
-    WHERE project = {project:String} AND group_id = {group:String}
-) DESC, groups.log_last DESC, rule, credit LIMIT 20
+FROM groups FINAL
+LEFT JOIN (
+    SELECT rule, credit, max(number) AS number FROM rule_changes GROUP BY rule, credit
+) AS changes USING (rule, credit)
+WHERE project = {project:String} AND group_id = {group:String}
+ORDER BY number DESC, log_first DESC, rule DESC, credit DESC LIMIT 20
