@@ -34,9 +34,11 @@ FROM (
     LEFT JOIN (
         SELECT splitByChar('/', sample_id)[3] AS span_id, token_logprobs AS seen_logprobs,
                token_entropies AS entropies, token_masked AS masks
-        FROM decisions
+        FROM outcomes FINAL
         WHERE project = {project:String} AND rollout_id = {rollout:String}
           AND attempt = {attempt:String} AND outcome = 'trained'
+          AND (policy, trainer) IN (
+              SELECT policy, argMax(trainer, version) FROM policies FINAL GROUP BY policy)
     ) AS d ON d.span_id = t.span_id
     ARRAY JOIN ids AS token_id, arrayEnumerate(ids) AS position
 ) AS t
