@@ -80,6 +80,11 @@ def test_a_file_that_could_not_be_read_is_read_again(
         broken.setattr(Path, "read_text", Mock(side_effect=OSError(24, "too many open files")))
         assert door.visitor(key) is None
     assert door.visitor(key) == Visitor(name="ann", role=Role.VIEWER)
+    kept = file.path.rename(file.path.with_name("kept"))
+    file.path.write_text("junk")
+    assert door.visitor(key) is None
+    kept.rename(file.path)  # the very file that was read before
+    assert door.visitor(key) == Visitor(name="ann", role=Role.VIEWER)
 
 
 def test_a_door_heeds_keys_from_the_moment_they_are_there(file: KeyFile) -> None:

@@ -99,6 +99,28 @@ def test_infile_is_refused_before_its_data_is_looked_for() -> None:
 @pytest.mark.parametrize(
     "sql",
     [
+        "SELECT file('/etc/passwd')",
+        "SELECT 1, file /* a */ ('/etc/passwd')",
+        "SELECT `file`('/etc/passwd')",
+        'SELECT "file" (p) FROM t',
+        "SELECT `fi\\x6ce`('/etc/passwd')",
+        "SELECT arrayMap(p -> file(p), ['/etc/passwd'])",
+        "SELECT * APPLY file FROM (SELECT '/etc/passwd')",
+        "SELECT * APPLY(file) FROM (SELECT '/etc/passwd')",
+        "INSERT INTO t SELECT file('/etc/passwd')",
+        "CREATE FUNCTION f AS p -> file(p)",
+    ],
+)
+def test_the_function_that_reads_files_is_refused(sql: str) -> None:
+    with pytest.raises(QueryError, match="the function file"):
+        inspect(sql.encode())
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT file, count(file), (file) FROM t",
+        "SELECT 'file(x)', profile(x), file.a FROM file",
         "SELECT 'x INTO OUTFILE ''y'''",
         "SELECT 1 -- INTO OUTFILE 'x'",
         "SELECT /* INTO OUTFILE 'x' /* */ */ 1",

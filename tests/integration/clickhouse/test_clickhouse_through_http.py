@@ -88,6 +88,9 @@ def test_infile_and_outfile_touch_no_file(server: Server, table: str, tmp_path: 
     target.write_text("1\tx\n")
     assert server.refusal(f"INSERT INTO {table} FROM INFILE '{target}' FORMAT TSV")[1] == 497
     assert server.text(f"SELECT count() FROM {table}") == "0\n"
+    assert server.refusal(f"SELECT file('{target}')")[1] == 497
+    assert server.refusal("SELECT file({f:String})", param_f=str(target))[1] == 497
+    assert server.refusal(f"INSERT INTO {table} (b) SELECT file('{target}')")[1] == 497
 
 
 def native_wire(data: bytes) -> bytes:

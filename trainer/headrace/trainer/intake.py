@@ -85,7 +85,7 @@ class Intake:
 
     def needs_of_task(self, task: Task, log_time: int, now_ms: int) -> Span | None:
         """As `needs`, for a task written at `log_time` (milliseconds) that may still run."""
-        awaited = self._running.awaits(task, log_time, now_ms)
+        awaited = self.config.stale == "wait" and self._running.awaits(task, log_time, now_ms)
         return self.decided.needs(log_time) if awaited else None
 
     def restore(self, span: Span, decisions: Mapping[GroupKey, Decision]) -> None:

@@ -18,8 +18,7 @@ LIMITS = {
     "max_threads": 2,
 }
 SIDE_BY_SIDE = 4
-"""Questions that `ask_all` has in ClickHouse at once, of all pages together."""
-_ASKERS = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ask")
+"""Questions that a page has in ClickHouse at once."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -46,7 +45,9 @@ def ask_all(client: ClickHouse, *questions: tuple[str, Mapping[str, object]]) ->
 
     questions: of each the name and the parameters. Raises as `ask` does.
     """
-    return list(_ASKERS.map(lambda one: ask(client, one[0], **one[1]), questions))
+    # Threads of its own: behind those of all pages one that is slow would hold up every other.
+    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ask") as askers:
+        return list(askers.map(lambda one: ask(client, one[0], **one[1]), questions))
 
 
 def answer(client: ClickHouse, name: str, sql: str, parameters: Mapping[str, object]) -> Answer:

@@ -19,6 +19,7 @@ from headrace.infra.errors import SettingsError
 from headrace.infra.settings import Settings
 
 logger = logging.getLogger(__name__)
+_LOCK = os.O_RDWR | os.O_CREAT
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -91,6 +92,8 @@ class KeyFile:
 
     def remove(self, name: str) -> bool:
         """Take a key away; False: there is none of that name. Raises as `add`."""
+        if not self.path.exists():
+            return False
         with self._alone():
             known = self.holders()
             left = tuple(one for one in known if one.name != name)
@@ -104,11 +107,14 @@ class KeyFile:
         """Two commands at once do not take each other's keys away."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = self.path.with_name(f"{self.path.name}.lock").open("w")
+            lock = os.open(self.path.with_name(f"{self.path.name}.lock"), _LOCK, 0o600)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # released by closing, also when the process dies
+        with os.fdopen(lock):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # released by closing, also by a process's end
+            except OSError as error:
+                raise _unwritable(self.path, error) from error
             yield
 
     def _write(self, holders: tuple[Holder, ...]) -> None:
@@ -159,7 +165,7 @@ class Door:
 
     def _look(self) -> None:
         seen = _mark(self._file.path)
-        if seen == self._seen:
+        if seen == self._seen and not self._broken:
             return
         try:
             self._holders = self._file.holders()

@@ -1,6 +1,7 @@
 """Groups that were open when rule or method changed: what their episodes were. Blocking."""
 
 import logging
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -68,13 +69,12 @@ class LeftOpen:
         starts, wanted, gone = dict(ends), set[GroupKey](), 0
         for where, groups in began.items():
             oldest = sorted(groups, key=groups.__getitem__)
-            for at, key in enumerate(oldest):
-                begin = offsets.from_time([where], groups[key])[where]
-                if not 0 < begin <= held[where]:
-                    starts[where] = min(starts[where], begin)
-                    wanted.update(oldest[at:])
-                    break
-                gone += 1
+            first = _first_held(offsets, where, [groups[key] for key in oldest], held[where])
+            gone += first
+            wanted.update(oldest[first:])
+            if first < len(oldest):
+                begin = offsets.from_time([where], groups[oldest[first]])[where]
+                starts[where] = min(starts[where], begin)
         if gone:
             logger.warning(
                 "%d groups were open when rule or method changed, and the log no longer holds "
@@ -82,3 +82,11 @@ class LeftOpen:
                 gone,
             )
         return Stretch(starts=starts, ends=ends), frozenset(wanted)
+
+
+def _first_held(offsets: Offsets, where: Partition, times: Sequence[int], held: int) -> int:
+    """From which of these log times on, in their order, the log (which begins at the offset `held`)
+    still holds all. Where it begins with the very record, there may have been one before."""
+    return bisect_left(
+        times, True, key=lambda at: held == 0 or offsets.from_time([where], at)[where] > held
+    )

@@ -67,19 +67,20 @@ class GroupStore:
         ]
 
     def left_open(self, partitions: Sequence[int]) -> list[tuple[int, GroupKey, int]]:
-        """Partition, group and first log time of the groups of some partitions that the rule and
-        method before these, or these in a life before that, left open with episodes that these
-        have not seen."""
+        """Partition, group and first log time of the groups of some partitions that are open and of
+        which other rules or methods have seen a newer version (the sum of its episodes') than
+        these; of several others that of the newest counts."""
         some = f"(SELECT * FROM {self._table} FINAL WHERE partition IN {{partitions:Array(UInt32)}}"
+        is_open = f"state = '{RowState.OPEN}'"
         rows = self._clickhouse.query_arrow(
             "SELECT before.partition AS partition, before.project AS project,"
             " before.group_id AS group_id, before.log_first AS log_first FROM"
-            f" {some} AND (rule, credit) IN (SELECT rule, credit FROM rule_changes"
-            f" WHERE NOT ({_OF_METHOD}) ORDER BY number DESC LIMIT 1)) AS before"
+            f" {some} AND NOT ({_OF_METHOD})"
+            f" ORDER BY version DESC, {is_open} LIMIT 1 BY project, group_id) AS before"
             f" LEFT JOIN {some} AND {_OF_METHOD}) AS now"  # without a row its version is 0
             " ON before.project = now.project AND before.group_id = now.group_id"
-            f" WHERE before.version > now.version AND (before.state = '{RowState.OPEN}'"
-            f" OR (now.version > 0 AND now.state = '{RowState.OPEN}'))",
+            f" WHERE before.version > now.version AND (before.{is_open}"
+            f" OR (now.version > 0 AND now.{is_open}))",
             {"partitions": list(partitions), **self._names},
         ).to_pylist()
         return [

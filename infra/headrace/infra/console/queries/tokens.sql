@@ -1,5 +1,7 @@
-SELECT span_id, groupArray((token_id, hex(v.bytes), logprob, version, advantage, trainer_logprob, gap,
+SELECT span_id, groupArray((token_id, bytes_hex, logprob, version, advantage, trainer_logprob, gap,
                             entropy, masked)) AS tokens
+FROM (
+SELECT t.*, hex(v.bytes) AS bytes_hex
 FROM (
     SELECT t.span_id AS span_id, t.policy AS policy, position, token_id,
            if(position > length(logprobs), NULL, logprobs[position]) AS logprob,
@@ -44,4 +46,6 @@ FROM (
 ) AS t
 LEFT JOIN (SELECT policy, token_id, bytes FROM vocabulary FINAL) AS v
     ON v.policy = t.policy AND v.token_id = t.token_id
+ORDER BY span_id, position
+)
 GROUP BY span_id ORDER BY span_id

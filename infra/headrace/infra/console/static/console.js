@@ -118,6 +118,7 @@ function look() {
       // The browser goes on by itself where the network failed, but not behind an answer.
       if (stream?.readyState === EventSource.CLOSED) {
         stream = null;
+        refresh();  // which finds out that a login is wanted, if one is
         setTimeout(look, RETRY_MS);
       }
     };
@@ -149,7 +150,7 @@ function point(tokens, place) {
 }
 
 main.addEventListener("keydown", (event) => {
-  if (!event.target.matches(".tokens")) return;
+  if (!event.target.matches(".tokens") || event.ctrlKey || event.metaKey || event.altKey) return;
   const all = [...event.target.children];
   const place = all.findIndex((token) => token.matches(".at"));
   const to = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: all.length }[event.key];

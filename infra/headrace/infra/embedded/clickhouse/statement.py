@@ -101,7 +101,8 @@ def inspect(text: bytes) -> Statement:
     """Reads the statement's kind and refuses what the front must not pass on.
 
     Raises:
-        QueryError: 62 for nothing or more than one statement; 497 for OUTFILE and INFILE.
+        QueryError: 62 for nothing or more than one statement; 497 for OUTFILE, INFILE
+            and the function file.
     """
     scan = list(tokens(text))
     body = [token for token in scan if not (token.text == b";" and token.depth <= 0)]
@@ -133,6 +134,10 @@ def _as_name(token: Token) -> Token:
 
 
 def _refuse_files(body: list[Token]) -> None:
+    # The engine has no right for its function `file`, which reads whatever its owner may read.
+    for at, token in enumerate(body):
+        if _may_be_file(token) and _is_function(body[max(0, at - 2) : at], body[at + 1 : at + 2]):
+            raise _no_files("the function file")
     for before, token, after in zip(body, body[1:], body[2:], strict=False):
         if after.kind not in ("string", "heredoc"):
             continue
@@ -140,6 +145,21 @@ def _refuse_files(body: list[Token]) -> None:
             raise _no_files("INTO OUTFILE")
         if before.is_word("FROM") and token.is_word("INFILE"):
             raise _no_files("FROM INFILE")
+
+
+def _is_function(before: list[Token], after: list[Token]) -> bool:
+    """Whether a name between these is called, or applied to columns."""
+    if any(token.is_word("APPLY") for token in before):
+        return True
+    is_table = bool(before) and before[-1].is_word("INTO", "TABLE")
+    return not is_table and bool(after) and after[0].text == b"("
+
+
+def _may_be_file(token: Token) -> bool:
+    """Whether a name is `file`, or one in quotes that escapes may make so."""
+    if token.kind == "word":
+        return token.text == b"file"
+    return token.kind == "name" and (token.text[1:-1] == b"file" or b"\\" in token.text)
 
 
 def _no_files(clause: str) -> QueryError:
