@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 MOST = 200
-"""Words, blanks and signs of a text up to which it is compared: of text that repeats itself the time
-is cubic."""
+"""Words, blanks and signs of a text up to which it is compared: the time is cubic where they repeat
+themselves."""
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
 
 
