@@ -23,7 +23,7 @@ from headrace.connectors.kafka import (
     Writer,
     partitions_of,
 )
-from headrace.schemas import Codec
+from headrace.schemas import Codec, Unavailable
 from headrace.schemas.topics import Topic
 from headrace.schemas.vocabulary import RowState
 from headrace.streams.assemble.build import NO_REPEATS, REPEATED_SCHEMA, Built, build
@@ -149,10 +149,12 @@ class AssembleStage:
         # A store meanwhile would write rows of what nobody was told: an episode that closes by its
         # time alone has no record that is read again, and would never be told.
         async with self._folding:
-            built = await asyncio.to_thread(self._folded, spans, rebuilt, rebuild, repeats)
-            if built.episodes:
-                outbox = await self._patience.auntil_done(lambda: self._outbox(built))
-                await self._patience.auntil_done(lambda: self._tell(outbox))
+            built, outbox, away = await asyncio.to_thread(
+                self._folded_and_told, spans, rebuilt, rebuild, repeats
+            )
+            if away:
+                await self._patience.apause(away)
+                await self._patience.auntil_done(lambda: self._tell(built, outbox))
             self._owed.add(owed, built.repeats, built.rows)
         if self._assembler.full:
             await self.store()  # (rule: eviction follows the store)
@@ -167,6 +169,24 @@ class AssembleStage:
         self.counters["asked"] += len(asked)
         touched = [*await self._known(asked), *needs.stubs]
         return list(dict.fromkeys([*touched, *needs.due])), touched
+
+    def _folded_and_told(
+        self,
+        spans: Spans,
+        rebuilt: pa.RecordBatch,
+        rebuild: Sequence[str],
+        repeats: pa.RecordBatch,
+    ) -> tuple[Built, list[list[Outgoing]], str]:
+        """In one go, for a thread that wakes up costs as much as a small take: what was built, what
+        of it is not told yet, and the reason: '' where all of it is.
+        """
+        built = self._folded(spans, rebuilt, rebuild, repeats)
+        outbox: list[list[Outgoing]] = []
+        try:
+            self._tell(built, outbox)
+        except Unavailable as error:
+            return built, outbox, str(error) or "the log"
+        return built, outbox, ""
 
     def _folded(
         self,
@@ -247,8 +267,13 @@ class AssembleStage:
         ]
         return as_rows(tables, REPEATED_SCHEMA)
 
-    def _tell(self, outbox: list[list[Outgoing]]) -> None:
-        """Send each part when the one before is acknowledged; blocking, and done again as it is."""
+    def _tell(self, built: Built, outbox: list[list[Outgoing]]) -> None:
+        """Send each part when the one before is acknowledged; blocking, and done again as it is.
+
+        `outbox`: what is left of the last time, empty at first.
+        """
+        if not outbox and built.episodes:
+            outbox += self._outbox(built)
         while outbox:
             self._log.send(outbox[0])
             del outbox[0]
