@@ -17,9 +17,9 @@ from headrace.schemas import (
     build_span_batch,
     read_span_batch,
 )
-from headrace.streams.assemble.cells import plain
 from headrace.streams.assemble.columns import SPANS_SCHEMA, LoggedBatch, as_rows, spans_of
 from headrace.streams.assemble.keys import span_numbers
+from headrace.streams.cells import plain
 
 
 def make_span(number: int, kind: str = "span", **facts: Any) -> Span:

@@ -19,7 +19,6 @@ from headrace.schemas.vocabulary import (
     SpanKind,
 )
 from headrace.streams.assemble.calls import CallFacts, Tokens, read_calls, samples_of
-from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.contexts import with_contexts
 from headrace.streams.assemble.facts import Facts, read_facts
 from headrace.streams.assemble.folded import Folded, Snapshot
@@ -27,6 +26,7 @@ from headrace.streams.assemble.holes import missing_batches
 from headrace.streams.assemble.keys import flags, parts_of
 from headrace.streams.assemble.repeats import RepeatedBatch
 from headrace.streams.assemble.rewards import read_rewards
+from headrace.streams.cells import records
 from headrace.streams.signals import Seen, Take, read_signals
 
 _TOOL_COLUMNS = [field.name for field in fields(EpisodeTool)]

@@ -11,8 +11,8 @@ from headrace.schemas import Episode, EpisodeCall, Sample, call_id, sample_id
 from headrace.schemas.columns import SPAN_COLUMNS
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind, Untrainable
-from headrace.streams.assemble.cells import cells, records
 from headrace.streams.assemble.keys import flags
+from headrace.streams.cells import cells, records
 
 _INT32 = int(np.iinfo(np.int32).max)
 _COPIED = [

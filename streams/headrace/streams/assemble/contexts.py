@@ -19,8 +19,8 @@ from headrace.schemas.ids import span_of_response
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind
 from headrace.streams.assemble.calls import CallFacts
-from headrace.streams.assemble.cells import cells
 from headrace.streams.assemble.keys import flags
+from headrace.streams.cells import cells
 
 _COLUMNS = ("span_id", "parent_id", "agent", "kind", "response_id", "started_at")
 _FAR = 1_000  # spans that are looked at on the way up

@@ -12,9 +12,9 @@ from headrace.schemas import EpisodeCall
 from headrace.schemas.columns import Block, columns_of
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind, SpanStatus, Split
-from headrace.streams.assemble.cells import records
 from headrace.streams.assemble.folded import Snapshot
 from headrace.streams.assemble.keys import flags, parts_of
+from headrace.streams.cells import records
 
 _START_COLUMNS = [*(column.name for column in columns_of(Block.STARTS)), "input"]
 

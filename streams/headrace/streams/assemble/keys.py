@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from headrace.schemas.deadline import is_time
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind
+from headrace.streams.cells import has_word
 
 _WORD_1, _WORD_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _FEW = 512
@@ -105,15 +106,6 @@ def grouped_by(
 def flags(batch: pa.RecordBatch, kind: str) -> Array:
     """Which rows are of a kind."""
     return has_word(batch.column("kind"), kind)
-
-
-def has_word(column: pa.DictionaryArray, word: str) -> Array:
-    """Which rows of a column of words, each of them once in its dictionary, are a word."""
-    words = column.dictionary.to_pylist()
-    if word not in words:
-        return np.zeros(len(column), bool)
-    found: Array = column.indices.to_numpy() == words.index(word)
-    return found
 
 
 def span_numbers(batch: pa.RecordBatch) -> Array:

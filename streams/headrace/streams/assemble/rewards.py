@@ -9,8 +9,8 @@ from headrace.schemas import EpisodeReward
 from headrace.schemas.columns import Block, columns_of
 from headrace.schemas.spans import Array
 from headrace.schemas.vocabulary import SpanKind
-from headrace.streams.assemble.cells import cells
 from headrace.streams.assemble.keys import flags
+from headrace.streams.cells import cells
 
 _FIELDS = {"span_id": "span_id"} | {
     column.name: column.field for column in columns_of(Block.REWARDS)

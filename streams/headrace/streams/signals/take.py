@@ -9,8 +9,7 @@ import pyarrow.compute as pc
 
 from headrace.schemas import EpisodeCall, EpisodeReward, EpisodeTool
 from headrace.schemas.spans import Array
-from headrace.streams.assemble.cells import cells
-from headrace.streams.assemble.keys import has_word
+from headrace.streams.cells import cells, has_word
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from headrace.schemas.spans import Array
@@ -48,3 +49,12 @@ def plain(column: pa.Array) -> list[Any]:
     if column.null_count and not pa.types.is_string(column.type):
         return list(column.to_pylist())
     return list(column.to_numpy(zero_copy_only=False).tolist())
+
+
+def has_word(column: pa.DictionaryArray, word: str) -> Array:
+    """Which rows of a column of words, each of them once in its dictionary, are a word."""
+    words = column.dictionary.to_pylist()
+    if word not in words:
+        return np.zeros(len(column), bool)
+    found: Array = column.indices.to_numpy() == words.index(word)
+    return found
