@@ -109,6 +109,26 @@ def test_activate_goes_back_to_an_earlier_version(
     asyncio.run(main())
 
 
+def test_a_version_that_is_only_to_be_pinned_never_becomes_the_current_one(
+    open_any: Any, endless: Path, tiny_versions: dict[int, Path]
+) -> None:
+    async def main() -> None:
+        async with open_any(endless) as engine:
+            if engine.max_versions == 1:
+                with pytest.raises(UnknownVersion):
+                    await engine.load(1, tiny_versions[1], activate=False)
+                return
+            running = asyncio.create_task(engine.generate(request()))
+            await engine.load(1, tiny_versions[1], activate=False)
+            assert engine.current == 0
+            assert engine.stats().swaps_total == 0
+            assert set((await engine.generate(request(version=1))).versions) == {1}
+            assert set((await running).versions) == {0}
+            assert set((await engine.generate(request())).versions) == {0}
+
+    asyncio.run(main())
+
+
 def test_a_version_that_was_never_loaded_is_refused(open_any: Any, tiny: Path) -> None:
     async def main() -> None:
         async with open_any(tiny) as engine:

@@ -138,14 +138,15 @@ class FakeEngine:
             self.cancelled += 1
             raise
 
-    async def load(self, version: int, directory: Path) -> None:
+    async def load(self, version: int, directory: Path, *, activate: bool = True) -> None:
         if str(directory) in self.bad_directories:
             raise InvalidWeights(f"{directory} holds no weights")
         if self.hold_load is not None:
             await self.hold_load.wait()
         self.loads.append((version, str(directory)))
         self.known.add(version)
-        self.current = version
+        if activate:
+            self.current = version
 
     async def activate(self, version: int) -> None:
         self.current = version

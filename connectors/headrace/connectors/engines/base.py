@@ -258,14 +258,17 @@ class Engine(Protocol):
             EngineClosed: the engine was closed.
         """
 
-    async def load(self, version: int, directory: Path) -> None:
+    async def load(self, version: int, directory: Path, *, activate: bool = True) -> None:
         """Read `model.safetensors` of a directory and make it the current version.
+
+        activate: False leaves the current version as it is; this one can be pinned.
 
         The change falls between two decode steps: no request is dropped, unpinned ones go on with
         the new weights, pinned ones keep theirs.
 
         Raises:
             InvalidWeights: the file is missing or does not fit the model; nothing changed.
+            UnknownVersion: only one version can be held, and that is to stay.
         """
 
     async def activate(self, version: int) -> None:

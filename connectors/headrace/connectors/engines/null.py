@@ -144,19 +144,26 @@ class NullEngine:
                 on_increment(increment)
         return generation
 
-    async def load(self, version: int, directory: Path) -> None:
+    async def load(self, version: int, directory: Path, *, activate: bool = True) -> None:
         self._open()
         if not await asyncio.to_thread((directory / "model.safetensors").is_file):
             raise InvalidWeights(f"Cannot read {directory / 'model.safetensors'}: it is no file.")
         self._known.add(version)
-        await self.activate(version)
+        if activate:
+            await self.activate(version)
+        else:
+            self._hold(version, self._current)
 
     async def activate(self, version: int) -> None:
         self._open()
         self._must_know(version)
         self._swaps += version != self._current
         self._current = version
-        held = [*(other for other in self._held if other != version), version]
+        self._hold(version)
+
+    def _hold(self, *versions: int) -> None:
+        """Keep these in memory, the last the longest."""
+        held = [*(other for other in self._held if other not in versions), *versions]
         self._held = held[-self._config.max_versions :]
 
     def stats(self) -> EngineStats:

@@ -146,9 +146,9 @@ class TransformersEngine(ReadsText):
         self._scheduler.submit(row)
         return await answer_of(future, delivery)
 
-    async def load(self, version: int, directory: Path) -> None:
+    async def load(self, version: int, directory: Path, *, activate: bool = True) -> None:
         future: Future[None] = Future()
-        self._scheduler.submit(VersionJob(version, directory, activate=True, future=future))
+        self._scheduler.submit(VersionJob(version, directory, activate=activate, future=future))
         await asyncio.wrap_future(future)
 
     async def activate(self, version: int) -> None:

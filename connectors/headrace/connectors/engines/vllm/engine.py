@@ -149,8 +149,10 @@ class VllmEngine(ReadsText):
             self._failures += 1
             raise
 
-    async def load(self, version: int, directory: Path) -> None:
+    async def load(self, version: int, directory: Path, *, activate: bool = True) -> None:
         self._open()
+        if not activate and version != self._current:
+            raise self._unknown(version)
         async with self._turns.change():
             await self._change(
                 version, await asyncio.to_thread(_good, directory, self._config.model_directory)

@@ -150,17 +150,11 @@ class PolicyServing:
         async with self._switching:
             if self._loaded.get(version) == wanted.uri:
                 return
-            current = self.engine.current
             try:
-                await self._load(wanted)
-                # A load makes the version current; a pin must not change what the name means.
-                if current != version:
-                    await self.engine.activate(current)
+                # A pin must not change what the name means, not even for a moment.
+                await self._load(wanted, activate=False)
             except EngineError as error:
                 self.load_failures += 1
-                if self.engine.current != current:  # the way back failed: `run` finds it
-                    self._served = None
-                    self._changed.set()
                 raise BackendFailed(
                     f"the weights of {self.policy}@{version} cannot be loaded: {error}"
                 ) from error
@@ -218,8 +212,9 @@ class PolicyServing:
         else:
             self._settled.set()
 
-    async def _load(self, version: PolicyVersion) -> None:
-        await self.engine.load(version.version, located(version.uri, self._checkpoints))
+    async def _load(self, version: PolicyVersion, *, activate: bool = True) -> None:
+        where = located(version.uri, self._checkpoints)
+        await self.engine.load(version.version, where, activate=activate)
         self._loaded[version.version] = version.uri
 
     async def _pause(self) -> None:
