@@ -13,7 +13,7 @@ from headrace.infra.console.timeline import WIDTH, bars
 from headrace.infra.console.tokens import ANNOTATED, COLOURS, LEGENDS, MOST, shown, tokens_of
 from headrace.infra.console.transcript import turns
 
-SPANS = 250
+SPANS = 240
 """Of a page: about 6,000 elements, which a browser lays out in a second."""
 
 
