@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from headrace.connectors.clickhouse import ClickHouse, ClickHouseConfig
 from headrace.infra.console.app import LISTS, application
-from headrace.infra.console.guard import COOKIE, own_names
+from headrace.infra.console.gate import COOKIE, own_names
 from headrace.infra.console.keys import Door, KeyFile, door_of
 from headrace.infra.console.roles import Role, Visitor
 from headrace.infra.errors import SettingsError

@@ -5,7 +5,7 @@ needs numpy) leaves out, `switches` reads what other conventions hide.
 """
 
 from headrace.connectors.privacy.config import Capture, PrivacySettings
-from headrace.connectors.privacy.guard import Privacy
+from headrace.connectors.privacy.privacy import Privacy
 from headrace.connectors.privacy.switches import Hidden
 
 __all__ = ["Capture", "Hidden", "Privacy", "PrivacySettings"]

@@ -2,7 +2,7 @@
 
 import logging
 
-from headrace.connectors.privacy.guard import Privacy
+from headrace.connectors.privacy.privacy import Privacy
 
 _FORMAT = logging.Formatter()
 

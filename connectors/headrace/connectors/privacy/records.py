@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace.connectors.privacy.facts import INPUT_SIDES, OUTPUT_SIDES, facts_of
-from headrace.connectors.privacy.guard import Privacy
+from headrace.connectors.privacy.privacy import Privacy
 from headrace.connectors.privacy.switches import Hidden
 from headrace.schemas.ids import RESPONSE_ID
 

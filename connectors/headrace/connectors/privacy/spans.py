@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from headrace.connectors.privacy.facts import only_facts
-from headrace.connectors.privacy.guard import Privacy
+from headrace.connectors.privacy.privacy import Privacy
 from headrace.connectors.privacy.switches import Hidden
 from headrace.schemas.columns import Block, Type, columns_of
 from headrace.schemas.ids import span_of_response

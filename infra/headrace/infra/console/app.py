@@ -21,8 +21,8 @@ from headrace.infra.console.ask import ask
 from headrace.infra.console.cells import episode_path
 from headrace.infra.console.failed import failed
 from headrace.infra.console.feedback import route as feedback_route
+from headrace.infra.console.gate import Gate, may
 from headrace.infra.console.gateway import Gateway
-from headrace.infra.console.guard import Guard, may
 from headrace.infra.console.keys import Door
 from headrace.infra.console.live import TooManyStreams, Watcher
 from headrace.infra.console.login import TooLong, form_of
@@ -117,7 +117,7 @@ def application(
             Route("/healthz", lambda _: PlainTextResponse("ok\n")),
             *(Route(f"/{name}", partial(_file, name, kind)) for name, kind in _FILES.items()),
         ],
-        middleware=[Middleware(Guard, door=door, ours=ours)],
+        middleware=[Middleware(Gate, door=door, ours=ours)],
     )
     app.state.takes_feedback = gateway is not None
     app.state.watcher = watcher

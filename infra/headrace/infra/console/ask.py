@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 
 from headrace.connectors.clickhouse import ClickHouse
+from headrace.infra.console.rounds import Rounds
 
 Row = dict[str, object]
 LIMITS = {
@@ -19,6 +20,7 @@ LIMITS = {
 }
 SIDE_BY_SIDE = 4
 """Questions that a page has in ClickHouse at once."""
+_ROUNDS = Rounds()
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -51,8 +53,12 @@ def ask_all(client: ClickHouse, *questions: tuple[str, Mapping[str, object]]) ->
 
 
 def answer(client: ClickHouse, name: str, sql: str, parameters: Mapping[str, object]) -> Answer:
-    """The answer to a query under the name `name`; raises as `ask` does."""
-    rows = client.query(sql, parameters, LIMITS)
+    """The answer to a query under the name `name`; raises as `ask` does.
+
+    Pages that ask the same at once share the rows: they are only to be read.
+    """
+    same = (id(client), sql, repr(sorted(parameters.items())))
+    rows = _ROUNDS.ask(same, lambda: client.query(sql, parameters, LIMITS))
     return Answer(name=name, rows=rows, sql=sql, parameters=parameters)
 
 

@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from headrace.infra.console.cells import episode_path
 from headrace.infra.console.failed import failed
+from headrace.infra.console.gate import may, visitor_of
 from headrace.infra.console.gateway import Gateway, NotTaken
-from headrace.infra.console.guard import may, visitor_of
 from headrace.infra.console.login import TooLong, form_of
 from headrace.infra.console.roles import Role
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from headrace.infra.console.guard import COOKIE
+from headrace.infra.console.gate import COOKIE
 from headrace.infra.console.keys import Door
 from headrace.infra.console.render import Page, html
 

@@ -22,7 +22,7 @@ from headrace.infra.console.cells import (
     version_path,
     versions,
 )
-from headrace.infra.console.guard import may, visitor_of
+from headrace.infra.console.gate import may, visitor_of
 from headrace.infra.console.roles import Role, needed_for
 from headrace.infra.terminal.signs import signs
 

@@ -13,8 +13,8 @@ from headrace.connectors.http_server.listening import Server, listen
 from headrace.connectors.loopback import is_loopback
 from headrace.infra.console.app import application
 from headrace.infra.console.around import Remembered, around
+from headrace.infra.console.gate import own_names
 from headrace.infra.console.gateway import Gateway
-from headrace.infra.console.guard import own_names
 from headrace.infra.console.keys import door_of
 from headrace.infra.console.live import Watcher
 from headrace.infra.settings import Settings

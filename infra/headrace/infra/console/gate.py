@@ -34,7 +34,7 @@ _MOST_KEPT = 2_000
 """Characters of an address that the login leads back to; of a longer one, to the overview."""
 
 
-class Guard:
+class Gate:
     """Refuses requests of other sites' pages (rebinding too) and of those without a key, and sends
     `HEADERS` with answers.
 
