@@ -6,6 +6,8 @@ not judged yet they find in ClickHouse, so a restart goes on where it was.
 
 import json
 from collections.abc import Mapping
+from http.client import HTTPException
+from threading import Event
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -40,17 +42,24 @@ class Users:
         self._policy = policy
         self._judged: set[str] = set()
 
-    def look(self) -> int:
+    def look(self, stop: Event) -> int:
         """Judge the answers that nobody has judged; how many these were.
 
-        Raises ClickHouseUnavailable or OSError where a server is away: look again later.
+        Raises ClickHouseUnavailable: look again later.
         """
         rows = self._client.query(UNJUDGED, {"policy": self._policy, "late": LATE_MS})
         new = [row for row in rows if row["response_id"] not in self._judged]
+        said = 0
         for row in new:
-            self._say(str(row["response_id"]), thumbs(row))
+            if stop.is_set():
+                break
+            try:
+                self._say(str(row["response_id"]), thumbs(row))
+            except (OSError, HTTPException):
+                continue  # the gateway is away, or does not know the answer yet: said later
             self._judged.add(str(row["response_id"]))
-        return len(new)
+            said += 1
+        return said
 
     def _say(self, response_id: str, value: float) -> None:
         # Under one id it counts once, should it be sent again.
@@ -62,4 +71,8 @@ class Users:
 
 def thumbs(row: Mapping[str, Any]) -> float:
     """1 if the agent's result is what the user knows to be right, else 0."""
-    return float(json.loads(row["result"])["result"] == json.loads(row["expected"]))
+    try:
+        said = json.loads(row["result"])["result"]
+    except (ValueError, TypeError, KeyError):
+        return 0.0  # what the agent gave is no answer
+    return float(said == json.loads(row["expected"]))

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -64,6 +64,10 @@ def test_the_last_word_counts_and_a_crash_waits_for_nobody() -> None:
     assert evaluate(drift, Episode(status="error")).value == 0.0
 
 
+UNKNOWN: dict[str, bool] = {}
+"""Answers that the gateway does not know."""
+
+
 class Tables:
     """What ClickHouse would say: the same answers, look after look."""
 
@@ -82,8 +86,10 @@ def posted() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     class Gateway(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            taken.append(json.loads(body) | {"path": self.path})
-            self.send_response(200)
+            said = json.loads(body)
+            self.send_response(404 if said["response_id"] in UNKNOWN else 200)
+            if said["response_id"] not in UNKNOWN:
+                taken.append(said | {"path": self.path})
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -101,7 +107,7 @@ def test_users_judge_each_answer_once_by_its_id(
 ) -> None:
     url, taken = posted
     users = Users(Tables(), url, "any", "drift")  # type: ignore[arg-type]  # a client's stand-in
-    assert [users.look() for _ in range(2)] == [3, 0]
+    assert [users.look(Event()) for _ in range(2)] == [3, 0]
     assert {one["response_id"]: one["value"] for one in taken} == {
         "right": 1.0,
         "wrong": 0.0,
@@ -109,3 +115,15 @@ def test_users_judge_each_answer_once_by_its_id(
     }
     assert {(one["path"], one["name"]) for one in taken} == {("/v1/feedback", "thumbs")}
     assert all(one["id"] == one["response_id"] for one in taken)
+
+
+def test_an_answer_that_the_gateway_does_not_know_yet_holds_up_no_other(
+    posted: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, taken = posted
+    users = Users(Tables(), url, "any", "drift")  # type: ignore[arg-type]  # a client's stand-in
+    with monkeypatch.context() as early:
+        early.setitem(UNKNOWN, "right", True)
+        assert users.look(Event()) == 2
+    assert users.look(Event()) == 1
+    assert sorted(one["response_id"] for one in taken) == ["none", "right", "wrong"]

@@ -1,5 +1,8 @@
 """The verdict: rarely wrong on an equal version, however often one looks."""
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,7 @@ from headrace.infra.canary.evidence import Rollouts, compared
 from headrace.infra.canary.verdict import Finding, Rules, judged, log_stake
 
 GROUP = 8
+SETTINGS = Path(__file__).parents[3] / "examples" / "drift" / "settings.toml"
 
 
 def traffic(
@@ -83,6 +87,16 @@ def test_how_often_a_worse_version_is_caught(canary: float, caught: float) -> No
     assert np.mean([one == Finding.WORSE for one in found]) >= caught
     if canary == 0.6:
         assert found.count(Finding.WORSE) <= 1
+
+
+def test_the_drift_demo_gives_a_trial_enough_to_catch_its_bad_version() -> None:
+    said = tomllib.loads(SETTINGS.read_text())["canary"]
+    rules = Rules(error=said["error"], comparisons=said["comparisons"])
+    rng, share = np.random.default_rng(14), said["share"]
+    found = [found_by_looking(traffic(rng, 40, share, 0.8, 0.0), 40, rules) for _ in range(100)]
+    assert found.count(Finding.WORSE) >= 99
+    fair = [found_by_looking(traffic(rng, 40, share, 0.8, 0.8), 40, rules) for _ in range(100)]
+    assert fair.count(Finding.WORSE) <= 12  # of 5 expected at most; 12 are 1 in 500
 
 
 columns = st.lists(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from headrace.connectors.clickhouse.sql import tokens
 from headrace.infra.embedded.clickhouse.errors import QueryError
-from headrace.infra.embedded.clickhouse.statement import find_insert, inspect
+from headrace.infra.embedded.clickhouse.statement import find_insert, inspect, inspect_values
 
 GAPS = st.lists(
     st.sampled_from(
@@ -104,6 +104,7 @@ def test_infile_is_refused_before_its_data_is_looked_for() -> None:
         "SELECT `file`('/etc/passwd')",
         'SELECT "file" (p) FROM t',
         "SELECT `fi\\x6ce`('/etc/passwd')",
+        "SELECT \u201cfile\u201d('/etc/passwd')",
         "SELECT arrayMap(p -> file(p), ['/etc/passwd'])",
         "SELECT * APPLY file FROM (SELECT '/etc/passwd')",
         "SELECT * APPLY(file) FROM (SELECT '/etc/passwd')",
@@ -114,6 +115,13 @@ def test_infile_is_refused_before_its_data_is_looked_for() -> None:
 def test_the_function_that_reads_files_is_refused(sql: str) -> None:
     with pytest.raises(QueryError, match="the function file"):
         inspect(sql.encode())
+
+
+def test_values_are_literals_or_expressions_that_read_no_file() -> None:
+    inspect_values(b"(1, 'file(x)', now()), (2, 'a \\' file(', profile(3))")
+    for data in ("(file('x'))", "(1), (`file`('x'))", "(1 + length(file ('x')))"):
+        with pytest.raises(QueryError, match="the function file"):
+            inspect_values(data.encode())
 
 
 @pytest.mark.parametrize(

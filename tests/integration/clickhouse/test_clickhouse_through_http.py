@@ -91,6 +91,15 @@ def test_infile_and_outfile_touch_no_file(server: Server, table: str, tmp_path: 
     assert server.refusal(f"SELECT file('{target}')")[1] == 497
     assert server.refusal("SELECT file({f:String})", param_f=str(target))[1] == 497
     assert server.refusal(f"INSERT INTO {table} (b) SELECT file('{target}')")[1] == 497
+    for call in (f"file('{target}')", f"file(assumeNotNull('{target}'))"):
+        assert server.refusal(f"INSERT INTO {table} (b) VALUES ({call})")[1] == 497
+        quoted = call.replace("'", "\\'")
+        assert server.refusal(f"SELECT * FROM format(Values, 'x String', '({quoted})')")[1] == 497
+        of_result, of_tables = f"'{quoted}'", f"{{'t': '{quoted}'}}"
+        for setting in (f"result_filter = {of_result}", f"table_filters = {of_tables}"):
+            refused = server.refusal(f"SELECT 1 SETTINGS additional_{setting}")
+            assert refused[1] == 452  # it is not to be changed
+    assert server.text(f"SELECT count() FROM {table}") == "0\n"
 
 
 def native_wire(data: bytes) -> bytes:

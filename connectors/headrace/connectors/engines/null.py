@@ -148,6 +148,8 @@ class NullEngine:
         self._open()
         if not await asyncio.to_thread((directory / "model.safetensors").is_file):
             raise InvalidWeights(f"Cannot read {directory / 'model.safetensors'}: it is no file.")
+        if not activate and self.max_versions == 1 and version != self._current:
+            raise UnknownVersion(f"Version {version} cannot be held beside {self._current}.")
         self._known.add(version)
         if activate:
             await self.activate(version)

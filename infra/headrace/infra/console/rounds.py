@@ -30,13 +30,19 @@ class Rounds:
             if own is None:
                 own = self._next[key] = Future()
         if leads:
-            if before is not None:
-                wait([before])
-            self._run(key, own, answer)
+            self._run(key, own, before, answer)
         found: Answer = own.result()
         return found
 
-    def _run(self, key: Hashable, own: "Future[Any]", answer: Callable[[], Any]) -> None:
+    def _run(
+        self,
+        key: Hashable,
+        own: "Future[Any]",
+        before: "Future[Any] | None",
+        answer: Callable[[], Any],
+    ) -> None:
+        if before is not None:
+            wait([before])
         with self._lock:
             del self._next[key]
             self._running[key] = own

@@ -2,5 +2,7 @@
 -- moved last; [transitions.md](transitions.md) says what the columns are.
 SELECT agent, kind, count() AS transitions, countIf(terminal) AS last_ones, avg(reward) AS reward
 FROM transitions
-WHERE rollout_id IN (SELECT rollout_id FROM episodes ORDER BY log_last DESC LIMIT 1000)
+WHERE (project, rollout_id, attempt) IN (
+    SELECT project, rollout_id, attempt FROM episodes FINAL ORDER BY log_last DESC LIMIT 1000
+)
 GROUP BY agent, kind ORDER BY agent, kind

@@ -151,9 +151,9 @@ class VllmEngine(ReadsText):
 
     async def load(self, version: int, directory: Path, *, activate: bool = True) -> None:
         self._open()
-        if not activate and version != self._current:
-            raise self._unknown(version)
         async with self._turns.change():
+            if not activate and version != self._current:
+                raise self._unknown(version)
             await self._change(
                 version, await asyncio.to_thread(_good, directory, self._config.model_directory)
             )

@@ -32,8 +32,8 @@ def judging(settings: Settings, case: Case) -> Iterator[None]:
     def run() -> None:
         while not stop.wait(LOOK_S):
             try:
-                users.look()
-            except (ClickHouseError, OSError):
+                users.look(stop)
+            except ClickHouseError:
                 continue  # what was not judged is found again
 
     thread = threading.Thread(target=run, name="users", daemon=True)

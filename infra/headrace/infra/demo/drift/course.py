@@ -39,6 +39,9 @@ def learn_through_drift(
             console.rule("the test")
             new, old = tasks.heldout(config.heldout), tasks.heldout_before(config.heldout)
             versions = (changed_at(config.versions), canary.serving)
+            if versions[0] == versions[1]:
+                console.print(f"version {versions[0]} is served still: there is nothing to compare")
+                return False
             rows = asked(source, client, [*new, *old], versions, policy, console)
             await_outcomes(settings, client, console)
         after, before = (

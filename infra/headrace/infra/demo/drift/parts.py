@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from importlib import import_module
+from threading import Event
 from typing import Protocol, cast
 
 from headrace.connectors.clickhouse import ClickHouse
@@ -22,8 +23,8 @@ class DriftingTasks(Tasks, Protocol):
 class Users(Protocol):
     """Who gives feedback."""
 
-    def look(self) -> int:
-        """Judge what nobody has judged yet; raises ClickHouseUnavailable or OSError."""
+    def look(self, stop: Event) -> int:
+        """Judge what nobody has judged yet, until `stop`; raises ClickHouseUnavailable."""
 
 
 class UsersModule(Protocol):

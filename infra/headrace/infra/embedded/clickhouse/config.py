@@ -9,10 +9,18 @@ from headrace.connectors.loopback import is_loopback
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# `default` may do what the tables need and nothing with the owner's files or network: file(),
-# url(), s3() and BACKUP are denied by these grants (INTO OUTFILE is refused by the front).
+# `default` may do what the tables need and nothing with the owner's files or network: the tables
+# file(), url(), s3() and BACKUP are denied by these grants. The front refuses INTO OUTFILE and the
+# function file(), of which there is no right; so no setting may hold an expression.
 _USERS = """<clickhouse>
-  <profiles><default/></profiles>
+  <profiles>
+    <default>
+      <constraints>
+        <additional_result_filter><const/></additional_result_filter>
+        <additional_table_filters><const/></additional_table_filters>
+      </constraints>
+    </default>
+  </profiles>
   <users>
     <default>
       <password></password>

@@ -29,6 +29,7 @@ from headrace.infra.embedded.clickhouse.statement import (
     Statement,
     find_insert,
     inspect,
+    inspect_values,
 )
 
 T = TypeVar("T")
@@ -144,6 +145,10 @@ class Executor:
         if request.binds:
             binds = {f"param_{name}": value for name, value in request.binds.items()}
             await self._call(connection.assign, binds)
+        if insert.format.upper() == "VALUES":
+            values = await body.whole(self._config.max_statement_bytes)
+            await asyncio.to_thread(inspect_values, values)
+            body.unread(values)
         with InsertData(self._config.path) as data:
             while block := await body.read(_BLOCK_BYTES):
                 data.add(block)
@@ -246,6 +251,8 @@ class Executor:
         inspect(create.encode())
         connection.query(create.encode(), "TSV")
         form = request.values.get(f"{part.name}_format") or "TabSeparated"
+        if form.upper() == "VALUES":
+            inspect_values(part.data)
         head = InsertHead(sql=f"INSERT INTO {part.name}".encode(), format=form, data_at=0)
         with InsertData(self._config.path) as data:
             data.add(part.data)

@@ -21,6 +21,9 @@ _READ_VERBS = frozenset(
     {"SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK", "("}
 )
 
+_SUSPECT = re.compile(rb"file|[`\"\\\xe2]")  # without one of these no name is `file`
+_QUOTES = '"`\u201c\u201d'.encode()  # of names, as ClickHouse has them
+
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class InsertHead:
@@ -133,9 +136,22 @@ def _as_name(token: Token) -> Token:
     return Token(kind="name", text=token.text, start=token.start, end=token.end, depth=token.depth)
 
 
+def inspect_values(data: bytes) -> None:
+    """Refuses data of the format Values that calls the function file: it may hold expressions.
+
+    Raises:
+        QueryError: 497.
+    """
+    if _SUSPECT.search(data):
+        _refuse_files(list(tokens(data)))
+
+
 def _refuse_files(body: list[Token]) -> None:
     # The engine has no right for its function `file`, which reads whatever its owner may read.
     for at, token in enumerate(body):
+        names = [each.text.strip(_QUOTES).lower() for each in body[at : at + 3]]
+        if names == [b"format", b"(", b"values"]:
+            raise _no_files("the format Values as text")
         if _may_be_file(token) and _is_function(body[max(0, at - 2) : at], body[at + 1 : at + 2]):
             raise _no_files("the function file")
     for before, token, after in zip(body, body[1:], body[2:], strict=False):
@@ -159,7 +175,7 @@ def _may_be_file(token: Token) -> bool:
     """Whether a name is `file`, or one in quotes that escapes may make so."""
     if token.kind == "word":
         return token.text == b"file"
-    return token.kind == "name" and (token.text[1:-1] == b"file" or b"\\" in token.text)
+    return token.kind == "name" and (token.text.strip(_QUOTES) == b"file" or b"\\" in token.text)
 
 
 def _no_files(clause: str) -> QueryError:
