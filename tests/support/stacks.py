@@ -1,7 +1,7 @@
 """Which tests share a set of real parts, where each set lives, and which worker runs what.
 
 The tests on the `stack` fixture wait more than they compute: for processes that start, for leases
-that end. So they are three groups, each with a stack of its own on a worker of its own, and there
+that end. So they are two groups, each with a stack of its own on a worker of its own, and there
 are as many workers more than cores.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-STACKS = ("first-stack", "second-stack", "third-stack")
+STACKS = ("first-stack", "second-stack")
 SECURED = "secured"
 """The fixture whose parts ask for credentials; its tests are a group, too."""
 REAL_PARTS = ("integration", "e2e")
