@@ -47,6 +47,7 @@ MAKERS = {
         f"{CONNECTORS}/clickhouse/client.py": "the pool of ClickHouse's client",
         f"{CONNECTORS}/engines/": "engines: a vLLM server, an upstream",
         f"{EMBEDDED}/": "the embedded parts, on loopback",
+        "examples/drift/users.py": "a user's browser, which hands feedback to the gateway",
         "infra/headrace/infra/console/gateway.py": "hands feedback to the gateway",
         "infra/headrace/infra/launch/watching.py": "asks a gateway whether it is one",
     },

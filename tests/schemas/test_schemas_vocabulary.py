@@ -93,6 +93,7 @@ COMPARED: dict[str, frozenset[str]] = {
     "kind": frozenset(SpanKind),
     "state": frozenset({*RowState, *RolloutState}),
     "episode_state": frozenset(RowState),
+    "group_state": frozenset(RowState),
     "reason": frozenset({*DropReason, *Untrainable}),
     "side": frozenset("ab"),
     "outcome": frozenset({*SampleOutcome, *GroupOutcome}),
