@@ -94,6 +94,7 @@ COMPARED: dict[str, frozenset[str]] = {
     "state": frozenset({*RowState, *RolloutState}),
     "episode_state": frozenset(RowState),
     "group_state": frozenset(RowState),
+    "group_outcome": frozenset(GroupOutcome),
     "reason": frozenset({*DropReason, *Untrainable}),
     "side": frozenset("ab"),
     "outcome": frozenset({*SampleOutcome, *GroupOutcome}),
